@@ -1,0 +1,53 @@
+"""What every command shares: parsing its flags, and one line for what a user got wrong."""
+
+import pathlib
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from sast_jax.errors import InputError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def define_config(name: str):
+    """The flag --config, with ``experiments/configs/<name>.py`` as its default."""
+    default = pathlib.Path(__file__).parent / "configs" / f"{name}.py"
+    return config_flags.DEFINE_config_file("config", str(default), "the run's settings")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, runs ``main`` and exits; a user's mistake is one line and exit code 2."""
+    app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
+
+
+def _parse(argv):
+    try:
+        return flags.FLAGS(argv)
+    except Exception as error:  # whatever a bad flag or config file raises
+        if not isinstance(error, (flags.Error, AttributeError, OSError)):
+            error = f"{type(error).__name__} in a flag or config file: {error}"
+        _fail(error, USER_ERROR)
+
+
+def _guard(main, argv):
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    try:
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; settings are given as --flag=value")
+        main()
+    except InputError as error:
+        _fail(error, USER_ERROR)
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}", USER_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted; --config.resume=True goes on from the last checkpoint", INTERRUPTED)
+
+
+def _fail(message, code):
+    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    sys.exit(code)

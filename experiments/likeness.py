@@ -1,0 +1,39 @@
+"""Compares simulated recordings with the real ones of the same digits: counts, polarity, time.
+
+    python -m experiments.likeness --data_path=FOLDER
+
+FOLDER holds raw N-MNIST recordings; the train split's files up to 1000 are used, and the digits they
+show are simulated. Prints the constants of ``sast_jax/data/likeness.py`` and the comparison.
+"""
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import cli
+from sast_jax.data import likeness, packing, recordings, simulation
+from sast_jax.errors import InputError
+
+_DATA_PATH = flags.DEFINE_string("data_path", "data/nmnist", "folder with raw recordings")
+_BINS = 31  # of 10 ms
+
+
+def main() -> None:
+    split = recordings.find_split(_DATA_PATH.value, "train")
+    chosen = np.flatnonzero((split.numbers_N > 0) & (split.numbers_N <= 1000)) if split else ()
+    if len(chosen) != 1000:
+        raise InputError(f"{_DATA_PATH.value}: training recordings 1 to 1000 are not all there")
+    real = packing.pack(split, chosen, time_bins=_BINS, duration=simulation.DURATION)
+    described = likeness.describe(real)
+    print(f"{len(chosen)} real recordings from {_DATA_PATH.value}")
+    print(f"REAL_EVENTS = ({described['events']:.1f}, {described['events_std']:.1f})")
+    print(f"REAL_FALLING = {described['falling']:.4f}")
+    print("REAL_PROFILE_31x2 =", np.round(real.profile_TxC, 1).tolist())
+    labels, numbers = split.labels_N[chosen], split.numbers_N[chosen]
+    images = simulation.digits_of_files(labels, numbers)
+    simulated = simulation.record(jax.random.key(0), images, labels, numbers, _BINS)
+    print(likeness.compare(likeness.describe(simulated), described))
+
+
+if __name__ == "__main__":
+    cli.run(main)

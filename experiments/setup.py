@@ -1,0 +1,193 @@
+"""From a ConfigDict to what the library takes: checked first, then a recipe and a grid of runs."""
+
+import itertools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from sast_jax import lif, networks, spikes, training
+from sast_jax.errors import InputError
+from sast_jax.sam import sam
+
+SPIKES = {"sigmoid": spikes.sigmoid, "arctan": spikes.arctan}
+RESETS = {"zero": lif.reset_to_zero, "subtract": lif.reset_by_subtraction}
+READOUTS = {"spikes": networks.mean_spikes, "current": networks.mean_current}
+FORWARDS = {"surrogate": lambda smooth: smooth, "hard": spikes.hard_forward}
+SCHEDULES = {
+    "constant": lambda rate, steps: rate,
+    "cosine": lambda rate, steps: optax.cosine_decay_schedule(rate, steps),
+}
+SWEPT = ("rho", "learning_rate", "slope", "decay", "warmup")
+
+_CHOICES = {
+    "schedule": SCHEDULES,
+    "forward": FORWARDS,
+    "spike": SPIKES,
+    "readout": READOUTS,
+    "lif.reset": RESETS,
+    "sam.ascent_batch": ("same", "independent"),
+    "data.source": ("auto", "folder", "tonic", "simulated"),
+}
+_AT_LEAST = {  # inclusive bounds
+    "rho": (0, math.inf),
+    "seed": (0, 2**31 - 1),
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "weight_decay": (0, math.inf),
+    "lif.decay": (0, 1),
+    "network.kernel": (1, 33),
+    "sam.warmup": (0, 1),
+    "sam.start": (0, 1),
+    "sam.group_size": (0, math.inf),
+    "sweep.seeds": (1, math.inf),
+    "data.time_bins": (1, math.inf),
+    "data.train_limit": (0, math.inf),
+    "data.test_limit": (0, math.inf),
+    "data.seed": (0, 2**31 - 1),
+    "data.shift": (0, 33),
+}
+_ABOVE_ZERO = (
+    "learning_rate",
+    "slope",
+    "slope_end",
+    "readout_scale",
+    "lif.threshold",
+    "network.gain",
+    "sam.ascent_fraction",
+)
+_SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single value stands
+
+
+def check(config: ConfigDict) -> None:
+    """Checks every value and every relation between values that needs no recording.
+
+    Raises:
+      InputError: naming the key, its value and what it may be.
+    """
+    for key, choices in _CHOICES.items():
+        if _get(config, key) not in choices:
+            _refuse(key, _get(config, key), "one of " + ", ".join(repr(c) for c in choices))
+    for key in (*_AT_LEAST, *_ABOVE_ZERO):
+        _check_number(key, key, _get(config, key))
+    for name in SWEPT:
+        for value in config.sweep[name]:
+            _check_number(f"sweep.{name}", _SWEPT_KEYS.get(name, name), value)
+    for key in ("network.hidden", "network.channels"):
+        for width in _get(config, key):
+            if not isinstance(width, int) or width < 1:
+                _refuse(key, _get(config, key), "whole numbers above 0")
+    if config.sam.ascent_fraction > 1:
+        _refuse("sam.ascent_fraction", config.sam.ascent_fraction, "at most 1")
+    if config.network.kernel % 2 == 0:
+        _refuse("network.kernel", config.network.kernel, "an odd number of pixels")
+    if not 0 <= config.data.validation < 1:
+        _refuse("data.validation", config.data.validation, "from 0 to below 1")
+    if config.data.shift and not (0 <= config.data.shift <= 33):
+        _refuse("data.shift", config.data.shift, "0 to 33 pixels")
+    if first_epoch(config) >= config.epochs:
+        _refuse("sam.start", config.sam.start, "early enough to leave an epoch for SAM")
+    groups = config.sam.group_size
+    if groups and (config.batch_size % groups or config.sam.ascent_fraction != 1):
+        raise InputError(
+            f"config.sam.group_size={groups} must divide config.batch_size={config.batch_size} and "
+            "needs --config.sam.ascent_fraction=1"
+        )
+
+
+def first_epoch(config: ConfigDict) -> int:
+    return math.ceil(config.sam.start * config.epochs)
+
+
+def grid(config: ConfigDict) -> list[dict]:
+    """The runs of a config, each as its seed and the values that a sweep can set."""
+    axes = [config.sweep[name] or (_get(config, _SWEPT_KEYS.get(name, name)),) for name in SWEPT]
+    seeds = range(config.seed, config.seed + config.sweep.seeds)
+    return [
+        {"seed": seed, **{name: float(v) for name, v in zip(SWEPT, values, strict=True)}}
+        for *values, seed in itertools.product(*axes, seeds)
+    ]
+
+
+def hyperparameters(config: ConfigDict) -> training.Hyperparameters:
+    """The same runs as arrays (R,)."""
+    runs = grid(config)
+    ratio = config.slope_end / config.slope
+    columns = {name: jnp.array([run[name] for run in runs], jnp.float32) for name in SWEPT}
+    seeds = jnp.array([run["seed"] for run in runs], jnp.int32)
+    slope_end = jnp.array([np.float32(run["slope"] * ratio) for run in runs])
+    return training.Hyperparameters(seed=seeds, slope_end=slope_end, **columns)
+
+
+def network(config: ConfigDict, classes: int):
+    features = (*config.network.hidden, classes)
+    if config.network.channels:
+        return networks.ConvNet(
+            tuple(config.network.channels), features, config.network.kernel, config.network.gain
+        )
+    return networks.MLP(features, config.network.gain)
+
+
+def recipe(
+    config: ConfigDict, frame_shape: tuple[int, int, int], classes: int, recordings: int
+) -> training.Recipe:
+    """The recipe for a training set of so many recordings.
+
+    Raises:
+      InputError: the batch is larger than the training set.
+    """
+    if config.batch_size > recordings:
+        raise InputError(
+            f"config.batch_size={config.batch_size} is larger than the training set of "
+            f"{recordings} recordings; lower it"
+        )
+
+    def optimizer(learning_rate, steps):
+        schedule = SCHEDULES[config.schedule](learning_rate, steps)
+        if config.weight_decay:
+            return optax.adamw(schedule, weight_decay=config.weight_decay)
+        return optax.adam(schedule)
+
+    return training.Recipe(
+        network=network(config, classes),
+        frame_shape=frame_shape,
+        spike=SPIKES[config.spike],
+        forward=FORWARDS[config.forward],
+        cell=RESETS[config.lif.reset],
+        threshold=config.lif.threshold,
+        readout=READOUTS[config.readout](config.readout_scale),
+        optimizer=optimizer,
+        epochs=config.epochs,
+        epoch_steps=recordings // config.batch_size,
+        batch_size=config.batch_size,
+        ascent=lambda radius: sam(radius, adaptive=config.sam.adaptive),
+        independent=config.sam.ascent_batch == "independent",
+        ascent_size=max(1, round(config.sam.ascent_fraction * config.batch_size)),
+        groups=config.batch_size // config.sam.group_size if config.sam.group_size else 1,
+        first_epoch=first_epoch(config),
+        shift=config.data.shift,
+    )
+
+
+def _get(config, key):
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+def _check_number(shown, key, value):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key in _ABOVE_ZERO:
+        if not (number and math.isfinite(value) and value > 0):
+            _refuse(shown, value, "a number above 0")
+    else:
+        low, high = _AT_LEAST[key]
+        if not (number and math.isfinite(value) and low <= value <= high):
+            upto = "" if high == math.inf else f" to {high}"
+            _refuse(shown, value, f"a number from {low}{upto}")
+
+
+def _refuse(key, value, wanted):
+    raise InputError(f"config.{key}={value!r} must be {wanted}")

@@ -1,0 +1,92 @@
+"""The folder a run writes to: whose it is, what is finished, and files replaced in one step."""
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from sast_jax.errors import InputError
+
+_NOT_THE_RUN = ("resume", "workdir")  # keys that do not change what a run computes
+
+
+def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path:
+    """The folder of this run, made if it is new.
+
+    Raises:
+      InputError: the folder holds another run, or this one unfinished and without ``resume``, or
+        cannot be written.
+    """
+    settings = {k: v for k, v in config.to_dict().items() if k not in _NOT_THE_RUN}
+    identity = settings | {"experiment": experiment}
+    text = json.dumps(identity, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest))
+    identity |= {"data_fingerprint": fingerprint}
+    identity_file = workdir / "config.json"
+    if identity_file.exists():
+        _compare(workdir, json.loads(identity_file.read_text()), json.loads(json.dumps(identity)))
+        unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
+        if unfinished and not config.resume:
+            raise InputError(
+                f"{workdir}: holds this run, unfinished; go on with --config.resume=True, remove "
+                "the folder, or name another --config.workdir"
+            )
+        return workdir
+    if workdir.is_dir() and any(workdir.iterdir()):
+        raise InputError(
+            f"{workdir}: not empty and not a run of sast_jax; name another --config.workdir"
+        )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write(identity_file, json.dumps(identity, indent=2))
+    except OSError as error:
+        raise InputError(
+            f"{workdir}: cannot be written ({error.strerror}); name another --config.workdir"
+        ) from error
+    return workdir
+
+
+def _compare(workdir, there, here):
+    there = _flat(there)
+    for key, value in _flat(here).items():
+        if there.get(key) != value:
+            raise InputError(
+                f"{workdir}: holds another run ({key} is {there.get(key)!r} there and {value!r} "
+                "here); name another --config.workdir"
+            )
+
+
+def _flat(nest: Any, prefix: str = "") -> dict:
+    if not isinstance(nest, dict):
+        return {prefix: nest}
+    return {
+        k: v
+        for key, part in nest.items()
+        for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()
+    }
+
+
+def finished(workdir: pathlib.Path) -> dict | None:
+    """The results of the run, or None if it has not ended."""
+    path = workdir / "results.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def trim_metrics(workdir: pathlib.Path, epochs: int) -> None:
+    """Drops what was logged after the checkpoint of so many epochs, which is done again."""
+    path = workdir / "metrics.jsonl"
+    if path.exists():
+        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        kept = [line for line in lines if json.loads(line)["epoch"] <= epochs]
+        write(path, "".join(kept))
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Replaces a file in one step, so that nobody sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)

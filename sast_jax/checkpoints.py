@@ -1,0 +1,72 @@
+"""Checkpoints of a grid of runs, through Orbax.
+
+A checkpoint holds the whole training state (parameters, optimizer state, step, random key) with its
+leading run axis, and beside it a JSON record of what is needed to build the networks again. Newer
+ones replace older ones; the newest is always whole, since Orbax renames it into place.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from sast_jax.errors import InputError
+
+
+class Checkpoints:
+    """The checkpoints in one folder, numbered by the epochs that were done.
+
+    Args:
+      folder: made by the first save.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = pathlib.Path(folder).absolute()
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(max_to_keep=1, create=False),
+            item_names=("state", "record"),
+        )
+
+    def latest(self) -> int | None:
+        """Epochs done at the newest checkpoint, or None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, epoch: int, state_R: Any, record: dict) -> None:
+        """Saves in the background; the arrays are copied before this returns."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._manager.save(
+            epoch,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state_R), record=ocp.args.JsonSave(record)
+            ),
+        )
+
+    def record(self) -> dict:
+        """The JSON record of the newest checkpoint."""
+        restored = self._restore(record=ocp.args.JsonRestore())
+        return restored["record"]
+
+    def state(self, like: Any) -> Any:
+        """The newest state, in the structure, shapes and dtypes of ``like``."""
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        return self._restore(state=ocp.args.StandardRestore(abstract))["state"]
+
+    def close(self) -> None:
+        """Waits for what is being saved."""
+        self._manager.close()
+
+    def _restore(self, **items):
+        epoch = self.latest()
+        if epoch is None:
+            raise InputError(f"{self.folder}: no checkpoint here; train first, or name its workdir")
+        try:
+            return self._manager.restore(epoch, args=ocp.args.Composite(**items))
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"{self.folder / str(epoch)}: cannot be read ({reason}); it is damaged or of "
+                "another version, so train again in another workdir"
+            ) from error

@@ -1,0 +1,143 @@
+"""Binary frames of recordings, packed to bits, and their cache on disk.
+
+Time is cut into T equal bins over a fixed duration, later events falling in the last bin; a frame
+holds 1 where a pixel fired with that polarity in that bin. Frames are stored eight pixels a byte, in
+the order (H, W, C), batch first, and are unpacked on the device.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax.data import recordings
+
+
+class Frames(NamedTuple):
+    """A set of recordings, ready to train on.
+
+    Attributes:
+      packed_NxTxP: uint8, P = ceil(H * W * C / 8) bytes a frame.
+      labels_N: class of each recording, int32.
+      numbers_N: number of the file or of the image it came from, int64.
+      events_NxC: number of events by polarity.
+      profile_TxC: mean number of events of a recording by time bin and polarity.
+      unsorted: number of recordings whose times ran backwards in the file.
+    """
+
+    packed_NxTxP: np.ndarray
+    labels_N: np.ndarray
+    numbers_N: np.ndarray
+    events_NxC: np.ndarray
+    profile_TxC: np.ndarray
+    unsorted: np.ndarray
+
+    def take(self, indices) -> "Frames":
+        """The recordings at these indices; the time profile stays that of the whole."""
+        return self._replace(
+            packed_NxTxP=self.packed_NxTxP[indices],
+            labels_N=self.labels_N[indices],
+            numbers_N=self.numbers_N[indices],
+            events_NxC=self.events_NxC[indices],
+        )
+
+
+def time_bin(t_M: np.ndarray, time_bins: int, duration: int) -> np.ndarray:
+    """Bin of a time: T equal bins over ``duration`` (both in microseconds), later ones in the last."""
+    return np.minimum(t_M.astype(np.int64) * time_bins // duration, time_bins - 1)
+
+
+def pack(
+    split: recordings.Split, indices: np.ndarray, *, time_bins: int, duration: int, chunk: int = 256
+) -> Frames:
+    """Reads, checks, bins and packs recordings, a chunk at a time so that memory stays small.
+
+    Args:
+      split: from :func:`sast_jax.data.recordings.find_split`.
+      indices: which recordings, (N,).
+      time_bins: number of frames T.
+      duration: microseconds that the bins cover together.
+      chunk: recordings decoded at once.
+
+    Raises:
+      InputError: a recording is damaged.
+    """
+    H, W, C = recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES
+    N, T = len(indices), time_bins
+    packed = np.empty((N, T, -(-H * W * C // 8)), np.uint8)
+    events_NxC, profile_TxC, unsorted = np.zeros((N, C), np.int64), np.zeros((T, C)), 0
+    dense = np.empty(chunk * T * H * W * C, np.uint8)
+    raw = split.read(indices)
+    for start in range(0, N, chunk):
+        part = indices[start : start + chunk]
+        size = len(part)
+        events = recordings.decode([next(raw) for _ in part], [split.names[i] for i in part])
+        bins = time_bin(events.t_M, T, duration)
+        pixel = (events.y_M.astype(np.int32) * W + events.x_M) * C + events.p_M
+        frame = events.recording_M * T + bins
+        dense[:] = 0
+        dense[frame * (H * W * C) + pixel] = 1
+        frames = dense[: size * T * H * W * C].reshape(size, T, -1)
+        packed[start : start + size] = np.packbits(frames, axis=-1)
+        by_polarity = np.bincount(frame * C + events.p_M, minlength=size * T * C)
+        by_polarity = by_polarity.reshape(size, T, C)
+        events_NxC[start : start + size] = by_polarity.sum(axis=1)
+        profile_TxC += by_polarity.sum(axis=0)
+        unsorted += int(events.unsorted_N.sum())
+    return Frames(
+        packed,
+        split.labels_N[indices].astype(np.int32),
+        split.numbers_N[indices],
+        events_NxC,
+        profile_TxC / max(N, 1),
+        np.int64(unsorted),
+    )
+
+
+def unpack(packed_xP: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+    """Bits to frames: (..., P) bytes to (..., H, W, C) uint8 of 0 and 1, inside jit."""
+    H, W, C = shape
+    bits = (packed_xP[..., None] >> jnp.arange(7, -1, -1, dtype=jnp.uint8)) & 1
+    flat = bits.reshape(*packed_xP.shape[:-1], -1)[..., : H * W * C]
+    return flat.reshape(*packed_xP.shape[:-1], H, W, C)
+
+
+def cached(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> Frames:
+    """Frames from the cache, or made and then kept there.
+
+    A file is named by the digest of ``key`` and written in one step; reading checks its checksums
+    and its key, and a damaged file is made again. Where the folder cannot be written the frames are
+    made every time.
+
+    Args:
+      folder: where cache files are.
+      key: all that shaped the frames, as JSON can hold it.
+      make: makes them.
+    """
+    text = json.dumps(key, sort_keys=True)
+    path = pathlib.Path(folder, hashlib.sha256(text.encode()).hexdigest()[:24] + ".npz")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["key"]) == text:
+                return Frames(**{name: stored[name] for name in Frames._fields})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # none yet, or damaged
+    frames = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            whole = pathlib.Path(scratch, path.name)
+            np.savez(whole, key=np.array(text), **frames._asdict())
+            os.replace(whole, path)
+    except OSError as error:
+        warnings.warn(f"{folder}: no cache kept ({error.strerror}); recordings are read each time")
+    return frames

@@ -1,0 +1,196 @@
+"""Reading recordings in N-MNIST's layout, and decoding their events.
+
+A split is ``train.zip`` / ``test.zip`` as published, read in place, or an unpacked tree
+``Train/`` / ``Test/``; in both a recording is ``<split>/<digit>/<number>.bin``. A recording is a row
+of 5-byte events: x, y, then polarity in the top bit and 23 bits of time in microseconds. An event
+with y = 240 is no event: it adds 2**13 microseconds to every later time.
+
+Format: Orchard et al., Converting static image datasets to spiking neuromorphic datasets using
+saccades, Frontiers in Neuroscience 9:437, 2015.
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sast_jax.errors import InputError
+
+SENSOR_HEIGHT, SENSOR_WIDTH, POLARITIES = 34, 34, 2
+_OVERFLOW_Y = 240
+_OVERFLOW_MICROSECONDS = 2**13
+_NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/]+)\.bin$")
+
+
+class Split(NamedTuple):
+    """The recordings of one split, in order of their names, not yet read.
+
+    Attributes:
+      names: where each one is, for messages.
+      labels_N: digit, int64.
+      numbers_N: number of the file, which is the number of the MNIST image + 1, or -1.
+      fingerprint: changes when a recording is added, removed or changed.
+      read: yields the bytes of the recordings at the given indices, one after another.
+    """
+
+    names: tuple[str, ...]
+    labels_N: np.ndarray
+    numbers_N: np.ndarray
+    fingerprint: str
+    read: Callable[[Sequence[int]], Iterator[bytes]]
+
+
+class Events(NamedTuple):
+    """Events of several recordings, one recording after another, each sorted by time.
+
+    Attributes:
+      recording_M: index of the recording that an event belongs to.
+      t_M: microseconds since the recording began.
+      x_M, y_M: pixels from the left and from the top.
+      p_M: polarity bit of the file; 0 where the digit's brightness rises.
+      unsorted_N: recordings whose times ran backwards in the file.
+    """
+
+    recording_M: np.ndarray
+    t_M: np.ndarray
+    x_M: np.ndarray
+    y_M: np.ndarray
+    p_M: np.ndarray
+    unsorted_N: np.ndarray
+
+
+def find_split(folder: str | os.PathLike, split: str) -> Split | None:
+    """Looks for a split in a folder.
+
+    Args:
+      folder: holds ``train.zip`` / ``test.zip`` or ``Train/`` / ``Test/``.
+      split: "train" or "test".
+
+    Returns:
+      The split, or None if the folder has none of that name.
+
+    Raises:
+      InputError: the archive is damaged, holds no recording, or a class folder is no digit.
+    """
+    archive = pathlib.Path(folder, f"{split}.zip")
+    tree = pathlib.Path(folder, split.capitalize())
+    try:
+        if archive.is_file():
+            return _open_archive(archive, split)
+        if tree.is_dir():
+            return _open_tree(tree)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    return None
+
+
+def decode(recordings: Sequence[bytes], names: Sequence[str]) -> Events:
+    """Decodes the bytes of recordings into events.
+
+    Args:
+      recordings: the bytes of each recording.
+      names: what to call each in an error.
+
+    Returns:
+      The events of all, without overflow markers.
+
+    Raises:
+      InputError: a length is no multiple of 5, or an event lies outside the sensor.
+    """
+    lengths = np.array([len(r) for r in recordings], dtype=np.int64)
+    if (lengths % 5).any():
+        bad = int(np.argmax(lengths % 5 != 0))
+        raise InputError(
+            f"{names[bad]}: {lengths[bad]} bytes is no multiple of 5, so it is not an N-MNIST "
+            "recording or was cut off; fetch it again or remove it"
+        )
+    raw = np.frombuffer(b"".join(recordings), dtype=np.uint8).reshape(-1, 5)
+    recording = np.repeat(np.arange(len(recordings), dtype=np.int32), lengths // 5)
+    x, y, high = raw[:, 0], raw[:, 1], raw[:, 2]
+    p = high >> 7
+    t = (high & 127).astype(np.int32) << 16
+    t |= raw[:, 3].astype(np.int32) << 8
+    t |= raw[:, 4]
+
+    overflow = y == _OVERFLOW_Y
+    if overflow.any():
+        markers = np.cumsum(overflow, dtype=np.int64)
+        ends = np.cumsum(lengths // 5)
+        before = np.concatenate([[0], markers])[np.concatenate([[0], ends[:-1]])]
+        t = t + (markers - before[recording]) * _OVERFLOW_MICROSECONDS
+        kept = ~overflow
+        recording, t, x, y, p = (column[kept] for column in (recording, t, x, y, p))
+
+    outside = (x >= SENSOR_WIDTH) | (y >= SENSOR_HEIGHT)
+    if outside.any():
+        bad = int(np.argmax(outside))
+        raise InputError(
+            f"{names[recording[bad]]}: an event at x={x[bad]}, y={y[bad]} lies outside the "
+            f"{SENSOR_WIDTH}x{SENSOR_HEIGHT} sensor; the file is damaged or not N-MNIST"
+        )
+
+    unsorted = np.zeros(len(recordings), dtype=bool)
+    backwards = (np.diff(t) < 0) & (np.diff(recording) == 0)
+    if backwards.any():
+        unsorted[recording[1:][backwards]] = True
+        order = np.lexsort((t, recording))  # stable: equal times keep the file's order
+        recording, t, x, y, p = (column[order] for column in (recording, t, x, y, p))
+    return Events(recording, t, x, y, p, unsorted)
+
+
+def _open_archive(path: pathlib.Path, split: str) -> Split:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if m.filename.endswith(".bin")]
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: not a whole zip archive ({error}); fetch it again") from error
+    members = [m for m in members if split.capitalize() in m.filename.split("/")] or members
+    members.sort(key=lambda m: m.filename)
+    digest = hashlib.sha256()
+    for m in members:
+        digest.update(f"{m.filename} {m.file_size} {m.CRC}\n".encode())
+
+    def read(indices):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for i in indices:
+                    yield archive.read(members[i])
+        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError) as error:
+            raise InputError(
+                f"{path}/{members[i].filename}: damaged in the archive ({error}); fetch it again"
+            ) from error
+
+    names = tuple(f"{path}/{m.filename}" for m in members)
+    return _split(path, names, digest.hexdigest(), read)
+
+
+def _open_tree(root: pathlib.Path) -> Split:
+    paths = sorted(root.rglob("*.bin"))
+    digest = hashlib.sha256()
+    for path in paths:
+        stat = path.stat()
+        digest.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+
+    def read(indices):
+        for i in indices:
+            yield paths[i].read_bytes()
+
+    return _split(root, tuple(map(str, paths)), digest.hexdigest(), read)
+
+
+def _split(where, names, fingerprint, read) -> Split:
+    if not names:
+        raise InputError(f"{where}: no recordings; they should be at <split>/<digit>/<number>.bin")
+    labels, numbers = [], []
+    for name in names:
+        folder, stem = _NAME.search(name).groups()
+        if not re.fullmatch("[0-9]", folder):
+            raise InputError(f"{name}: its folder {folder!r} is no digit 0-9; move or remove it")
+        labels.append(int(folder))
+        numbers.append(int(stem) if stem.isdecimal() else -1)
+    return Split(names, np.array(labels), np.array(numbers), fingerprint, read)

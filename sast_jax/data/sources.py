@@ -1,0 +1,171 @@
+"""Where the recordings of a run come from: real ones in a folder, or simulated ones."""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from sast_jax.data import packing, recordings, simulation
+from sast_jax.errors import InputError
+
+FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
+CLASSES = 10
+READER_VERSION = 1  # part of every cache key: raise it when frames would come out otherwise
+
+
+class Source(NamedTuple):
+    """A data set ready for a run.
+
+    Attributes:
+      name: what it is, in words, for the first line and every report.
+      simulated: whether no real recording is in it.
+      fingerprint: changes when a recording changes.
+      frame_shape: (H, W, C) of the unpacked frames.
+      classes: number of classes.
+      train, test: None where the folder has no such split.
+      warnings: what a person should know of the recordings, one line each.
+    """
+
+    name: str
+    simulated: bool
+    fingerprint: str
+    frame_shape: tuple[int, int, int]
+    classes: int
+    train: packing.Frames | None
+    test: packing.Frames | None
+    warnings: tuple[str, ...]
+
+
+def cache_folder() -> pathlib.Path:
+    """``$SAST_CACHE``, or the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
+    return pathlib.Path(os.environ.get("SAST_CACHE") or pathlib.Path(base, "sast_jax"))
+
+
+def nmnist(
+    source: str,
+    path: str | os.PathLike,
+    *,
+    time_bins: int,
+    train_limit: int = 0,
+    test_limit: int = 0,
+    seed: int = 0,
+) -> Source:
+    """N-MNIST from a folder, or simulated.
+
+    Args:
+      source: "folder" reads ``path``; "tonic" reads the tree that tonic keeps below ``path``;
+        "simulated" needs no file; "auto" takes the folder if it holds recordings and simulates
+        otherwise.
+      path: holds ``train.zip`` and ``test.zip`` or ``Train/`` and ``Test/``, or tonic's ``NMNIST/``
+        with these.
+      time_bins: frames per recording.
+      train_limit, test_limit: number of recordings to draw at random from each split; 0 takes all.
+      seed: of that draw, and of the simulation.
+
+    Raises:
+      InputError: there are no recordings at ``path``, or one is damaged.
+    """
+    limits = {"train": train_limit, "test": test_limit}
+    if source == "simulated":
+        return _simulated(time_bins, limits, seed)
+    folder = pathlib.Path(path)
+    inner = folder / "NMNIST"  # tonic's name for its folder
+    places = [inner] if source == "tonic" else [folder, inner]
+    for place in places:
+        splits = {name: recordings.find_split(place, name) for name in limits}
+        if any(splits.values()):
+            return _recorded(place, splits, time_bins, limits, seed)
+    if source == "auto":
+        return _simulated(time_bins, limits, seed)
+    raise InputError(
+        f"{places[0]}: no recordings (train.zip, test.zip, Train/ or Test/) there; fetch them with "
+        "'python -m experiments.download', or use --config.data.source=simulated"
+    )
+
+
+def _recorded(folder, splits, time_bins, limits, seed) -> Source:
+    frames, fingerprints, notes = {}, [], []
+    for name, split in splits.items():
+        if split is None:
+            frames[name] = None
+            continue
+        indices = _draw(len(split.names), limits[name], seed)
+        key = {
+            "reader": READER_VERSION,
+            "recordings": split.fingerprint,
+            "limit": [limits[name], seed] if limits[name] else 0,
+            "time_bins": time_bins,
+            "duration": simulation.DURATION,
+        }
+        frames[name] = packing.cached(
+            cache_folder(),
+            key,
+            lambda split=split, indices=indices: packing.pack(
+                split, indices, time_bins=time_bins, duration=simulation.DURATION
+            ),
+        )
+        fingerprints.append(split.fingerprint)
+        notes += _notes(name, frames[name], [split.names[i] for i in indices])
+    counts = _counts(frames)
+    return Source(
+        f"N-MNIST, recordings from {folder} ({counts})",
+        False,
+        "+".join(fingerprints),
+        FRAME_SHAPE,
+        CLASSES,
+        frames["train"],
+        frames["test"],
+        tuple(notes),
+    )
+
+
+def _notes(name, frames, names) -> list[str]:
+    empty = np.flatnonzero(frames.events_NxC.sum(axis=1) == 0)
+    notes = []
+    if len(empty):
+        notes.append(f"{name}: {len(empty)} empty recordings are kept, first {names[empty[0]]}")
+    if frames.unsorted:
+        notes.append(f"{name}: {int(frames.unsorted)} recordings ran backwards in time; sorted")
+    return notes
+
+
+def _simulated(time_bins, limits, seed) -> Source:
+    frames = {}
+    for name, limit in limits.items():
+        key = {
+            "simulation": simulation.settings(),
+            "split": name,
+            "seed": seed,
+            "limit": limit,
+            "time_bins": time_bins,
+        }
+        frames[name] = packing.cached(
+            cache_folder(),
+            key,
+            lambda name=name, limit=limit: simulation.frames(
+                name, time_bins=time_bins, seed=seed, limit=limit
+            ),
+        )
+    return Source(
+        f"simulated N-MNIST, no real recordings ({_counts(frames)})",
+        True,
+        f"simulated {seed}",
+        FRAME_SHAPE,
+        CLASSES,
+        frames["train"],
+        frames["test"],
+        (),
+    )
+
+
+def _counts(frames) -> str:
+    return ", ".join(f"{len(f.labels_N)} {name}" for name, f in frames.items() if f is not None)
+
+
+def _draw(size: int, limit: int, seed: int) -> np.ndarray:
+    """All indices, or ``limit`` of them drawn without replacement, in order."""
+    if not limit or limit >= size:
+        return np.arange(size)
+    return np.sort(np.random.default_rng(seed).choice(size, limit, replace=False))

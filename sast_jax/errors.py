@@ -1,0 +1,5 @@
+"""The one exception for what a user can get wrong."""
+
+
+class InputError(ValueError):
+    """A file, folder or setting is not usable; the message is one line naming it and the way out."""

@@ -1,0 +1,77 @@
+"""The leaky integrate-and-fire (LIF) neuron: one step, and its scan over time.
+
+    u_t = decay * u_{t-1} * (1 - s_{t-1}) + I_t          reset to zero, gated by the last spike
+    u_t = decay * (u_{t-1} - threshold * s_{t-1}) + I_t  reset by subtraction
+    s_t = spike(u_t - threshold)
+
+with u_0 = 0 and s_0 = 0. The input current I_t does not depend on the neuron's own state, so a layer
+computes it for all steps in one matrix product, and only these elementwise lines are scanned.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax.spikes import Spike
+
+
+class State(NamedTuple):
+    """Membrane potential and last spike of a layer, both of the layer's shape."""
+
+    potential: jax.Array
+    spike: jax.Array
+
+
+Cell = Callable[[State, jax.Array], tuple[State, jax.Array]]
+
+
+def reset_to_zero(decay: jax.typing.ArrayLike, threshold: float, spike: Spike) -> Cell:
+    """The step whose potential is gated to zero by the last spike.
+
+    Args:
+      decay: share of the potential that is left after one step, 0..1.
+      threshold: potential above which a hard neuron spikes.
+      spike: function of the distance to threshold, from :mod:`sast_jax.spikes`.
+
+    Returns:
+      ``cell(state, current) -> (state, spikes)``, the signature of :func:`jax.lax.scan`.
+    """
+
+    def cell(state, current):
+        potential = decay * state.potential * (1 - state.spike) + current
+        spikes = spike(potential - threshold)
+        return State(potential, spikes), spikes
+
+    return cell
+
+
+def reset_by_subtraction(decay: jax.typing.ArrayLike, threshold: float, spike: Spike) -> Cell:
+    """The step whose potential loses one threshold for each spike; see :func:`reset_to_zero`."""
+
+    def cell(state, current):
+        potential = decay * (state.potential - threshold * state.spike) + current
+        spikes = spike(potential - threshold)
+        return State(potential, spikes), spikes
+
+    return cell
+
+
+def integrate(
+    cell: Cell, current_TxBxN: jax.Array, state: State | None = None
+) -> tuple[State, jax.Array]:
+    """Runs a layer over time.
+
+    Args:
+      cell: a step, such as :func:`reset_to_zero` returns.
+      current_TxBxN: input current, time first; the other axes are the layer's own shape.
+      state: where an earlier segment of time ended; None starts at rest.
+
+    Returns:
+      The state after the last step, and the spikes of all steps in the shape of the current.
+    """
+    if state is None:
+        rest = jnp.zeros_like(current_TxBxN[0])
+        state = State(rest, rest)
+    return jax.lax.scan(cell, state, current_TxBxN)

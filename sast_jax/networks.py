@@ -1,0 +1,147 @@
+"""Flax networks of LIF layers, and how a prediction is read from them.
+
+A network takes frames and a cell, so the spike function and the reset are arguments of the call and
+one set of parameters runs soft or hard. Each layer computes its current for all steps at once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sast_jax import lif
+
+
+class Response(NamedTuple):
+    """What a network did: spikes of each layer (T, B, ...), the last one's current, end states."""
+
+    spikes: tuple[jax.Array, ...]
+    current_TxBxK: jax.Array
+    states: tuple[lif.State, ...]
+
+
+Readout = Callable[[Response], jax.Array]
+
+
+def mean_spikes(scale: float) -> Readout:
+    """Class scores (B, K): the time-mean of the output layer's spikes times ``scale``."""
+    return lambda response: scale * response.spikes[-1].mean(axis=0)
+
+
+def mean_current(scale: float) -> Readout:
+    """Class scores (B, K): the time-mean of the output layer's input current times ``scale``."""
+    return lambda response: scale * response.current_TxBxK.mean(axis=0)
+
+
+class MLP(nn.Module):
+    """Fully connected LIF layers.
+
+    Attributes:
+      features: widths of the layers, the number of outputs last.
+      gain: factor on the standard deviation of the initial weights, which is 1 / sqrt(inputs) at 1.
+    """
+
+    features: Sequence[int]
+    gain: float = 1.0
+
+    @nn.compact
+    def __call__(
+        self,
+        frames_TxBxHxWxC: jax.Array,
+        cell: lif.Cell,
+        states: Sequence[lif.State | None] | None = None,
+    ) -> Response:
+        spikes_TxBxN = frames_TxBxHxWxC.reshape(*frames_TxBxHxWxC.shape[:2], -1)
+        return _dense_layers(self.features, self.gain, spikes_TxBxN, cell, states)
+
+
+class ConvNet(nn.Module):
+    """Convolutional LIF layers that halve the frame, then fully connected ones.
+
+    Downsampling by stride keeps the spikes binary, so operations count exactly and nothing has to
+    be approximated when the network is exported.
+
+    Attributes:
+      channels: channels of the convolutional layers.
+      features: widths of the fully connected layers, the number of outputs last.
+      kernel: side of the kernel in pixels.
+      gain: factor on the standard deviation of the initial weights, which is 1 / sqrt(inputs) at 1.
+    """
+
+    channels: Sequence[int]
+    features: Sequence[int]
+    kernel: int = 5
+    gain: float = 1.0
+
+    @nn.compact
+    def __call__(
+        self,
+        frames_TxBxHxWxC: jax.Array,
+        cell: lif.Cell,
+        states: Sequence[lif.State | None] | None = None,
+    ) -> Response:
+        T, B = frames_TxBxHxWxC.shape[:2]
+        depth = len(self.channels)
+        states = states or (None,) * (depth + len(self.features))
+        maps, ends, spikes_TxBxHxWxC = [], [], frames_TxBxHxWxC
+        for width, state in zip(self.channels, states[:depth], strict=True):
+            convolve = HalvingConv(width, self.kernel, self.gain)
+            current = convolve(spikes_TxBxHxWxC.reshape(T * B, *spikes_TxBxHxWxC.shape[2:]))
+            end, spikes_TxBxHxWxC = lif.integrate(
+                cell, current.reshape(T, B, *current.shape[1:]), state
+            )
+            maps.append(spikes_TxBxHxWxC)
+            ends.append(end)
+        spikes_TxBxN = spikes_TxBxHxWxC.reshape(T, B, -1)
+        head = _dense_layers(self.features, self.gain, spikes_TxBxN, cell, states[depth:])
+        return Response((*maps, *head.spikes), head.current_TxBxK, (*ends, *head.states))
+
+
+class HalvingConv(nn.Module):
+    """Convolution with stride 2, padded so that a side of n pixels becomes ceil(n / 2).
+
+    Equals ``flax.linen.Conv`` of that stride and padding, with the same parameters. It is written as
+    one matrix product over shifted views, because XLA's CPU backend has no fast path for the
+    derivative of a strided convolution (about 40 times slower at the sizes used here).
+    """
+
+    channels: int
+    kernel: int
+    gain: float = 1.0
+
+    @nn.compact
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        B, H, W, C = x_BxHxWxC.shape
+        k, out_h, out_w = self.kernel, -(-H // 2), -(-W // 2)
+        weights = self.param("kernel", _initializer(self.gain), (k, k, C, self.channels))
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        border = (k // 2, k // 2)
+        padded = jnp.pad(x_BxHxWxC, ((0, 0), border, border, (0, 0)))
+        views = [
+            padded[:, i : i + 2 * out_h - 1 : 2, j : j + 2 * out_w - 1 : 2]
+            for i in range(k)
+            for j in range(k)
+        ]
+        patches = jnp.concatenate(views, axis=-1)
+        return patches @ weights.reshape(-1, self.channels) + bias[None, None, None]
+
+
+def _dense_layers(features, gain, spikes_TxBxN, cell, states) -> Response:
+    layers, ends = [], []
+    for width, state in zip(features, states or (None,) * len(features), strict=True):
+        current_TxBxN = nn.Dense(width, kernel_init=_initializer(gain))(spikes_TxBxN)
+        end, spikes_TxBxN = lif.integrate(cell, current_TxBxN, state)
+        layers.append(spikes_TxBxN)
+        ends.append(end)
+    return Response(tuple(layers), current_TxBxN, tuple(ends))
+
+
+def _initializer(gain: float):
+    return nn.initializers.variance_scaling(gain**2, "fan_in", "truncated_normal")
+
+
+def firing_rates(response: Response) -> jax.Array:
+    """Mean spike of each layer over steps and neurons, per recording: (B, layers)."""
+    return jnp.stack([s.mean(axis=(0, *range(2, s.ndim))) for s in response.spikes], axis=-1)

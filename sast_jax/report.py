@@ -1,0 +1,260 @@
+"""The report of a run: one Markdown page with plots, and the same page as a single HTML file."""
+
+import base64
+import json
+import mimetypes
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import markdown
+import matplotlib
+import matplotlib.figure
+import numpy as np
+import tabulate
+
+from sast_jax import results as results_lib
+
+SOFT, HARD = "#1f77b4", "#d62728"
+_STYLE = """
+body { font-family: sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; text-align: right }
+tr:nth-child(even) { background: #f4f4f4 } th { border-bottom: 2px solid #888 }
+img { max-width: 100% } pre { background: #f4f4f4; padding: 1em; overflow-x: auto }
+"""
+
+
+class Example(NamedTuple):
+    """A test recording and what the layers did with it.
+
+    Attributes:
+      label: its class.
+      frames_TxHxWxC: the input, 0 or 1.
+      soft, hard: spikes of each layer, (T, neurons).
+      soft_prediction, hard_prediction: classes.
+    """
+
+    label: int
+    frames_TxHxWxC: np.ndarray
+    soft: Sequence[np.ndarray]
+    hard: Sequence[np.ndarray]
+    soft_prediction: int
+    hard_prediction: int
+
+
+def write(
+    workdir: pathlib.Path,
+    results: dict,
+    curves: Sequence[dict],
+    examples: Sequence[Example],
+    notes: Sequence[str] = (),
+) -> None:
+    """Writes ``report.md``, ``report.html`` and the plots they show.
+
+    Args:
+      workdir: where; plots go to ``plots/`` below it.
+      results: the contents of ``results.json``.
+      curves: the lines of ``metrics.jsonl``.
+      examples: recordings to show.
+      notes: what else a reader must know of the data, one paragraph each.
+    """
+    plots = workdir / "plots"
+    plots.mkdir(exist_ok=True)
+    figures = {
+        "curves": ("Learning curves", plot_curves(curves)),
+        "rates": ("Firing rates by layer", plot_rates(results["runs"])),
+        "confusion": ("Confusion, first run", plot_confusion(results["runs"][0])),
+        "examples": ("Example recordings, first run", plot_examples(examples)),
+    }
+    if len(results["summary"]) > 1:
+        figures["sweep"] = ("Accuracy and gap over the radius", plot_sweep(results["summary"]))
+    for name, (_, figure) in figures.items():
+        figure.savefig(plots / f"{name}.png", dpi=110)
+    text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
+    (workdir / "report.md").write_text(text)
+    html = markdown.markdown(text, extensions=["tables", "fenced_code"])
+    html = re.sub(r'src="([^"]+)"', lambda m: f'src="{_inline(workdir / m[1])}"', html)
+    title = f"{results['experiment']}: soft and hard spikes"
+    (workdir / "report.html").write_text(
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body>{html}</body></html>"
+    )
+
+
+def _page(results, curves, notes, titles) -> str:
+    runs = results["runs"]
+    watched = curves[-1] if curves else None
+    parts = [
+        f"# {results['experiment']}: soft and hard spikes",
+        f"Data: {results['data']}. Accuracies are of the last epoch, on all "
+        f"{runs[0]['recordings']} test recordings, which were not used to choose anything. Soft: "
+        "with the smooth spike of training; hard: the same weights with a threshold (swap only). "
+        "Brackets: 95 % interval, Wilson over recordings for a single run, Student's t over seeds "
+        "for a mean.",
+        results_lib.table(results, "github"),
+        *(_held_out(runs) if "validation" in runs[0] else ()),
+        *(f"**Note.** {note}" for note in notes),
+    ]
+    captions = {
+        "curves": watched
+        and f"Each epoch is evaluated on {watched['recordings']} recordings of the "
+        f"{watched['split']} split, as a progress report only.",
+        "rates": "Mean spike of each layer over steps, neurons and recordings, all runs.",
+        "confusion": "Share of each true class (rows) given each prediction (columns), percent.",
+        "examples": "Input: events summed over each third of the recording, blue where brightness "
+        "rose and red where it fell. Then the layers' spikes over time (to the right), soft above "
+        "hard, at most 64 neurons of each.",
+        "sweep": "Means over seeds with 95 % intervals.",
+    }
+    for name, title in titles.items():
+        parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]
+    machine = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
+    parts += ["## Settings", f"```json\n{json.dumps(results['config'], indent=2)}\n```"]
+    parts += [f"Machine: {machine}."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _held_out(runs) -> list[str]:
+    rows = [
+        [run["rho"], run["seed"]]
+        + [f"{100 * run['validation'][f'{kind}_accuracy']:.2f}" for kind in ("soft", "hard")]
+        for run in runs
+    ]
+    headers = ["rho", "seed", "soft %", "hard %"]
+    count = runs[0]["validation"]["recordings"]
+    return [
+        f"On the {count} training recordings held out for validation:",
+        tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+    ]
+
+
+def plot_curves(curves: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Loss, and soft and hard accuracy, over the epochs of every run."""
+    figure, (left, right) = _axes(1, 2, (11, 4))
+    runs = {}
+    for line in curves:
+        runs.setdefault((line["run"]), []).append(line)
+    for lines in runs.values():
+        epochs = [line["epoch"] for line in lines]
+        left.plot(epochs, [_number(line["loss"]) for line in lines], color="0.3", lw=1)
+        for kind, colour in (("soft", SOFT), ("hard", HARD)):
+            values = [100 * _number(line[f"{kind}_accuracy"]) for line in lines]
+            right.plot(epochs, values, color=colour, lw=1, label=kind)
+    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
+    right.set(xlabel="epoch", ylabel="accuracy, %")
+    handles, labels = right.get_legend_handles_labels()
+    right.legend(handles[:2], labels[:2], loc="lower right")
+    return figure
+
+
+def plot_rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Mean spike of each layer, soft and hard, a dot a run and a bar for their mean."""
+    figure, axis = _axes(1, 1, (6, 3.5))
+    for offset, (kind, colour) in zip((-0.2, 0.2), (("soft", SOFT), ("hard", HARD)), strict=True):
+        rates_RxL = 100 * np.array([[_number(r) for r in run[f"{kind}_rates"]] for run in runs])
+        layers = np.arange(rates_RxL.shape[1]) + offset
+        axis.bar(layers, rates_RxL.mean(axis=0), width=0.36, color=colour, alpha=0.5, label=kind)
+        axis.plot(layers, rates_RxL.T, ".", color=colour)
+    depth = rates_RxL.shape[1]
+    names = [f"layer {i + 1}" for i in range(depth - 1)] + ["output"]
+    axis.set_xticks(range(depth), names)
+    axis.set(ylabel="spikes per step, %")
+    axis.legend()
+    return figure
+
+
+def plot_confusion(run: dict) -> matplotlib.figure.Figure:
+    """Confusion matrices of a run, soft and hard, in percent of the true class."""
+    figure, axes = _axes(1, 2, (11, 5))
+    for axis, kind in zip(axes, ("soft", "hard"), strict=True):
+        counts = np.array(run[f"{kind}_confusion"])
+        share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        for (row, column), value in np.ndenumerate(share):
+            if value >= 0.05:
+                colour = "white" if value > 50 else "black"
+                axis.text(
+                    column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=7
+                )
+        axis.set_xticks(range(len(counts)))
+        axis.set_yticks(range(len(counts)))
+        accuracy = 100 * run[f"{kind}_accuracy"]
+        axis.set(title=f"{kind}, {accuracy:.2f} %", xlabel="predicted", ylabel="true")
+    return figure
+
+
+def plot_examples(examples: Sequence[Example]) -> matplotlib.figure.Figure:
+    """A row a recording: its input in three parts of time, and the layers' spikes, soft and hard."""
+    depth = len(examples[0].soft)
+    figure, axes = _axes(2 * len(examples), 3 + depth, (2 * (3 + depth), 2.3 * len(examples)))
+    for row, example in enumerate(examples):
+        upper, lower = axes[2 * row], axes[2 * row + 1]
+        for part, frames in enumerate(np.array_split(example.frames_TxHxWxC, 3)):
+            grid = upper[part].get_gridspec()
+            upper[part].remove()
+            lower[part].remove()
+            axis = figure.add_subplot(grid[2 * row : 2 * row + 2, part])
+            axis.imshow(_colours(frames.sum(axis=0)))
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if part == 0:
+                axis.set_ylabel(
+                    f"{example.label}: soft {example.soft_prediction}, "
+                    f"hard {example.hard_prediction}"
+                )
+        for kind, line, spikes in (("soft", upper, example.soft), ("hard", lower, example.hard)):
+            for layer, spikes_TxN in enumerate(spikes):
+                axis = line[3 + layer]
+                axis.imshow(
+                    spikes_TxN[:, :64].T, aspect="auto", cmap="Greys", vmin=0, vmax=1,
+                    interpolation="nearest",
+                )  # fmt: skip
+                axis.set_xticks([])
+                axis.set_yticks([])
+                if row == 0 and kind == "soft":
+                    axis.set_title("output" if layer == depth - 1 else f"layer {layer + 1}")
+                if layer == 0:
+                    axis.set_ylabel(kind)
+    return figure
+
+
+def plot_sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Soft and hard accuracy and the gap over rho, with their intervals over seeds."""
+    figure, (left, right) = _axes(1, 2, (11, 4))
+    rows = sorted((row for row in summary if row["n"]), key=lambda row: row["rho"])
+    for axis, key, colour in (
+        (left, "soft_accuracy", SOFT),
+        (left, "hard_accuracy", HARD),
+        (right, "transfer_gap", "0.2"),
+    ):
+        means = np.array([100 * row[f"{key}_mean"] for row in rows])
+        ends = [row[f"{key}_ci95"] or [row[f"{key}_mean"]] * 2 for row in rows]
+        error = np.abs(100 * np.array(ends).T - means)
+        label = key.partition("_")[0]
+        radii = [row["rho"] for row in rows]
+        axis.errorbar(radii, means, error, fmt="o-", color=colour, capsize=3, label=label)
+    left.set(xlabel="rho", ylabel="accuracy, %")
+    right.set(xlabel="rho", ylabel="transfer gap, points")
+    left.legend()
+    return figure
+
+
+def _axes(rows, columns, size):
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+def _colours(events_HxWxC) -> np.ndarray:
+    strength = np.minimum(events_HxWxC / max(events_HxWxC.max(), 1), 1)
+    rise, fall = strength[..., 0], strength[..., 1]
+    return np.stack([1 - rise, 1 - np.maximum(rise, fall), 1 - fall], axis=-1)
+
+
+def _number(value) -> float:
+    return float("nan") if value is None else value
+
+
+def _inline(path: pathlib.Path) -> str:
+    kind = mimetypes.guess_type(path.name)[0]
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

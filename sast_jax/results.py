@@ -1,0 +1,115 @@
+"""The contents of ``results.json``: runs, their summary over seeds, and tables of them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tabulate
+
+from sast_jax import evaluation
+
+GRID_KEYS = ("rho", "learning_rate", "slope", "decay", "warmup")
+SUMMARISED = (
+    "soft_accuracy",
+    "hard_accuracy",
+    "transfer_gap",
+    "soft_rate",
+    "hard_rate",
+    "train_seconds",
+)
+
+
+def collect(config: dict, about: dict, runs: Sequence[dict]) -> dict:
+    """All of ``results.json``, with null for every number that is not finite.
+
+    Args:
+      config: the settings of the experiment.
+      about: the data and the machine, in words.
+      runs: for each run its seed, its values of ``GRID_KEYS`` and what was measured.
+    """
+    return finite({"config": config, **about, "runs": list(runs), "summary": summarise(runs)})
+
+
+def summarise(runs: Sequence[dict]) -> list[dict]:
+    """Mean, standard deviation and 95 % interval (Student's t) over the seeds of each setting.
+
+    Runs that diverged are counted as such and left out of the means.
+    """
+    settings = list(dict.fromkeys(tuple(run[key] for key in GRID_KEYS) for run in runs))
+    rows = []
+    for setting in settings:
+        members = [run for run in runs if tuple(run[key] for key in GRID_KEYS) == setting]
+        sound = [run for run in members if not run.get("diverged")]
+        row = dict(zip(GRID_KEYS, setting, strict=True))
+        row |= {"n": len(sound), "diverged": len(members) - len(sound)}
+        for key in SUMMARISED:
+            values = [run[key] for run in sound if key in run]
+            mean, interval = evaluation.mean_interval(values) if values else (None, None)
+            row[f"{key}_mean"] = mean
+            row[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            row[f"{key}_ci95"] = interval
+        rows.append(row)
+    return rows
+
+
+def finite(value: Any) -> Any:
+    """The same nest of lists and dicts with None for every NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def table(results: dict, style: str = "simple") -> str:
+    """The results as a table: a row a run, then a row a setting if there are several seeds.
+
+    Args:
+      results: as :func:`collect` returns them.
+      style: a table format of the package tabulate.
+    """
+    runs, summary = results["runs"], results["summary"]
+    varied = [key for key in GRID_KEYS if key == "rho" or len({run[key] for run in runs}) > 1]
+    rows = [
+        [*(run[key] for key in varied), run["seed"]]
+        + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in _KINDS]
+        + [_points(run["transfer_gap"], None)]
+        + [_percent(run[f"{kind}_rate"], None) for kind in _KINDS]
+        + [_percent(run["hard_ties"], None), _percent(run["hard_silent"], None)]
+        + ["diverged" if run.get("diverged") else f"{run['train_seconds']:.0f}"]
+        for run in runs
+    ]
+    if len(runs) > len(summary):
+        rows += [
+            [*(row[key] for key in varied), f"mean of {row['n']}"]
+            + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in _KINDS]
+            + [_points(*_pair(row, "transfer_gap"))]
+            + [_percent(row[f"{kind}_rate_mean"], None) for kind in _KINDS]
+            + ["", "", f"{row['train_seconds_mean']:.0f}" if row["n"] else ""]
+            for row in summary
+        ]
+    headers = [*varied, "seed", "soft %", "hard %", "gap", "soft rate %", "hard rate %"]
+    headers += ["ties %", "silent %", "seconds"]
+    return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
+
+
+_KINDS = ("soft", "hard")
+
+
+def _pair(row, key):
+    return row[f"{key}_mean"], row[f"{key}_ci95"]
+
+
+def _percent(value, interval):
+    if value is None:
+        return "-"
+    shown = f"{100 * value:.2f}"
+    return (
+        shown if interval is None else f"{shown} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
+    )
+
+
+_points = _percent

@@ -1,0 +1,277 @@
+"""Training: state, step and epoch of a grid of runs, pure and compiled in one place.
+
+Everything carries a leading run axis R; a single run is a grid of one. What differs between the
+runs of a grid (:class:`Hyperparameters`) is traced, what they share (:class:`Recipe`) is static, so
+one program trains them all. An epoch is one scan over the packed set, which lies on the device.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from sast_jax import lif, networks, spikes
+from sast_jax.data import packing
+from sast_jax.sam import sam
+
+
+class Hyperparameters(NamedTuple):
+    """What may differ between the runs of a grid; each leaf is a scalar, or (R,) for R runs.
+
+    Attributes:
+      seed: of the initial weights, the order of the recordings and the shifts.
+      rho: SAM radius after its ramp.
+      warmup: fraction of training over which the radius grows linearly to rho.
+      learning_rate: at the start of the schedule.
+      slope, slope_end: slope of the smooth spike at the start and the end of training.
+      decay: share of the membrane potential that is left after one step.
+    """
+
+    seed: jax.typing.ArrayLike
+    rho: jax.typing.ArrayLike
+    warmup: jax.typing.ArrayLike
+    learning_rate: jax.typing.ArrayLike
+    slope: jax.typing.ArrayLike
+    slope_end: jax.typing.ArrayLike
+    decay: jax.typing.ArrayLike
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What the runs of a grid share. Hashable, so that it can be a static argument under jit.
+
+    Attributes:
+      network: a module of :mod:`sast_jax.networks`.
+      frame_shape: (H, W, C) of the unpacked frames.
+      spike: slope -> smooth spike function, such as :func:`sast_jax.spikes.sigmoid`.
+      forward: what the smooth spike becomes in the training forward pass: itself, or
+        :func:`sast_jax.spikes.hard_forward`.
+      cell: reset; (decay, threshold, spike) -> step, from :mod:`sast_jax.lif`.
+      threshold: of the membrane potential.
+      readout: response -> class scores.
+      optimizer: (learning_rate, steps) -> the optax transformation behind the SAM link.
+      epochs: number of passes over the training set.
+      epoch_steps: batches of an epoch; the recordings left over are dropped, others each time.
+      batch_size: recordings of a step.
+      ascent: radius -> link, such as :func:`sast_jax.sam.sam`.
+      independent: take the ascent gradient on a second, independently drawn minibatch.
+      ascent_size: recordings of the ascent gradient, at most batch_size.
+      groups: m-sharpness: parts of the batch that are each perturbed on their own.
+      first_epoch: SAM begins with this epoch; plain training before.
+      shift: recordings are moved by up to this many pixels in x and y, anew each time.
+    """
+
+    network: nn.Module
+    frame_shape: tuple[int, int, int]
+    spike: Callable[[jax.typing.ArrayLike], spikes.Spike]
+    forward: Callable[[spikes.Spike], spikes.Spike]
+    cell: Callable[..., lif.Cell]
+    threshold: float
+    readout: networks.Readout
+    optimizer: Callable[[jax.typing.ArrayLike, int], optax.GradientTransformation]
+    epochs: int
+    epoch_steps: int
+    batch_size: int
+    ascent: Callable[[jax.typing.ArrayLike], optax.GradientTransformation] = sam
+    independent: bool = False
+    ascent_size: int | None = None
+    groups: int = 1
+    first_epoch: int = 0
+    shift: int = 0
+
+    def soft_cell(self, hyper: Hyperparameters) -> lif.Cell:
+        """The trained neuron with its smooth spike, at the slope training ends with."""
+        return self.cell(hyper.decay, self.threshold, self.spike(hyper.slope_end))
+
+    def hard_cell(self, hyper: Hyperparameters) -> lif.Cell:
+        """The same neuron with a hard spike: the swap, and nothing else."""
+        return self.cell(hyper.decay, self.threshold, spikes.heaviside)
+
+
+class TrainState(NamedTuple):
+    """State of one run, or of R runs with a leading axis on each leaf."""
+
+    step: jax.Array
+    key: jax.Array
+    params: Any
+    optimizer: optax.OptState
+
+
+class Metrics(NamedTuple):
+    """Of one epoch: mean loss and accuracy on the ascent batches, and if all weights are finite."""
+
+    loss: jax.Array
+    accuracy: jax.Array
+    finite: jax.Array
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def initialise(recipe: Recipe, hyper_R: Hyperparameters) -> TrainState:
+    """Fresh states (R, ...) of the runs."""
+
+    def one(hyper):
+        key = jax.random.key(hyper.seed)
+        frames = jnp.zeros((1, 1, *recipe.frame_shape))
+        params = recipe.network.init(jax.random.fold_in(key, 0), frames, recipe.hard_cell(hyper))[
+            "params"
+        ]
+        links = _links(recipe, hyper, jnp.int32(0))
+        return TrainState(jnp.int32(0), key, params, tuple(link.init(params) for link in links))
+
+    return jax.lax.map(one, hyper_R)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5), donate_argnums=1)
+def train_epoch(
+    recipe: Recipe,
+    state_R: TrainState,
+    hyper_R: Hyperparameters,
+    packed_NxTxP: jax.Array,
+    labels_N: jax.Array,
+    ascend: bool,
+) -> tuple[TrainState, Metrics]:
+    """One epoch of all runs: ``lax.map`` over them on a CPU, ``vmap`` elsewhere.
+
+    Args:
+      recipe: what the runs share.
+      state_R: donated.
+      hyper_R: what differs between the runs.
+      packed_NxTxP: the training set; see :class:`sast_jax.data.packing.Frames`.
+      labels_N: class of each recording.
+      ascend: take SAM's perturbation; False spares its gradient altogether.
+
+    Returns:
+      The new states and the metrics of each run, (R,).
+    """
+
+    def one(args):
+        state, hyper = args
+        return _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend)
+
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(one, (state_R, hyper_R))
+    return jax.vmap(lambda *args: one(args))(state_R, hyper_R)
+
+
+def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
+    N, B = len(labels_N), recipe.batch_size
+    steps = recipe.epoch_steps
+    epoch_key = jax.random.fold_in(state.key, state.step)
+    descent_key, ascent_key = jax.random.split(epoch_key)
+
+    def batches(key, size):
+        return jax.random.permutation(key, N)[: steps * B].reshape(steps, B)[:, :size]
+
+    descent_SxB = batches(descent_key, B)
+    size = recipe.ascent_size or B
+    if not ascend:
+        ascent_SxA = None
+    elif recipe.independent:
+        ascent_SxA = batches(ascent_key, size)
+    else:
+        ascent_SxA = descent_SxB[:, :size]
+
+    def load(indices, key):
+        frames = packing.unpack(packed_NxTxP[indices], recipe.frame_shape)
+        if recipe.shift:
+            frames = shift_frames(key, frames, recipe.shift)
+        return jnp.moveaxis(frames, 1, 0).astype(jnp.float32), labels_N[indices]
+
+    def body(state, indices):
+        descent, ascent = indices
+        keys = jax.random.split(jax.random.fold_in(epoch_key, 1 + state.step))
+        batch = load(descent, keys[0])
+        if ascent is None:
+            second = None
+        elif recipe.independent:
+            second = load(ascent, keys[1])
+        else:
+            second = batch[0][:, :size], batch[1][:size]
+        return train_step(recipe, state, hyper, batch, second)
+
+    state, (losses, accuracies) = jax.lax.scan(body, state, (descent_SxB, ascent_SxA))
+    finite = jnp.stack([jnp.isfinite(w).all() for w in jax.tree.leaves(state.params)]).all()
+    return state, Metrics(losses.mean(), accuracies.mean(), finite & jnp.isfinite(losses).all())
+
+
+def train_step(recipe: Recipe, state: TrainState, hyper: Hyperparameters, batch, ascent_batch):
+    """One step of one run.
+
+    Args:
+      recipe: what the runs of the grid share.
+      state, hyper: of this run.
+      batch: frames (T, B, H, W, C) and labels (B,) whose loss is descended.
+      ascent_batch: the same, of the recordings that choose SAM's perturbation; None trains plainly.
+
+    Returns:
+      The new state, and loss and accuracy at the old parameters on the ascent batch (or the batch).
+    """
+    total = recipe.epochs * recipe.epoch_steps
+    slope = hyper.slope * (hyper.slope_end / hyper.slope) ** (state.step / total)
+    smooth = recipe.spike(slope)
+    cell = recipe.cell(hyper.decay, recipe.threshold, recipe.forward(smooth))
+
+    def loss(params, frames, labels):
+        scores = recipe.readout(recipe.network.apply({"params": params}, frames, cell))
+        accuracy = (scores.argmax(-1) == labels).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean(), accuracy
+
+    def ascend_and_descend(link_state, ascent_batch, batch):
+        (value, accuracy), grads = jax.value_and_grad(loss, has_aux=True)(params, *ascent_batch)
+        if batch is None:
+            return grads, link_state, value, accuracy
+        grads, link_state = link.update(
+            grads,
+            link_state,
+            params,
+            grad_fn=lambda w: jax.grad(loss, has_aux=True)(w, *batch)[0],
+        )
+        return grads, link_state, value, accuracy
+
+    link, optimizer = _links(recipe, hyper, state.step)
+    params, (link_state, optimizer_state) = state.params, state.optimizer
+    if ascent_batch is None:
+        grads, link_state, *metrics = ascend_and_descend(link_state, batch, None)
+    elif recipe.groups == 1:
+        grads, link_state, *metrics = ascend_and_descend(link_state, ascent_batch, batch)
+    else:
+        parts = [_split_batch(b, recipe.groups) for b in (ascent_batch, batch)]
+        outputs = jax.vmap(functools.partial(ascend_and_descend, link_state))(*parts)
+        grads, _, *metrics = jax.tree.map(lambda leaf: leaf.mean(axis=0), outputs)
+    updates, optimizer_state = optimizer.update(grads, optimizer_state, params)
+    params = optax.apply_updates(params, updates)
+    optimizer_state = link_state, optimizer_state
+    return TrainState(state.step + 1, state.key, params, optimizer_state), tuple(metrics)
+
+
+def _split_batch(batch, groups):
+    frames_TxBxHxWxC, labels_B = batch
+    T, B, *frame = frames_TxBxHxWxC.shape
+    frames = frames_TxBxHxWxC.reshape(T, groups, B // groups, *frame)
+    return jnp.moveaxis(frames, 1, 0), labels_B.reshape(groups, -1)
+
+
+def _links(recipe, hyper, step):
+    begin = recipe.first_epoch * recipe.epoch_steps
+    total = recipe.epochs * recipe.epoch_steps
+    ramp = jnp.maximum(hyper.warmup * total, 1.0)
+    radius = hyper.rho * jnp.clip((step - begin + 1) / ramp, 0.0, 1.0)
+    return recipe.ascent(radius), recipe.optimizer(hyper.learning_rate, total)
+
+
+def shift_frames(key: jax.Array, frames_BxTxHxWxC: jax.Array, pixels: int) -> jax.Array:
+    """Moves each recording by its own -pixels..pixels in y and x; what leaves the frame is lost."""
+    B, T, H, W, C = frames_BxTxHxWxC.shape
+    border = ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    padded = jnp.pad(frames_BxTxHxWxC, border)
+    offset_Bx2 = jax.random.randint(key, (B, 2), 0, 2 * pixels + 1)
+    return jax.vmap(
+        lambda frames, offset: jax.lax.dynamic_slice(
+            frames, (0, offset[0], offset[1], 0), (T, H, W, C)
+        )
+    )(padded, offset_Bx2)

@@ -1,0 +1,24 @@
+"""Strict numerics everywhere, and where the real recordings are."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    os.environ["SAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """Folder of the real recordings: $SAST_TEST_DATA, or shared/data beside the repository."""
+    beside = pathlib.Path(__file__).parents[2] / "shared" / "data"
+    folder = pathlib.Path(os.environ.get("SAST_TEST_DATA", beside))
+    if not (folder / "nmnist_small" / "train.zip").is_file():
+        pytest.skip(f"no real recordings at {folder}; set SAST_TEST_DATA")
+    return folder
