@@ -14,7 +14,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import cli, nmnist, run, setup, workdirs
+from experiments import cli, datasets, run, setup, workdirs
 from sast_jax import evaluation, results, training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.errors import InputError
@@ -22,7 +22,6 @@ from sast_jax.errors import InputError
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings; the run's own if none")
 _JSON = flags.DEFINE_string("json", None, "file to write the results to")
-_LOADERS = {"nmnist": nmnist.load}
 
 
 def main() -> None:
@@ -31,7 +30,7 @@ def main() -> None:
     config = ConfigDict(record["config"])
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, test_limit=0)
-    source = _LOADERS[record["experiment"]](config.data)
+    source = datasets.LOADERS[record["experiment"]](config.data)
     print(f"Data: {source.name}")
     for line in source.warnings:
         print(f"warning: {line}")

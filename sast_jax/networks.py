@@ -113,7 +113,7 @@ class HalvingConv(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
-        B, H, W, C = x_BxHxWxC.shape
+        _B, H, W, C = x_BxHxWxC.shape
         k, out_h, out_w = self.kernel, -(-H // 2), -(-W // 2)
         weights = self.param("kernel", _initializer(self.gain), (k, k, C, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))

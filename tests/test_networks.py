@@ -1,5 +1,7 @@
 """Networks against flax's own layers and against SpikingJelly."""
 
+import itertools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -114,7 +116,7 @@ def test_soft_training_equals_spikingjelly_over_40_adam_steps(reset_name):
             surrogate_function=surrogate.Sigmoid(alpha=SLOPE, spiking=False), step_mode="m",
         )  # fmt: skip
 
-    linears = [layer.Linear(a, b, step_mode="m") for a, b in zip(widths, widths[1:], strict=False)]
+    linears = [layer.Linear(a, b, step_mode="m") for a, b in itertools.pairwise(widths)]
     for i, linear in enumerate(linears):
         weights = params["params"][f"Dense_{i}"]
         linear.weight.data = torch.tensor(np.array(weights["kernel"]).T.copy())

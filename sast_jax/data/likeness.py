@@ -10,7 +10,7 @@ from sast_jax.data import packing
 REAL_EVENTS = (4133.2, 1153.5)
 REAL_FALLING = 0.4983
 REAL_PROFILE_31x2 = np.array(
-    [  # fmt: skip
+    [
         (8.5, 8.2),
         (35.9, 29.5),
         (77.5, 76.5),

@@ -106,8 +106,7 @@ def pack(
 def unpack(packed_xP: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
     """Bits to frames: (..., P) bytes to (..., H, W, C) uint8 of 0 and 1, inside jit."""
     H, W, C = shape
-    bits = (packed_xP[..., None] >> jnp.arange(7, -1, -1, dtype=jnp.uint8)) & 1
-    flat = bits.reshape(*packed_xP.shape[:-1], -1)[..., : H * W * C]
+    flat = jnp.unpackbits(packed_xP, axis=-1, count=H * W * C)
     return flat.reshape(*packed_xP.shape[:-1], H, W, C)
 
 
@@ -139,5 +138,5 @@ def cached(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
             np.savez(whole, key=np.array(text), **frames._asdict())
             os.replace(whole, path)
     except OSError as error:
-        warnings.warn(f"{folder}: no cache kept ({error.strerror}); recordings are read each time")
+        warnings.warn(f"{folder}: no cache kept ({error.strerror}); recordings are read each time", stacklevel=2)
     return frames

@@ -146,7 +146,7 @@ def decode(recordings: Sequence[bytes], names: Sequence[str]) -> Events:
 def _open_archive(path: pathlib.Path, split: str) -> Split:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".bin")]
+            members = [m for m in archive.infolist() if _is_recording(m.filename)]
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: not a whole zip archive ({error}); fetch it again") from error
     members = [m for m in members if split.capitalize() in m.filename.split("/")] or members
@@ -170,7 +170,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
 
 
 def _open_tree(root: pathlib.Path) -> Split:
-    paths = sorted(root.rglob("*.bin"))
+    paths = sorted(path for path in root.rglob("*.bin") if _is_recording(str(path)))
     digest = hashlib.sha256()
     for path in paths:
         stat = path.stat()
@@ -181,6 +181,11 @@ def _open_tree(root: pathlib.Path) -> Split:
             yield paths[i].read_bytes()
 
     return _split(root, tuple(map(str, paths)), digest.hexdigest(), read)
+
+
+def _is_recording(name: str) -> bool:
+    match = _NAME.search(name)
+    return bool(match) and not match["stem"].startswith(".")  # hidden copies that macOS leaves
 
 
 def _split(where, names, fingerprint, read) -> Split:

@@ -58,7 +58,7 @@ class Sensor(NamedTuple):
 # Position of the digit's top left corner on the sensor (x to the right, y down, pixels) every 10 ms.
 SENSOR = Sensor()
 PATH_Kx2 = np.array(
-    [  # fmt: skip
+    [
         (0.54, 1.03),
         (0.48, 1.22),
         (0.40, 1.72),
@@ -239,5 +239,6 @@ def _view(position_S: jax.Array, pixels: int, blur: jax.Array, image: int = 28) 
 
     An image pixel is a box of light, blurred by a Gaussian.
     """
-    centre = jnp.arange(pixels)[:, None] - position_S[:, None, None] - jnp.arange(image)
+    sensor_pixel, image_pixel = jnp.arange(pixels)[None, :, None], jnp.arange(image)[None, None]
+    centre = sensor_pixel - position_S[:, None, None] - image_pixel
     return norm.cdf((centre + 0.5) / blur) - norm.cdf((centre - 0.5) / blur)

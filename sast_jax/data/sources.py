@@ -11,6 +11,7 @@ from sast_jax.errors import InputError
 
 FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
 CLASSES = 10
+DEFAULT_PATH = "data/nmnist"  # where experiments.download writes
 READER_VERSION = 1  # part of every cache key: raise it when frames would come out otherwise
 
 
@@ -56,8 +57,8 @@ def nmnist(
 
     Args:
       source: "folder" reads ``path``; "tonic" reads the tree that tonic keeps below ``path``;
-        "simulated" needs no file; "auto" takes the folder if it holds recordings and simulates
-        otherwise.
+        "simulated" needs no file; "auto" reads ``path``, and simulates if that is
+        ``DEFAULT_PATH`` and holds no recordings.
       path: holds ``train.zip`` and ``test.zip`` or ``Train/`` and ``Test/``, or tonic's ``NMNIST/``
         with these.
       time_bins: frames per recording.
@@ -77,7 +78,7 @@ def nmnist(
         splits = {name: recordings.find_split(place, name) for name in limits}
         if any(splits.values()):
             return _recorded(place, splits, time_bins, limits, seed)
-    if source == "auto":
+    if source == "auto" and folder == pathlib.Path(DEFAULT_PATH):
         return _simulated(time_bins, limits, seed)
     raise InputError(
         f"{places[0]}: no recordings (train.zip, test.zip, Train/ or Test/) there; fetch them with "

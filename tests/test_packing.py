@@ -1,0 +1,103 @@
+"""Binning and packing against tonic's frames, and a cache that never serves what it should not."""
+
+import io
+
+import jax.numpy as jnp
+import nmnist_files as files
+import numpy as np
+import pytest
+import tonic
+
+from sast_jax.data import packing, recordings
+
+SHAPE = (34, 34, 2)
+DURATION = 310_000
+
+
+def unpacked(frames):
+    return np.asarray(packing.unpack(jnp.asarray(frames.packed_NxTxP), SHAPE))
+
+
+@pytest.fixture
+def split(tmp_path):
+    files.dataset(tmp_path, per_class=3)
+    return recordings.find_split(tmp_path, "train")
+
+
+@pytest.mark.parametrize("time_bins", [1, 7, 20])
+@pytest.mark.parametrize("chunk", [4, 256])
+def test_frames_equal_a_loop_over_events(split, time_bins, chunk):
+    order = np.array([5, 0, 17, 3, 4])
+    frames = packing.pack(split, order, time_bins=time_bins, duration=DURATION, chunk=chunk)
+    expected = np.zeros((5, time_bins, *SHAPE), np.uint8)
+    for n, raw in enumerate(split.read(order)):
+        events = recordings.decode([raw], ["r"])
+        for t, x, y, p in zip(events.t_M, events.x_M, events.y_M, events.p_M, strict=True):
+            expected[n, min(int(t) * time_bins // DURATION, time_bins - 1), y, x, p] = 1
+        assert frames.events_NxC[n].tolist() == np.bincount(events.p_M, minlength=2).tolist()
+    np.testing.assert_array_equal(unpacked(frames), expected)
+    np.testing.assert_array_equal(frames.labels_N, split.labels_N[order])
+    assert frames.profile_TxC.sum() == pytest.approx(frames.events_NxC.sum() / 5)
+
+
+def test_frames_equal_tonic_where_its_bins_are_the_same(split):
+    # tonic bins from the first event to the last; events at both ends make that our 310 ms.
+    dtype = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
+    raw = next(split.read([0]))
+    events = tonic.io.read_mnist_file(io.BytesIO(raw), dtype=dtype, is_stream=True)
+    to_frame = tonic.transforms.ToFrame(sensor_size=SHAPE, time_window=DURATION // 10)
+    ends = np.array([(0, 0, 0, 0)], dtype)
+    theirs = to_frame(np.concatenate([ends, events]))  # (T, C, H, W) counts
+    ours = unpacked(packing.pack(split, np.array([0]), time_bins=10, duration=DURATION))[0].copy()
+    ours[0, 0, 0, 0] = 1
+    np.testing.assert_array_equal(ours.transpose(0, 3, 1, 2)[: len(theirs)], theirs > 0)
+
+
+def test_late_events_fall_in_the_last_bin():
+    assert packing.time_bin(np.array([0, 309_999, 310_000, 2**31 - 1]), 10, DURATION).tolist() == [
+        0, 9, 9, 9,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(34, 34, 2), (3, 3, 1), (1, 5, 2)])
+def test_unpack_inverts_packbits_whatever_the_size(shape):
+    frames = (np.random.default_rng(0).random((4, 6, *shape)) < 0.5).astype(np.uint8)
+    packed = np.packbits(frames.reshape(4, 6, -1), axis=-1)
+    np.testing.assert_array_equal(packing.unpack(jnp.asarray(packed), shape), frames)
+
+
+def test_cache_serves_the_same_and_notices_another_key_or_damage(tmp_path, split):
+    made = []
+
+    def make():
+        made.append(1)
+        return packing.pack(split, np.arange(6), time_bins=4, duration=DURATION)
+
+    first = packing.cached(tmp_path / "c", {"a": 1}, make)
+    again = packing.cached(tmp_path / "c", {"a": 1}, make)
+    assert len(made) == 1
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    packing.cached(tmp_path / "c", {"a": 2}, make)
+    assert len(made) == 2
+    for damage in (
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:900] + b"!" + data[901:],
+    ):
+        for path in (tmp_path / "c").glob("*.npz"):
+            path.write_bytes(damage(path.read_bytes()))
+        repaired = packing.cached(tmp_path / "c", {"a": 1}, make)
+        np.testing.assert_array_equal(repaired.packed_NxTxP, first.packed_NxTxP)
+    assert len(made) == 4
+    assert not [p for p in (tmp_path / "c").iterdir() if p.suffix != ".npz"]
+
+
+def test_unwritable_cache_warns_and_still_answers(tmp_path, split):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="no cache kept"):
+        frames = packing.cached(
+            tmp_path / "file" / "c",
+            {},
+            lambda: packing.pack(split, np.arange(2), time_bins=4, duration=DURATION),
+        )
+    assert len(frames.labels_N) == 2
