@@ -127,7 +127,8 @@ def _fit(job: Job) -> tuple[training.TrainState, list[bool], float]:
         tqdm(total=end, initial=begin, desc="training", unit="epoch") as bar,
         open(job.workdir / "metrics.jsonl", "a") as log,
     ):
-        for epoch, state_R, metrics, seconds in _epochs(job, state_R, begin):
+        for epoch, trained_R, metrics, seconds in _epochs(job, state_R, begin):
+            state_R = trained_R
             if not metrics.finite.any():
                 checkpoints.close()
                 raise InputError(

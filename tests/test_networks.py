@@ -185,13 +185,12 @@ def test_gradient_of_the_loss_equals_finite_differences(network):
             scores = networks.mean_spikes(10.0)(network.apply(params, x, cell))
             return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
 
-        loss = jax.jit(loss)
+        loss, step = jax.jit(loss), 1e-6
         gradient = jax.grad(loss)(params)
         for seed in range(10):
             leaves, treedef = jax.tree.flatten(params)
             rng = np.random.default_rng(seed)
             direction = treedef.unflatten([jnp.asarray(rng.normal(size=w.shape)) for w in leaves])
-            step = 1e-6
             up = jax.tree.map(lambda w, d: w + step * d, params, direction)
             down = jax.tree.map(lambda w, d: w - step * d, params, direction)
             numeric = float(loss(up) - loss(down)) / (2 * step)

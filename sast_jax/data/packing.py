@@ -138,5 +138,8 @@ def cached(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
             np.savez(whole, key=np.array(text), **frames._asdict())
             os.replace(whole, path)
     except OSError as error:
-        warnings.warn(f"{folder}: no cache kept ({error.strerror}); recordings are read each time", stacklevel=2)
+        warnings.warn(
+            f"{folder}: no cache kept ({error.strerror}); recordings are read each time",
+            stacklevel=2,
+        )
     return frames
