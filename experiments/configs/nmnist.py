@@ -10,7 +10,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.rho = 0.4  # SAM radius; 0 trains without SAM
     config.seed = 0  # of a single run; a sweep uses seed .. seed + sweep.seeds - 1
-    config.epochs = 15
+    config.epochs = 30
     config.batch_size = 64
     config.learning_rate = 1e-3
     config.schedule = "cosine"  # of the learning rate: "cosine" (to 0) or "constant"
