@@ -16,7 +16,10 @@ INTERRUPTED = 130
 def define_config(name: str):
     """The flag --config, with ``experiments/configs/<name>.py`` as its default."""
     default = pathlib.Path(__file__).parent / "configs" / f"{name}.py"
-    return config_flags.DEFINE_config_file("config", str(default), "the run's settings")
+    try:  # looks at the command line at once
+        return config_flags.DEFINE_config_file("config", str(default), "the run's settings")
+    except Exception as error:
+        _fail(_reason(error), USER_ERROR)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -28,9 +31,17 @@ def _parse(argv):
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # whatever a bad flag or config file raises
-        if not isinstance(error, (flags.Error, AttributeError, OSError)):
-            error = f"{type(error).__name__} in a flag or config file: {error}"
-        _fail(error, USER_ERROR)
+        _fail(_reason(error), USER_ERROR)
+
+
+def _reason(error) -> str:
+    if isinstance(error, AttributeError):
+        inner = error.args[0]  # a KeyError that names near matches
+        text = str(getattr(inner, "args", [inner])[0]).replace("\n", "; ")
+        return f"no config key {text}; all keys are listed in experiments/configs"
+    if isinstance(error, (flags.Error, OSError)):
+        return str(error)
+    return f"{type(error).__name__} in a flag or config file: {error}"
 
 
 def _guard(main, argv):

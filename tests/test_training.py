@@ -7,62 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small
 
-from sast_jax import lif, networks, spikes, training
+from sast_jax import lif, spikes, training
 from sast_jax.data import packing
 from sast_jax.sam import sam
 
-SHAPE = (6, 6, 2)
-N, T, K, B = 40, 5, 3, 8
-
-
-def recordings():
-    """Recordings in which each class fires in its own rows."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, K, N).astype(np.int32)
-    rate = np.full((N, T, *SHAPE), 0.05)
-    for n, label in enumerate(labels):
-        rate[n, :, 2 * label : 2 * label + 2] = 0.7
-    frames = (rng.random(rate.shape) < rate).astype(np.uint8)
-    return jnp.asarray(np.packbits(frames.reshape(N, T, -1), axis=-1)), jnp.asarray(labels)
-
-
-def recipe(**changes):
-    made = training.Recipe(
-        network=networks.MLP((16, K), gain=2.0),
-        frame_shape=SHAPE,
-        spike=spikes.sigmoid,
-        forward=lambda smooth: smooth,
-        cell=lif.reset_to_zero,
-        threshold=1.0,
-        readout=networks.mean_spikes(10.0),
-        optimizer=lambda rate, steps: optax.adam(rate),
-        epochs=6,
-        epoch_steps=N // B,
-        batch_size=B,
-    )
-    return dataclasses.replace(made, **changes)
-
-
-def hyper(seeds=(0,), rhos=None, **changes):
-    values = {"warmup": 0.0, "learning_rate": 1e-2, "slope": 4.0, "slope_end": 4.0, "decay": 0.9}
-    values |= changes
-    R = len(seeds)
-    columns = {key: jnp.full(R, value, jnp.float32) for key, value in values.items()}
-    rhos = jnp.asarray(rhos if rhos is not None else (0.1,) * R, jnp.float32)
-    return training.Hyperparameters(seed=jnp.asarray(seeds, jnp.int32), rho=rhos, **columns)
-
-
-def fit(made, hyper_R, epochs=2, ascend=True, state=None):
-    packed, labels = recordings()
-    state = training.initialise(made, hyper_R) if state is None else state
-    for _ in range(epochs):
-        state, metrics = training.train_epoch(made, state, hyper_R, packed, labels, ascend)
-    return state, metrics
-
-
-def run_of(tree, index):
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+step = jax.jit(training.train_step, static_argnums=0)
 
 
 def assert_same(a, b):
@@ -75,8 +26,8 @@ def differs(a, b):
 
 
 def test_it_learns():
-    _, first = fit(recipe(), hyper(), epochs=1)
-    _, last = fit(recipe(), hyper(), epochs=12)
+    _, first = small.fit(small.recipe(), small.hyper(), epochs=1)
+    _, last = small.fit(small.recipe(), small.hyper(), epochs=12)
     assert last.loss[0] < 0.5 * first.loss[0]
     assert last.accuracy[0] > 0.9
     assert last.finite.all()
@@ -84,14 +35,14 @@ def test_it_learns():
 
 @pytest.mark.parametrize("ascend", [False, True])
 def test_a_step_equals_a_plain_one(ascend):
-    made, hypers = recipe(), hyper(rhos=(0.3,))
-    state = run_of(training.initialise(made, hypers), 0)
-    h = run_of(hypers, 0)
-    packed, labels = recordings()
-    frames = jnp.moveaxis(packing.unpack(packed[:B], SHAPE), 1, 0).astype(jnp.float32)
-    batch = frames, labels[:B]
+    made, hypers = small.recipe(), small.hyper(rhos=(0.3,))
+    state = small.run_of(training.initialise(made, hypers), 0)
+    h = small.run_of(hypers, 0)
+    packed, labels = small.recordings()
+    frames = jnp.moveaxis(packing.unpack(packed[: small.B], small.SHAPE), 1, 0).astype(jnp.float32)
+    batch = frames, labels[: small.B]
     ascent = (frames[:, :3], labels[:3]) if ascend else None
-    new, (loss, _) = training.train_step(made, state, h, batch, ascent)
+    new, (loss, _) = step(made, state, h, batch, ascent)
 
     def plain(params, x, y):
         cell = lif.reset_to_zero(0.9, 1.0, spikes.sigmoid(4.0))
@@ -111,18 +62,18 @@ def test_a_step_equals_a_plain_one(ascend):
 
 
 def test_members_of_a_grid_equal_the_same_runs_alone_bit_for_bit():
-    grid = hyper(seeds=(0, 1, 0), rhos=(0.1, 0.1, 0.5))
-    together, _ = fit(recipe(), grid)
+    grid = small.hyper(seeds=(0, 1, 0), rhos=(0.1, 0.1, 0.5))
+    together, _ = small.fit(small.recipe(), grid)
     for i, (seed, rho) in enumerate(((0, 0.1), (1, 0.1), (0, 0.5))):
-        alone, _ = fit(recipe(), hyper(seeds=(seed,), rhos=(rho,)))
-        assert_same(run_of(together.params, i), run_of(alone.params, 0))
-    assert differs(run_of(together.params, 0), run_of(together.params, 1))
-    assert differs(run_of(together.params, 0), run_of(together.params, 2))
+        alone, _ = small.fit(small.recipe(), small.hyper(seeds=(seed,), rhos=(rho,)))
+        assert_same(small.run_of(together.params, i), small.run_of(alone.params, 0))
+    assert differs(small.run_of(together.params, 0), small.run_of(together.params, 1))
+    assert differs(small.run_of(together.params, 0), small.run_of(together.params, 2))
 
 
 def test_a_radius_of_zero_equals_training_without_sam():
-    with_link, _ = fit(recipe(), hyper(rhos=(0.0,)))
-    without, _ = fit(recipe(), hyper(rhos=(0.0,)), ascend=False)
+    with_link, _ = small.fit(small.recipe(), small.hyper(rhos=(0.0,)))
+    without, _ = small.fit(small.recipe(), small.hyper(rhos=(0.0,)), ascend=False)
     assert_same(with_link.params, without.params)
 
 
@@ -140,34 +91,34 @@ def test_a_radius_of_zero_equals_training_without_sam():
     ids=lambda changes: next(iter(changes)),
 )
 def test_each_option_changes_the_run_and_stays_deterministic(changes):
-    plain, _ = fit(recipe(), hyper())
-    changed, metrics = fit(recipe(**changes), hyper())
+    plain, _ = small.fit(small.recipe(), small.hyper())
+    changed, metrics = small.fit(small.recipe(**changes), small.hyper())
     assert differs(plain.params, changed.params)
     assert metrics.finite.all()
-    again, _ = fit(recipe(**changes), hyper())
+    again, _ = small.fit(small.recipe(**changes), small.hyper())
     assert_same(changed.params, again.params)
 
 
 def test_groups_average_the_sam_gradients_of_their_parts():
-    made, hypers = recipe(groups=2), hyper(rhos=(0.3,))
+    made, hypers = small.recipe(groups=2), small.hyper(rhos=(0.3,))
     optimizer = dataclasses.replace(made, optimizer=lambda rate, steps: optax.sgd(1.0))
-    state, h = run_of(training.initialise(optimizer, hypers), 0), run_of(hypers, 0)
-    packed, labels = recordings()
-    frames = jnp.moveaxis(packing.unpack(packed[:B], SHAPE), 1, 0).astype(jnp.float32)
-    halves = [(frames[:, part], labels[:B][part]) for part in (slice(0, 4), slice(4, 8))]
+    state, h = small.run_of(training.initialise(optimizer, hypers), 0), small.run_of(hypers, 0)
+    packed, labels = small.recordings()
+    frames = jnp.moveaxis(packing.unpack(packed[: small.B], small.SHAPE), 1, 0).astype(jnp.float32)
+    halves = [(frames[:, part], labels[: small.B][part]) for part in (slice(0, 4), slice(4, 8))]
     one = dataclasses.replace(optimizer, groups=1)
-    steps = [training.train_step(one, state, h, half, half)[0].params for half in halves]
+    steps = [step(one, state, h, half, half)[0].params for half in halves]
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *steps)
-    batch = frames, labels[:B]
-    grouped = training.train_step(optimizer, state, h, batch, batch)[0].params
+    batch = frames, labels[: small.B]
+    grouped = step(optimizer, state, h, batch, batch)[0].params
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grouped, mean)
 
 
 def test_radius_ramps_and_slope_anneals():
     # A ramp over all of training starts close to no SAM; a late start waits.
-    ramped, _ = fit(recipe(), hyper(rhos=(0.5,), warmup=1.0), epochs=1)
-    constant, _ = fit(recipe(), hyper(rhos=(0.5,)), epochs=1)
-    plain, _ = fit(recipe(), hyper(rhos=(0.5,)), epochs=1, ascend=False)
+    ramped, _ = small.fit(small.recipe(), small.hyper(rhos=(0.5,), warmup=1.0), epochs=1)
+    constant, _ = small.fit(small.recipe(), small.hyper(rhos=(0.5,)), epochs=1)
+    plain, _ = small.fit(small.recipe(), small.hyper(rhos=(0.5,)), epochs=1, ascend=False)
 
     def distance(a, b):
         return sum(
@@ -176,8 +127,8 @@ def test_radius_ramps_and_slope_anneals():
         )
 
     assert 0 < distance(ramped, plain) < distance(constant, plain)
-    annealed, _ = fit(recipe(), hyper(slope=2.0, slope_end=8.0))
-    assert differs(annealed.params, fit(recipe(), hyper())[0].params)
+    annealed, _ = small.fit(small.recipe(), small.hyper(slope=2.0, slope_end=8.0))
+    assert differs(annealed.params, small.fit(small.recipe(), small.hyper())[0].params)
 
 
 def test_shifts_move_whole_recordings_and_lose_only_what_leaves():
@@ -199,19 +150,19 @@ def test_shifts_move_whole_recordings_and_lose_only_what_leaves():
 
 
 def test_divergence_of_one_member_is_marked_and_leaves_the_others_alone():
-    grid = hyper(seeds=(0, 0), rhos=(0.1, 1e38))
-    together, metrics = fit(recipe(), grid)
+    grid = small.hyper(seeds=(0, 0), rhos=(0.1, 1e38))
+    together, metrics = small.fit(small.recipe(), grid)
     assert metrics.finite.tolist()[0]
-    alone, _ = fit(recipe(), hyper())
-    assert_same(run_of(together.params, 0), run_of(alone.params, 0))
+    alone, _ = small.fit(small.recipe(), small.hyper())
+    assert_same(small.run_of(together.params, 0), small.run_of(alone.params, 0))
 
 
 def test_vmap_over_runs_equals_one_after_another_to_rounding(monkeypatch):
-    grid = hyper(seeds=(0, 1))
-    mapped, _ = fit(recipe(), grid, epochs=1)
+    grid = small.hyper(seeds=(0, 1))
+    mapped, _ = small.fit(small.recipe(), grid, epochs=1)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     # Another recipe object, so that nothing compiled before is used.
-    vmapped, _ = fit(recipe(epochs=6, threshold=1.0 + 1e-9), grid, epochs=1)
+    vmapped, _ = small.fit(small.recipe(epochs=6, threshold=1.0 + 1e-9), grid, epochs=1)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), mapped.params, vmapped.params
     )

@@ -1,0 +1,72 @@
+"""A task that a network of a few neurons learns in a second, for tests."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sast_jax import lif, networks, spikes, training
+
+SHAPE = (6, 6, 2)
+N, T, K, B = 40, 5, 3, 8
+READOUT = networks.mean_spikes(10.0)
+
+
+def recordings():
+    """Recordings in which each class fires in its own rows."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, K, N).astype(np.int32)
+    rate = np.full((N, T, *SHAPE), 0.05)
+    for n, label in enumerate(labels):
+        rate[n, :, 2 * label : 2 * label + 2] = 0.7
+    frames = (rng.random(rate.shape) < rate).astype(np.uint8)
+    return jnp.asarray(np.packbits(frames.reshape(N, T, -1), axis=-1)), jnp.asarray(labels)
+
+
+def as_it_is(smooth):
+    return smooth
+
+
+def adam(rate, steps):
+    return optax.adam(rate)
+
+
+def recipe(**changes):
+    """A recipe whose functions stand at the top of a module, so that equal ones compile once."""
+    made = training.Recipe(
+        network=networks.MLP((16, K), gain=2.0),
+        frame_shape=SHAPE,
+        spike=spikes.sigmoid,
+        forward=as_it_is,
+        cell=lif.reset_to_zero,
+        threshold=1.0,
+        readout=READOUT,
+        optimizer=adam,
+        epochs=6,
+        epoch_steps=N // B,
+        batch_size=B,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def hyper(seeds=(0,), rhos=None, **changes):
+    values = {"warmup": 0.0, "learning_rate": 1e-2, "slope": 4.0, "slope_end": 4.0, "decay": 0.9}
+    values |= changes
+    R = len(seeds)
+    columns = {key: jnp.full(R, value, jnp.float32) for key, value in values.items()}
+    rhos = jnp.asarray(rhos if rhos is not None else (0.1,) * R, jnp.float32)
+    return training.Hyperparameters(seed=jnp.asarray(seeds, jnp.int32), rho=rhos, **columns)
+
+
+def fit(made, hyper_R, epochs=2, ascend=True, state=None):
+    packed, labels = recordings()
+    state = training.initialise(made, hyper_R) if state is None else state
+    for _ in range(epochs):
+        state, metrics = training.train_epoch(made, state, hyper_R, packed, labels, ascend)
+    return state, metrics
+
+
+def run_of(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)

@@ -1,0 +1,95 @@
+"""Accuracies, rates and intervals against NumPy and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from sast_jax import evaluation, lif, spikes, training
+from sast_jax.data import packing
+from sast_jax.training import Recipe
+
+
+def frames():
+    packed, labels = small.recordings()
+    count = np.zeros((small.N, 2), np.int64)
+    return packing.Frames(
+        np.asarray(packed), np.asarray(labels), np.arange(small.N), count, count[:1], np.int64(0)
+    )
+
+
+@pytest.mark.parametrize("batch_size", [small.N, 16, 7, 1000])
+def test_batches_that_overlap_answer_as_one_that_does_not(batch_size):
+    made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0)
+    params_R = training.initialise(made, hypers).params
+    data = frames()
+    packed = jnp.asarray(data.packed_NxTxP)
+    unpacked = jnp.moveaxis(packing.unpack(packed, small.SHAPE), 1, 0).astype(jnp.float32)
+    for cell, spike in (
+        (Recipe.soft_cell, spikes.sigmoid(8.0)),  # the slope that training ends with
+        (Recipe.hard_cell, spikes.heaviside),
+    ):
+        outcome = evaluation.respond(made, cell, params_R, hypers, packed, batch_size)
+        for run in range(2):
+            params = small.run_of(params_R, run)
+            response = made.network.apply(
+                {"params": params}, unpacked, lif.reset_to_zero(0.9, 1.0, spike)
+            )
+            scores = 10 * np.asarray(response.spikes[-1]).mean(axis=0)
+            rates = np.stack([np.asarray(s).mean(axis=(0, 2)) for s in response.spikes], axis=-1)
+            np.testing.assert_allclose(outcome.scores_RxNxK[run], scores, atol=1e-5)
+            np.testing.assert_allclose(outcome.rates_RxNxL[run], rates, atol=1e-6)
+
+
+def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
+    hypers = small.hyper(seeds=(0, 1))
+    state, _ = small.fit(small.recipe(), hypers, epochs=6)
+    runs = evaluation.evaluate(small.recipe(), state.params, hypers, frames())
+    assert len(runs) == 2
+    for run in runs:
+        assert run["transfer_gap"] == run["soft_accuracy"] - run["hard_accuracy"]
+        assert run["soft_accuracy"] > 0.9
+        assert run["recordings"] == small.N
+        low, high = run["hard_accuracy_ci95"]
+        assert low < run["hard_accuracy"] <= high
+        assert np.sum(run["soft_confusion"]) == small.N
+        assert len(run["soft_rates"]) == 2
+
+
+def test_measure_counts_by_hand():
+    scores = np.array([[1, 0, 0], [0, 0, 0], [0, 2, 2], [0, 0, 5]], np.float32)
+    rates = np.array([[0.5, 0.1], [0.5, 0.0], [0.1, 0.2], [0.1, 0.3]], np.float32)
+    measured = evaluation.measure(scores, rates, np.array([0, 0, 2, 2]))
+    assert measured["accuracy"] == 0.75  # the silent one falls to class 0, the tie to class 1
+    assert measured["ties"] == 0.5
+    assert measured["silent"] == 0.25
+    assert measured["confusion"] == [[2, 0, 0], [0, 0, 0], [0, 1, 1]]
+    np.testing.assert_allclose(measured["rates"], [0.3, 0.15], rtol=1e-6)
+    np.testing.assert_allclose(measured["rate"], 0.225, rtol=1e-6)
+
+
+@pytest.mark.parametrize("hits, trials", [(0, 10), (95, 100), (2350, 2400), (10, 10)])
+def test_wilson_is_the_closed_form(hits, trials):
+    z, p = 1.959963984540054, hits / trials
+    centre = (p + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2))
+    expected = [max(0, centre - half), min(1, centre + half)]
+    np.testing.assert_allclose(evaluation.wilson(hits, trials), expected, atol=1e-12)
+
+
+def test_interval_over_seeds_is_students():
+    mean, (low, high) = evaluation.mean_interval([1.0, 2.0, 3.0])
+    half = 4.302652729911275 * 1.0 / np.sqrt(3)  # t of 2 degrees of freedom, from a table
+    np.testing.assert_allclose([mean, low, high], [2, 2 - half, 2 + half], rtol=1e-9)
+    assert evaluation.mean_interval([0.5]) == (0.5, None)
+
+
+def test_the_swap_changes_the_spike_and_nothing_else():
+    h = small.run_of(small.hyper(decay=0.7), 0)
+    current = jax.random.normal(jax.random.key(0), (4, 3))
+    made = small.recipe(threshold=0.5)
+    steep = made.cell(h.decay, 0.5, spikes.sigmoid(1e6))
+    np.testing.assert_allclose(
+        lif.integrate(made.hard_cell(h), current)[1], lif.integrate(steep, current)[1], atol=1e-3
+    )

@@ -1,0 +1,57 @@
+"""The summary over seeds by hand, and JSON that any reader takes."""
+
+import json
+
+import numpy as np
+
+from sast_jax import results
+
+
+def run(rho, seed, hard, **more):
+    known = {"learning_rate": 1e-3, "slope": 1.0, "decay": 0.9, "warmup": 0.2}
+    soft = {"soft_accuracy": 0.9, "soft_accuracy_ci95": [0.8, 0.95], "soft_rate": 0.1}
+    hard = {"hard_accuracy": hard, "hard_accuracy_ci95": [0.7, 0.9], "hard_rate": 0.05}
+    rest = {"hard_ties": 0.0, "hard_silent": 0.0, "train_seconds": 10.0}
+    gap = {"transfer_gap": 0.9 - hard["hard_accuracy"]}
+    return {"rho": rho, "seed": seed, **known, **soft, **hard, **gap, **rest, **more}
+
+
+def collected(runs):
+    return results.collect({"rho": 0.4}, {"experiment": "nmnist", "data": "made up"}, runs)
+
+
+def test_a_row_for_each_setting_with_mean_deviation_and_interval():
+    runs = [run(0.0, 0, 0.6), run(0.0, 1, 0.7), run(0.4, 0, 0.8), run(0.4, 1, 0.9)]
+    without, with_sam = results.summarise(runs)
+    assert (without["rho"], without["n"], with_sam["rho"], with_sam["n"]) == (0.0, 2, 0.4, 2)
+    np.testing.assert_allclose(with_sam["hard_accuracy_mean"], 0.85)
+    np.testing.assert_allclose(with_sam["hard_accuracy_std"], np.std([0.8, 0.9], ddof=1))
+    half = 12.706204736432095 * 0.05  # t of 1 degree of freedom, times the error of the mean
+    np.testing.assert_allclose(with_sam["hard_accuracy_ci95"], [0.85 - half, 0.85 + half])
+
+
+def test_a_diverged_run_is_counted_and_left_out_of_the_mean():
+    (row,) = results.summarise([run(0.4, 0, 0.8), run(0.4, 1, float("nan"), diverged=True)])
+    assert (row["n"], row["diverged"]) == (1, 1)
+    assert row["hard_accuracy_mean"] == 0.8
+    assert row["hard_accuracy_ci95"] is None
+
+
+def test_numbers_that_are_not_finite_become_null():
+    done = collected([run(0.4, 0, float("nan"), diverged=True)])
+    text = json.dumps(done, allow_nan=False)
+    assert json.loads(text)["runs"][0]["hard_accuracy"] is None
+    assert results.finite({"a": [float("inf"), (1.0, "x")]}) == {"a": [None, [1.0, "x"]]}
+
+
+def test_the_table_shows_each_run_and_the_mean():
+    text = results.table(collected([run(0.4, 0, 0.8), run(0.4, 1, 0.9)]))
+    assert "80.00 [70.00, 90.00]" in text
+    assert "mean of 2" in text
+    assert "85.00 [" in text
+
+
+def test_the_table_shows_a_diverged_run_as_such():
+    text = results.table(collected([run(0.4, 0, float("nan"), diverged=True)]))
+    assert "diverged" in text
+    assert "nan" not in text
