@@ -1,11 +1,13 @@
 """What ``config.data`` asks for, as recordings."""
 
+from collections.abc import Sequence
+
 from ml_collections import ConfigDict
 
 from sast_jax.data import sources
 
 
-def load_nmnist(data: ConfigDict) -> sources.Source:
+def load_nmnist(data: ConfigDict, splits: Sequence[str] = ("train", "test")) -> sources.Source:
     """N-MNIST, real or simulated."""
     return sources.nmnist(
         data.source,
@@ -14,6 +16,7 @@ def load_nmnist(data: ConfigDict) -> sources.Source:
         train_limit=data.train_limit,
         test_limit=data.test_limit,
         seed=data.seed,
+        splits=splits,
     )
 
 

@@ -2,8 +2,9 @@
 
     python -m experiments.download --dataset=nmnist --path=data/nmnist
 
-N-MNIST (1.2 GB, CC BY-SA 4.0) comes through tonic, which shows a progress bar, verifies checksums and
-leaves a whole archive alone. Only the archives are needed: they are read in place, never unpacked.
+N-MNIST (1.2 GB, CC BY-SA 4.0) comes through tonic, which shows a progress bar, verifies checksums
+and leaves a whole archive alone. Only the archives are needed: they are read in place, never
+unpacked.
 """
 
 import http.client

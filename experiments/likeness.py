@@ -2,8 +2,8 @@
 
     python -m experiments.likeness --data_path=FOLDER
 
-FOLDER holds raw N-MNIST recordings; the train split's files up to 1000 are used, and the digits they
-show are simulated. Prints the constants of ``sast_jax/data/likeness.py`` and the comparison.
+FOLDER holds raw N-MNIST recordings; the train split's files up to 1000 are used, and the digits
+they show are simulated. Prints the constants of ``sast_jax/data/likeness.py`` and the comparison.
 """
 
 import jax

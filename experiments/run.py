@@ -121,7 +121,10 @@ def _fit(job: Job) -> tuple[training.TrainState, list[bool], float]:
     workdirs.trim_metrics(job.workdir, progress["epoch"])
     split = "test" if job.validation is None else "validation"
     watched = job.source.test if job.validation is None else job.validation
-    watched = watched.take(np.arange(min(CURVE_RECORDINGS, len(watched.labels_N))))
+    # Recordings are in order of their class, so the ones that are watched are spread evenly.
+    count = len(watched.labels_N)
+    spread = np.linspace(0, count - 1, min(CURVE_RECORDINGS, count)).astype(int)
+    watched = watched.take(spread)
     begin, end = progress["epoch"], job.config.epochs
     with (
         tqdm(total=end, initial=begin, desc="training", unit="epoch") as bar,

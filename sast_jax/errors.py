@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """A file, folder or setting is not usable; the message is one line naming it and the way out."""
+    """A file, folder or setting is not usable; the message, one line, names it and the way out."""

@@ -4,8 +4,8 @@
     u_t = decay * (u_{t-1} - threshold * s_{t-1}) + I_t  reset by subtraction
     s_t = spike(u_t - threshold)
 
-with u_0 = 0 and s_0 = 0. The input current I_t does not depend on the neuron's own state, so a layer
-computes it for all steps in one matrix product, and only these elementwise lines are scanned.
+with u_0 = 0 and s_0 = 0. The input current I_t does not depend on the neuron's own state, so a
+layer computes it for all steps in one matrix product, and only these elementwise lines are scanned.
 """
 
 from collections.abc import Callable

@@ -102,8 +102,8 @@ class ConvNet(nn.Module):
 class HalvingConv(nn.Module):
     """Convolution with stride 2, padded so that a side of n pixels becomes ceil(n / 2).
 
-    Equals ``flax.linen.Conv`` of that stride and padding, with the same parameters. It is written as
-    one matrix product over shifted views, because XLA's CPU backend has no fast path for the
+    Equals ``flax.linen.Conv`` of that stride and padding, with the same parameters. It is written
+    as one matrix product over shifted views, because XLA's CPU backend has no fast path for the
     derivative of a strided convolution (about 40 times slower at the sizes used here).
     """
 

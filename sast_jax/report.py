@@ -185,7 +185,7 @@ def plot_confusion(run: dict) -> matplotlib.figure.Figure:
 
 
 def plot_examples(examples: Sequence[Example]) -> matplotlib.figure.Figure:
-    """A row a recording: its input in three parts of time, and the layers' spikes, soft and hard."""
+    """A row a recording: its input in three parts of time, the layers' spikes, soft and hard."""
     depth = len(examples[0].soft)
     figure, axes = _axes(2 * len(examples), 3 + depth, (2 * (3 + depth), 2.3 * len(examples)))
     for row, example in enumerate(examples):

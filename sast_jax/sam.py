@@ -43,9 +43,9 @@ def sharpness_aware(
         example :func:`scale_to_norm`. It sees the parameters and all extra arguments.
 
     Returns:
-      A transformation whose ``update`` needs ``params`` and the keyword ``grad_fn``, a function from
-      parameters to their gradient, which it calls once. Other extra arguments are handed to the
-      ascent. The parameters themselves are not changed.
+      A transformation whose ``update`` needs ``params`` and the keyword ``grad_fn``, a function
+      from parameters to their gradient, which it calls once. Other extra arguments are handed to
+      the ascent. The parameters themselves are not changed.
 
     Examples:
       >>> import jax, jax.numpy as jnp, optax

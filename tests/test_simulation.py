@@ -36,7 +36,7 @@ def test_an_edge_that_passes_fires_once_per_threshold_crossed():
     row, column = 16, 20 - 3  # crossed by the edge, far from the image's border
     contrast = np.log((1 + IDEAL.background) / IDEAL.background)
     assert (signs[:, row, column] >= 0).all()
-    # Each event resets to the value seen, which overshoots the threshold by up to one step's change.
+    # Each event resets to the value seen, which passes the threshold by up to one step's change.
     count = signs[:, row, column].sum()
     assert contrast / IDEAL.rising / 1.5 < count <= contrast / IDEAL.rising
     backwards = np.asarray(simulation.events(KEY, edge(), IDEAL, moving_left()[::-1]))[:, 0]

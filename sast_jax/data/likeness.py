@@ -4,9 +4,9 @@ import numpy as np
 
 from sast_jax.data import packing
 
-# Measured on the raw recordings of N-MNIST training files 1-1000 by
-# ``python -m experiments.likeness``: mean and standard deviation of the events of a recording, share
-# of events at which brightness fell (p = 1), and mean events per 10 ms, rising then falling.
+# Measured on the raw recordings of N-MNIST training files 1-1000 by ``python -m
+# experiments.likeness``: mean and standard deviation of the events of a recording, share of events
+# at which brightness fell (p = 1), and mean events per 10 ms, rising then falling.
 REAL_EVENTS = (4133.2, 1153.5)
 REAL_FALLING = 0.4983
 REAL_PROFILE_31x2 = np.array(
@@ -71,7 +71,7 @@ def real() -> dict:
 def profile_distance(simulated_TxC: np.ndarray, real_SxC: np.ndarray) -> float:
     """Largest difference of the two cumulative time profiles, of either polarity, 0..1.
 
-    Profiles may have different numbers of equal bins; they are compared at the edges of the coarser.
+    Profiles may differ in their number of equal bins; the edges of the coarser one are compared.
     """
     coarse = min(len(simulated_TxC), len(real_SxC))
     edges = np.linspace(0, 1, coarse + 1)

@@ -1,8 +1,8 @@
 """Binary frames of recordings, packed to bits, and their cache on disk.
 
 Time is cut into T equal bins over a fixed duration, later events falling in the last bin; a frame
-holds 1 where a pixel fired with that polarity in that bin. Frames are stored eight pixels a byte, in
-the order (H, W, C), batch first, and are unpacked on the device.
+holds 1 where a pixel fired with that polarity in that bin. Frames are stored eight pixels a byte,
+in the order (H, W, C), batch first, and are unpacked on the device.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Frames(NamedTuple):
 
 
 def time_bin(t_M: np.ndarray, time_bins: int, duration: int) -> np.ndarray:
-    """Bin of a time: T equal bins over ``duration`` (both in microseconds), later ones in the last."""
+    """Bin of a time in microseconds: T equal bins over ``duration``, later times in the last."""
     return np.minimum(t_M.astype(np.int64) * time_bins // duration, time_bins - 1)
 
 

@@ -1,9 +1,9 @@
 """Reading recordings in N-MNIST's layout, and decoding their events.
 
-A split is ``train.zip`` / ``test.zip`` as published, read in place, or an unpacked tree
-``Train/`` / ``Test/``; in both a recording is ``<split>/<digit>/<number>.bin``. A recording is a row
-of 5-byte events: x, y, then polarity in the top bit and 23 bits of time in microseconds. An event
-with y = 240 is no event: it adds 2**13 microseconds to every later time.
+A split is ``train.zip`` / ``test.zip`` as published, read in place, or an unpacked tree ``Train/``
+/ ``Test/``; in both a recording is ``<split>/<digit>/<number>.bin``. A recording is a row of 5-byte
+events: x, y, then polarity in the top bit and 23 bits of time in microseconds. An event with y =
+240 is no event: it adds 2**13 microseconds to every later time.
 
 Format: Orchard et al., Converting static image datasets to spiking neuromorphic datasets using
 saccades, Frontiers in Neuroscience 9:437, 2015.

@@ -55,7 +55,7 @@ class Sensor(NamedTuple):
     noise: float = 0.35
 
 
-# Position of the digit's top left corner on the sensor (x to the right, y down, pixels) every 10 ms.
+# Position of the digit's top left corner on the sensor every 10 ms: x (right) and y (down), pixels.
 SENSOR = Sensor()
 PATH_Kx2 = np.array(
     [
@@ -196,7 +196,7 @@ def _packed(key, images_Bx28x28, time_bins):
 def events(
     key: jax.Array, images_Bx28x28: jax.Array, sensor: Sensor, path_Sx2: jax.Array
 ) -> jax.Array:
-    """Simulates recordings: (S, B, H, W) int8, 1 where brightness rose in a step and -1 where it fell."""
+    """Simulates recordings: (S, B, H, W) int8, 1 where brightness rose and -1 where it fell."""
     H, W = recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH
     B = len(images_Bx28x28)
     rows_SxHx28 = _view(path_Sx2[:, 1], H, sensor.blur)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ class Source(NamedTuple):
       fingerprint: changes when a recording changes.
       frame_shape: (H, W, C) of the unpacked frames.
       classes: number of classes.
-      train, test: None where the folder has no such split.
+      train, test: None where the folder has no such split, or it was not asked for.
       warnings: what a person should know of the recordings, one line each.
     """
 
@@ -52,6 +53,7 @@ def nmnist(
     train_limit: int = 0,
     test_limit: int = 0,
     seed: int = 0,
+    splits: Sequence[str] = ("train", "test"),
 ) -> Source:
     """N-MNIST from a folder, or simulated.
 
@@ -64,24 +66,27 @@ def nmnist(
       time_bins: frames per recording.
       train_limit, test_limit: number of recordings to draw at random from each split; 0 takes all.
       seed: of that draw, and of the simulation.
+      splits: which to read.
 
     Raises:
       InputError: there are no recordings at ``path``, or one is damaged.
     """
     limits = {"train": train_limit, "test": test_limit}
+    limits = {split: limits[split] for split in splits}
     if source == "simulated":
         return _simulated(time_bins, limits, seed)
     folder = pathlib.Path(path)
     inner = folder / "NMNIST"  # tonic's name for its folder
     places = [inner] if source == "tonic" else [folder, inner]
     for place in places:
-        splits = {name: recordings.find_split(place, name) for name in limits}
-        if any(splits.values()):
-            return _recorded(place, splits, time_bins, limits, seed)
+        found = {name: recordings.find_split(place, name) for name in limits}
+        if any(found.values()):
+            return _recorded(place, found, time_bins, limits, seed)
     if source == "auto" and folder == pathlib.Path(DEFAULT_PATH):
         return _simulated(time_bins, limits, seed)
+    wanted = " or ".join(f"{split}.zip or {split.capitalize()}/" for split in limits)
     raise InputError(
-        f"{places[0]}: no recordings (train.zip, test.zip, Train/ or Test/) there; fetch them with "
+        f"{places[0]}: no recordings ({wanted}) there; fetch them with "
         "'python -m experiments.download', or use --config.data.source=simulated"
     )
 
@@ -116,8 +121,8 @@ def _recorded(folder, splits, time_bins, limits, seed) -> Source:
         "+".join(fingerprints),
         FRAME_SHAPE,
         CLASSES,
-        frames["train"],
-        frames["test"],
+        frames.get("train"),
+        frames.get("test"),
         tuple(notes),
     )
 
@@ -155,8 +160,8 @@ def _simulated(time_bins, limits, seed) -> Source:
         f"simulated {seed}",
         FRAME_SHAPE,
         CLASSES,
-        frames["train"],
-        frames["test"],
+        frames.get("train"),
+        frames.get("test"),
         (),
     )
 

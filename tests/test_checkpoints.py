@@ -1,0 +1,75 @@
+"""States come back bit for bit, and what is not a checkpoint is named."""
+
+import jax
+import numpy as np
+import pytest
+import small
+
+from sast_jax import training
+from sast_jax.checkpoints import Checkpoints
+from sast_jax.errors import InputError
+
+
+def raw(state):
+    return [
+        np.asarray(
+            jax.random.key_data(leaf)
+            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else leaf
+        )
+        for leaf in jax.tree.leaves(state)
+    ]
+
+
+def test_parameters_optimizer_step_and_key_come_back(tmp_path):
+    hypers = small.hyper(seeds=(0, 3))
+    state, _ = small.fit(small.recipe(), hypers)
+    expected = raw(state)
+    written = Checkpoints(tmp_path / "checkpoints")
+    assert written.latest() is None
+    written.save(1, state, {"epoch": 1})
+    written.save(2, state, {"epoch": 2, "config": {"sweep": [0.1, 0.2]}})
+    written.close()
+
+    read = Checkpoints(tmp_path / "checkpoints")
+    assert read.latest() == 2
+    assert read.record() == {"epoch": 2, "config": {"sweep": [0.1, 0.2]}}
+    like = jax.eval_shape(lambda h: training.initialise(small.recipe(), h), hypers)
+    restored = read.state(like)
+    read.close()
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    for a, b in zip(raw(restored), expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_folder_without_checkpoints_is_named_and_not_made(tmp_path):
+    nothing = Checkpoints(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"nowhere: no checkpoint here"):
+        nothing.record()
+    nothing.close()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    written = Checkpoints(tmp_path)
+    state = training.initialise(small.recipe(), small.hyper())
+    written.save(4, state, {"epoch": 4})
+    written.close()
+    for path in (tmp_path / "4" / "record").iterdir():
+        path.write_bytes(b"\x00")
+    damaged = Checkpoints(tmp_path)
+    with pytest.raises(InputError, match=r"/4: cannot be read"):
+        damaged.record()
+    damaged.close()
+
+
+def test_a_state_of_other_shapes_is_refused(tmp_path):
+    written = Checkpoints(tmp_path)
+    written.save(1, training.initialise(small.recipe(), small.hyper()), {})
+    written.close()
+    other = training.initialise(small.recipe(), small.hyper(seeds=(0, 1)))
+    read = Checkpoints(tmp_path)
+    with pytest.raises(InputError, match=r"/1: cannot be read"):
+        read.state(other)
+    read.close()

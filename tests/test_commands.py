@@ -1,0 +1,287 @@
+"""The commands as a user runs them: fresh processes, exit codes, one line for each mistake."""
+
+import functools
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+
+import jax
+import nmnist_files
+import numpy as np
+import pytest
+
+from experiments import download, setup
+from experiments.configs import nmnist
+from sast_jax import training
+from sast_jax.checkpoints import Checkpoints
+from sast_jax.errors import InputError
+
+ROOT = pathlib.Path(__file__).parents[1]
+SMALL = (
+    "--config.network.hidden=16,",
+    "--config.data.time_bins=4",
+    "--config.data.shift=0",
+    "--config.batch_size=8",
+    "--config.learning_rate=0.01",
+)
+
+
+def start(module, *arguments):
+    command = [sys.executable, "-m", f"experiments.{module}", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+
+def command(module, *arguments):
+    process = start(module, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def final_weights(workdir):
+    checkpoints = Checkpoints(workdir / "checkpoints")
+    record = checkpoints.record()
+    config = nmnist.get_config()
+    config.update(record["config"])
+    made = setup.recipe(config, (34, 34, 2), 10, record["recordings"])
+    like = jax.eval_shape(lambda h: training.initialise(made, h), setup.hyperparameters(config))
+    state = checkpoints.state(like)
+    checkpoints.close()
+    return record["epoch"], jax.tree.leaves((state.params, state.optimizer, state.step))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run, and the same run killed with SIGKILL and resumed."""
+    folder = tmp_path_factory.mktemp("commands")
+    nmnist_files.dataset(folder / "data", per_class=8)
+    flags = (*SMALL, f"--config.data.path={folder / 'data'}", "--config.epochs=15")
+    whole = start("nmnist", *flags, f"--config.workdir={folder / 'whole'}")
+    killed = start("nmnist", *flags, f"--config.workdir={folder / 'killed'}")
+    metrics = folder / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or metrics.read_text().count("\n") < 3:
+        assert killed.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    out, err = whole.communicate(timeout=300)
+    assert whole.returncode == 0, err
+    epoch = final_weights(folder / "killed")[0]
+    again = command("nmnist", *flags, f"--config.workdir={folder / 'killed'}")
+    resumed = command(
+        "nmnist", *flags, f"--config.workdir={folder / 'killed'}", "--config.resume=True"
+    )
+    return folder, out, epoch, again, resumed
+
+
+def test_a_run_says_its_data_first_and_its_results_last(trained):
+    folder, out, *_ = trained
+    assert (
+        out.splitlines()[0]
+        == f"Data: N-MNIST, recordings from {folder / 'data'} (80 train, 80 test)"
+    )
+    assert "hard %" in out
+    assert out.splitlines()[-1] == f"report: {folder / 'whole' / 'report.html'}"
+
+
+def test_a_killed_run_resumes_and_ends_bit_for_bit_where_the_whole_one_ends(trained):
+    folder, _, epoch, again, resumed = trained
+    assert 0 < epoch < 15  # killed in the middle
+    assert again[0] == 2
+    assert "--config.resume=True" in again[2]
+    assert resumed[0] == 0, resumed[2]
+    (last_a, a), (last_b, b) = final_weights(folder / "whole"), final_weights(folder / "killed")
+    assert last_a == last_b == 15
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+    def lines(name):
+        text = (folder / name / "metrics.jsonl").read_text()
+        kept = [json.loads(line) for line in text.splitlines()]
+        return [{k: v for k, v in line.items() if k != "epoch_seconds"} for line in kept]
+
+    assert lines("whole") == lines("killed")
+
+
+def test_evaluate_in_a_fresh_process_agrees_and_takes_any_folder(trained, tmp_path):
+    folder, *_ = trained
+    (run,) = json.loads((folder / "whole" / "results.json").read_text())["runs"]
+    moved = tmp_path / "moved"  # only the checkpoint is needed
+    moved.mkdir()
+    (folder / "whole" / "checkpoints").rename(moved / "checkpoints")
+    try:
+        flags = (f"--checkpoint={moved}", f"--json={tmp_path / 'out.json'}")
+        code, out, err = command("evaluate", *flags, f"--data_path={folder / 'data'}")
+        assert code == 0, err
+        whole = json.loads((tmp_path / "out.json").read_text())
+        for key in (
+            "soft_accuracy",
+            "hard_accuracy",
+            "hard_rates",
+            "hard_confusion",
+            "rho",
+            "seed",
+        ):
+            assert whole["runs"][0][key] == whole[key] == run[key]
+        assert set(whole["runs"][0]) == set(run)
+
+        # A test split only, unpacked, with three of the classes and an empty recording.
+        files = {}
+        with zipfile.ZipFile(folder / "data" / "test.zip") as archive:
+            for name in archive.namelist():
+                if name.split("/")[1] in "257":
+                    files[name] = archive.read(name)
+        files["Test/5/99999.bin"] = b""
+        nmnist_files.write_tree(tmp_path / "part", files)
+        code, out, err = command("evaluate", *flags, f"--data_path={tmp_path / 'part'}")
+        assert code == 0, err
+        assert "warning: test: 1 empty recordings are kept" in out
+        part = json.loads((tmp_path / "out.json").read_text())
+        assert part["recordings"] == 25
+        confusion = np.array(part["hard_confusion"])
+        assert confusion.sum(axis=1).tolist() == [0, 0, 8, 0, 0, 9, 0, 8, 0, 0]
+    finally:
+        (moved / "checkpoints").rename(folder / "whole" / "checkpoints")
+
+
+def bin_of(*events):
+    return nmnist_files.encode(*zip(*events, strict=True))
+
+
+def write_bad(folder, kind):
+    """Recordings with one thing wrong; the good ones would be enough to train on."""
+    nmnist_files.dataset(folder)
+    good = bin_of((0, 1, 1, 0))
+    if kind == "truncated archive":
+        whole = (folder / "train.zip").read_bytes()
+        (folder / "train.zip").write_bytes(whole[: len(whole) // 2])
+    elif kind == "none":
+        for path in folder.iterdir():
+            path.unlink()
+    else:
+        name, data = {
+            "length": ("Train/3/00001.bin", good + b"\x00\x01"),
+            "outside": ("Train/3/00001.bin", bin_of((0, 1, 1, 0), (5, 34, 2, 1))),
+            "no digit": ("Train/cat/00001.bin", good),
+        }[kind]
+        (folder / "train.zip").unlink()
+        files = {f"Train/{i % 10}/{i + 100:05d}.bin": good for i in range(40)}
+        nmnist_files.write_tree(folder, files | {name: data})
+
+
+@pytest.mark.parametrize(
+    "kind, flags, message",
+    [
+        ("good", ["--config.rhp=0.4"], "no config key 'rhp'"),
+        ("good", ["--config.sam.wramup=1"], 'Did you mean "warmup"'),
+        ("good", ["--rho=0.4"], "Unknown command line flag 'rho'"),
+        ("good", ["--config=missing.py"], "missing.py"),
+        ("good", ["--config.rho=-1"], "config.rho=-1.0"),
+        ("good", ["--config.rho=nan"], "config.rho=nan"),
+        ("good", ["--config.rho=much"], "--config.rho=much"),
+        ("good", ["--config.sweep.rho=0.0,abc"], "config.sweep.rho="),
+        ("good", ["--config.data.time_bins=0"], "config.data.time_bins=0"),
+        ("good", ["--config.batch_size=41"], "config.batch_size=41 is larger"),
+        ("good", ["--config.learning_rate=1e38"], "last good checkpoint is"),
+        ("good", ["--config.workdir={folder}/train.zip/run"], "cannot be written"),
+        ("good", ["--config.workdir={folder}"], "not empty and not a run"),
+        ("good", ["extra"], "unexpected argument 'extra'"),
+        ("none", [], "no recordings"),
+        ("truncated archive", [], "train.zip: not a whole zip archive"),
+        ("length", [], "Train/3/00001.bin: 7 bytes is no multiple of 5"),
+        ("outside", [], "Train/3/00001.bin: an event at x=34, y=2 lies outside"),
+        ("no digit", [], "its folder 'cat' is no digit"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, kind, flags, message):
+    data = tmp_path / "data"
+    if kind == "good":
+        nmnist_files.dataset(data)
+    else:
+        write_bad(data, kind)
+    before = sorted(data.iterdir())
+    places = [f"--config.data.path={data}", f"--config.workdir={tmp_path / 'run'}"]
+    flags = [flag.format(folder=data) for flag in flags]
+    code, _, err = command("nmnist", *flags, *SMALL, "--config.epochs=2", *places)
+    last = err.strip().splitlines()[-1]
+    assert code == 2, err
+    assert last.startswith("error: ")
+    assert message in last
+    assert "Traceback" not in err
+    assert sorted(data.iterdir()) == before
+
+
+def test_a_checkpoint_that_is_none_and_a_folder_without_tests_are_named(trained, tmp_path):
+    folder, *_ = trained
+    code, _, err = command("evaluate", f"--checkpoint={tmp_path}")
+    assert (code, err.startswith(f"error: {tmp_path}/checkpoints: no checkpoint")) == (2, True)
+    nmnist_files.dataset(tmp_path / "data", splits=("train",))
+    code, _, err = command(
+        "evaluate", f"--checkpoint={folder / 'whole'}", f"--data_path={tmp_path / 'data'}"
+    )
+    assert (code, "no recordings (test.zip or Test/)" in err) == (2, True)
+
+
+def test_a_sweep_of_one_value_is_a_sweep(tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    flags = (*SMALL, f"--config.data.path={tmp_path / 'data'}", "--config.epochs=1")
+    workdir = f"--config.workdir={tmp_path / 'run'}"
+    code, _, err = command("nmnist", *flags, workdir, "--config.sweep.rho=0.25")
+    assert code == 0, err
+    (run,) = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
+    assert run["rho"] == 0.25
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine that offers the folder ``offered``."""
+    offered = tmp_path / "offered"
+    offered.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(offered))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield offered, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_download_takes_a_whole_file_once_and_refuses_a_wrong_one(server, tmp_path, capsys):
+    offered, url = server
+    content = os.urandom(300_000)
+    md5 = hashlib.md5(content).hexdigest()
+    (offered / "train.zip").write_bytes(content)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.zip.part").write_bytes(content[:1000])  # an earlier download was cut off
+    download.fetch(f"{url}/train.zip", folder, "train.zip", md5)
+    assert (folder / "train.zip").read_bytes() == content
+    assert [path.name for path in folder.iterdir()] == ["train.zip"]
+
+    (offered / "train.zip").unlink()
+    download.fetch(f"{url}/train.zip", folder, "train.zip", md5)  # asks nobody
+    assert "already here" in capsys.readouterr().out
+
+    (offered / "test.zip").write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"test.zip: could not be fetched .* with a browser"):
+        download.fetch(f"{url}/test.zip", folder, "test.zip", md5)
+    assert not (folder / "test.zip").exists()
+
+
+def test_download_names_a_host_that_does_not_answer(tmp_path):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), None) as closed:
+        port = closed.server_port
+    with pytest.raises(InputError, match=rf"127.0.0.1:{port}/train.zip"):
+        download.fetch(f"http://127.0.0.1:{port}/train.zip", tmp_path, "train.zip", "0" * 32)

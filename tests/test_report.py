@@ -1,0 +1,59 @@
+"""A page that holds where runs diverged, epochs are few and classes are missing."""
+
+import numpy as np
+import test_results
+
+from sast_jax import report, results
+
+
+def entry(**changes):
+    confusion = np.diag([3, 0, 4]).tolist()
+    more = {"soft_confusion": confusion, "hard_confusion": confusion, "recordings": 7}
+    more |= {"soft_rates": [0.1, 0.2], "hard_rates": [0.1, 0.3]}
+    return test_results.run(0.4, 0, 0.8, **more) | changes
+
+
+def write(folder, runs, curves):
+    about = {"experiment": "nmnist", "data": "made up", "environment": {"device": "cpu"}}
+    example = report.Example(
+        label=2,
+        frames_TxHxWxC=np.zeros((4, 5, 5, 2), np.uint8),
+        soft=[np.full((4, 90), 0.5), np.zeros((4, 3))],
+        hard=[np.ones((4, 90)), np.zeros((4, 3))],
+        soft_prediction=2,
+        hard_prediction=0,
+    )
+    done = results.collect({"rho": 0.4}, about, runs)
+    report.write(folder, done, curves, [example], ["This is <odd> & true."])
+    return (folder / "report.md").read_text(), (folder / "report.html").read_text()
+
+
+def curve(epoch, loss):
+    known = {"run": 0, "epoch": epoch, "split": "test", "recordings": 7}
+    return known | {"loss": loss, "soft_accuracy": 0.9, "hard_accuracy": 0.8}
+
+
+def test_numbers_notes_and_settings_are_on_the_page(tmp_path):
+    text, html = write(tmp_path, [entry()], [curve(1, 0.5), curve(2, 0.4)])
+    assert "80.00 [70.00, 90.00]" in text
+    assert "**Note.** This is <odd> & true." in text
+    assert '"rho": 0.4' in text
+    assert "all 7 test recordings" in text
+    assert "<table>" in html
+    assert 'src="plots/' not in html
+
+
+def test_diverged_runs_and_missing_epochs_do_not_break_it(tmp_path):
+    bad = {"diverged": True, "soft_rates": [float("nan")] * 2, "hard_accuracy": float("nan")}
+    text, _ = write(tmp_path, [entry(), entry(**bad)], [curve(1, None)])
+    assert "diverged" in text
+
+
+def test_colours_tell_the_polarities_apart():
+    events = np.zeros((1, 3, 2))
+    events[0, 0, 0] = 2  # brightness rose
+    events[0, 1, 1] = 2  # fell
+    rise, fall, nothing = report._colours(events)[0]
+    np.testing.assert_array_equal(rise, [0, 0, 1])
+    np.testing.assert_array_equal(fall, [1, 0, 0])
+    np.testing.assert_array_equal(nothing, [1, 1, 1])

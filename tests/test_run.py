@@ -1,0 +1,167 @@
+"""The main job in one process on a few recordings: files, sweeps, validation, divergence."""
+
+import json
+import re
+
+import jax
+import nmnist_files
+import numpy as np
+import pytest
+
+from experiments import datasets, run
+from experiments.configs import nmnist
+from sast_jax import training
+from sast_jax.checkpoints import Checkpoints
+from sast_jax.errors import InputError
+
+
+def settings(folder, **changes):
+    config = nmnist.get_config()
+    config.update_from_flattened_dict(
+        {
+            "data.path": str(folder / "data"),
+            "data.time_bins": 4,
+            "data.shift": 0,
+            "network.hidden": (16,),
+            "network.gain": 2.0,
+            "epochs": 3,
+            "batch_size": 8,
+            "learning_rate": 1e-2,
+            "workdir": str(folder / "run"),
+        }
+    )
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def train(config):
+    return run.run("nmnist", config, datasets.load_nmnist)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept")
+    nmnist_files.dataset(folder / "data", per_class=8)
+    config = settings(
+        folder,
+        **{"sweep.rho": (0.0, 0.3), "sweep.seeds": 2, "epochs": 8, "data.validation": 0.2},
+    )
+    return folder, config, train(config)
+
+
+def test_results_have_the_keys_that_scripts_rely_on(swept):
+    folder, config, done = swept
+    written = json.loads((folder / "run" / "results.json").read_text())
+    assert written == json.loads(json.dumps(done))
+    assert written["config"] == json.loads(json.dumps(config.to_dict()))
+    members = [(entry["rho"], entry["seed"]) for entry in written["runs"]]
+    assert members == [(0.0, 0), (0.0, 1), (0.3, 0), (0.3, 1)]
+    for entry in written["runs"]:
+        for key in ("soft_accuracy", "hard_accuracy", "soft_rate", "hard_rate"):
+            assert 0 <= entry[key] <= 1
+        assert entry["transfer_gap"] == entry["soft_accuracy"] - entry["hard_accuracy"]
+        assert entry["train_seconds"] > 0
+        assert entry["soft_accuracy"] > 0.8  # the digits are told apart by their rows
+        assert entry["recordings"] == 80
+        assert entry["validation"]["recordings"] == 16
+    assert written["train_recordings"] == 64
+    summary = {row["rho"]: row for row in written["summary"]}
+    hard = [entry["hard_accuracy"] for entry in written["runs"][2:]]
+    assert summary[0.3]["n"] == 2
+    assert summary[0.3]["hard_accuracy_mean"] == pytest.approx(np.mean(hard))
+    assert len(summary[0.3]["hard_accuracy_ci95"]) == 2
+
+
+def test_every_epoch_and_run_is_a_line_of_metrics(swept):
+    folder, _, _ = swept
+    lines = [json.loads(s) for s in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["run"]) for line in lines] == [
+        (epoch, member) for epoch in range(1, 9) for member in range(4)
+    ]
+    assert {line["split"] for line in lines} == {"validation"}
+    assert lines[-4]["loss"] < lines[0]["loss"]
+    assert {"seed", "rho", "soft_accuracy", "hard_accuracy", "epoch_seconds"} <= set(lines[0])
+
+
+def test_the_report_stands_alone_and_shows_every_plot(swept):
+    folder, _, _ = swept
+    html = (folder / "run" / "report.html").read_text()
+    sources = re.findall(r'src="([^"]{30})', html)
+    assert len(sources) == 5
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    text = (folder / "run" / "report.md").read_text()
+    for plot in re.findall(r"\(plots/(\w+\.png)\)", text):
+        assert (folder / "run" / "plots" / plot).stat().st_size > 5000
+    assert "held out for validation" in text
+    assert "80 test recordings" in text
+    assert "simulated" not in text
+
+
+def test_a_finished_run_is_reported_again_not_trained(swept, capsys):
+    folder, config, done = swept
+    before = {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*") if p.is_file()}
+    again = train(config)
+    assert json.loads(json.dumps(again)) == json.loads(json.dumps(done))
+    assert {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*") if p.is_file()} == before
+    assert "is finished" in capsys.readouterr().out
+
+
+def test_validation_recordings_are_not_trained_on(swept):
+    _, config, _ = swept
+    source = datasets.load_nmnist(config.data)
+    train_set, held_out = run.hold_out(source.train, 0.2, config.data.seed)
+    numbers = [set(zip(f.labels_N, f.numbers_N, strict=True)) for f in (train_set, held_out)]
+    assert not numbers[0] & numbers[1]
+    assert [len(n) for n in numbers] == [64, 16]
+    other, _ = run.hold_out(source.train, 0.2, 1)
+    assert (other.numbers_N != train_set.numbers_N).any()
+
+
+def test_simulated_recordings_are_called_so(tmp_path, capsys):
+    config = settings(
+        tmp_path,
+        **{
+            "data.source": "simulated",
+            "data.train_limit": 60,
+            "data.test_limit": 30,
+            "epochs": 1,
+        },
+    )
+    train(config)
+    assert capsys.readouterr().out.startswith("Data: simulated N-MNIST, no real recordings (60")
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "Data: simulated N-MNIST" in text
+    assert "are not N-MNIST's" in text
+    assert "fall" in text
+
+
+def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    with pytest.raises(InputError, match=r"no longer finite in epoch 1.*checkpoints/0$"):
+        train(settings(tmp_path, learning_rate=1e38))
+    kept = Checkpoints(tmp_path / "run" / "checkpoints")
+    config = settings(tmp_path, learning_rate=1e38)
+    made = run.setup.recipe(config, (34, 34, 2), 10, 40)
+    like = training.initialise(made, run.setup.hyperparameters(config))
+    state = kept.state(like)
+    kept.close()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_one_diverged_member_does_not_end_the_sweep(tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    done = train(settings(tmp_path, **{"sweep.learning_rate": (1e-2, 1e38)}))
+    assert [entry["diverged"] for entry in done["runs"]] == [False, True]
+    assert [row["n"] for row in done["summary"]] == [1, 0]
+    json.dumps(done, allow_nan=False)
+    assert "diverged" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_nothing_is_written_before_the_recordings_are_known_to_be_good(tmp_path):
+    nmnist_files.dataset(tmp_path / "data", splits=("test",))
+    with pytest.raises(InputError, match="no train split"):
+        train(settings(tmp_path))
+    nmnist_files.dataset(tmp_path / "data", splits=("train", "test"), per_class=1)
+    with pytest.raises(InputError, match=r"config.batch_size=11 is larger .* 10 recordings"):
+        train(settings(tmp_path, batch_size=11))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,115 @@
+"""What a config may say, and the runs it stands for."""
+
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import setup
+from experiments.configs import nmnist, nmnist_paper
+from sast_jax.errors import InputError
+
+
+@pytest.mark.parametrize("module", [nmnist, nmnist_paper])
+def test_the_configs_that_come_with_it_are_sound(module):
+    setup.check(module.get_config())
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"rho": -0.1}, "config.rho=-0.1 must be a number from 0"),
+        ({"rho": math.nan}, "config.rho=nan"),
+        ({"rho": math.inf}, "config.rho=inf"),
+        ({"epochs": 0}, "config.epochs=0"),
+        ({"batch_size": 0}, "config.batch_size=0"),
+        ({"learning_rate": 0.0}, "config.learning_rate=0.0 must be a number above 0"),
+        ({"slope": -1.0}, "config.slope=-1.0"),
+        ({"spike": "relu"}, "config.spike='relu' must be one of 'sigmoid', 'arctan'"),
+        ({"forward": "soft"}, "config.forward='soft'"),
+        ({"schedule": "step"}, "config.schedule='step'"),
+        ({"lif.decay": 1.5}, "config.lif.decay=1.5 must be a number from 0 to 1"),
+        ({"lif.reset": "none"}, "config.lif.reset='none'"),
+        ({"lif.threshold": 0.0}, "config.lif.threshold=0.0"),
+        ({"network.hidden": (128, 0)}, "config.network.hidden=(128, 0)"),
+        ({"network.kernel": 4}, "config.network.kernel=4 must be an odd number"),
+        ({"sam.warmup": 2.0}, "config.sam.warmup=2.0"),
+        ({"sam.start": 1.0}, "config.sam.start=1.0 must be early enough"),
+        ({"sam.ascent_fraction": 1.5}, "config.sam.ascent_fraction=1.5"),
+        ({"sam.ascent_batch": "other"}, "config.sam.ascent_batch='other'"),
+        ({"sam.group_size": 16}, "config.sam.group_size=16"),
+        ({"sam.group_size": 7, "sam.ascent_fraction": 1.0}, "config.sam.group_size=7"),
+        ({"sweep.seeds": 0}, "config.sweep.seeds=0"),
+        ({"sweep.rho": (0.0, "abc")}, "config.sweep.rho='abc'"),
+        ({"sweep.rho": (0.0, -1.0)}, "config.sweep.rho=-1.0"),
+        ({"sweep.decay": (0.9, 2.0)}, "config.sweep.decay=2.0"),
+        ({"data.time_bins": 0}, "config.data.time_bins=0"),
+        ({"data.validation": 1.0}, "config.data.validation=1.0"),
+        ({"data.shift": -1}, "config.data.shift=-1"),
+        ({"data.source": "web"}, "config.data.source='web'"),
+    ],
+    ids=str,
+)
+def test_a_bad_value_is_named_with_what_it_may_be(changes, message):
+    config = nmnist.get_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=re.escape(message)):
+        setup.check(config)
+
+
+def test_a_batch_larger_than_the_set_is_refused():
+    with pytest.raises(InputError, match=r"config.batch_size=64 is larger .* 63 recordings"):
+        setup.recipe(nmnist.get_config(), (34, 34, 2), 10, 63)
+
+
+def test_a_grid_is_every_combination_with_seeds_innermost():
+    config = nmnist.get_config()
+    config.update_from_flattened_dict(
+        {"sweep.rho": (0.0, 0.4), "sweep.slope": (1, 2), "sweep.seeds": 2, "seed": 5}
+    )
+    runs = setup.grid(config)
+    assert [(r["rho"], r["slope"], r["seed"]) for r in runs] == [
+        (rho, slope, seed) for rho in (0.0, 0.4) for slope in (1.0, 2.0) for seed in (5, 6)
+    ]
+    hypers = setup.hyperparameters(config)
+    np.testing.assert_allclose(hypers.rho, [r["rho"] for r in runs])
+    np.testing.assert_allclose(hypers.slope_end, [4 * r["slope"] for r in runs])  # its ratio stays
+    np.testing.assert_allclose(hypers.decay, 0.9)
+    assert all(leaf.shape == (8,) for leaf in hypers)
+
+
+def test_a_single_run_is_a_grid_of_one():
+    config = nmnist.get_config()
+    config.update({"rho": 0.7, "seed": 3})
+    (run,) = setup.grid(config)
+    assert (run["rho"], run["seed"], run["warmup"]) == (0.7, 3, config.sam.warmup)
+
+
+def test_a_recipe_follows_its_config():
+    config = nmnist.get_config()
+    config.update_from_flattened_dict(
+        {"sam.start": 0.5, "epochs": 9, "lif.threshold": 0.7, "sam.ascent_fraction": 0.25}
+    )
+    made = setup.recipe(config, (34, 34, 2), 10, 1000)
+    assert (made.first_epoch, made.epoch_steps, made.ascent_size) == (5, 15, 16)
+    hyper = jax.tree.map(lambda leaf: leaf[0], setup.hyperparameters(config))
+    state = jnp.zeros(1), jnp.ones(1)
+    from_spike = made.hard_cell(hyper)(setup.lif.State(*state), jnp.array([1.4]))[0]
+    # Subtracted: 0.9 * (0 - 0.7 * 1) + 1.4 = 0.77, above the threshold of 0.7.
+    np.testing.assert_allclose(from_spike.potential, 0.77, rtol=1e-6)
+    assert from_spike.spike == 1
+
+
+@pytest.mark.parametrize("schedule, last", [("cosine", 0.0), ("constant", 1e-3)])
+def test_the_learning_rate_follows_its_schedule(schedule, last):
+    config = nmnist.get_config()
+    config.schedule = schedule
+    made = setup.recipe(config, (34, 34, 2), 10, 1000)
+    optimizer = made.optimizer(1e-3, 2)
+    state = optimizer.init(jnp.zeros(1))
+    for _ in range(3):  # with equal gradients Adam's step is the learning rate
+        update, state = optimizer.update(jnp.ones(1), state, jnp.zeros(1))
+    np.testing.assert_allclose(update, -last, atol=1e-8)

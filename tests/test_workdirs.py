@@ -1,0 +1,68 @@
+"""A workdir belongs to one run, and nothing of another's is overwritten."""
+
+import json
+
+import pytest
+
+from experiments import workdirs
+from experiments.configs import nmnist
+from sast_jax.errors import InputError
+
+
+def config(**changes):
+    made = nmnist.get_config()
+    made.update(changes)
+    return made
+
+
+def test_the_default_folder_follows_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = workdirs.claim("nmnist", config(), "data")
+    assert first == workdirs.claim("nmnist", config(resume=True), "data")
+    other = workdirs.claim("nmnist", config(rho=0.5), "data")
+    assert first != other
+    assert first.parent == other.parent
+    written = json.loads((other / "config.json").read_text())
+    assert (written["rho"], written["experiment"]) == (0.5, "nmnist")
+
+
+def test_another_run_is_refused_and_the_difference_named(tmp_path):
+    folder = str(tmp_path / "run")
+    workdirs.claim("nmnist", config(workdir=folder), "data")
+    before = (tmp_path / "run" / "config.json").read_text()
+    with pytest.raises(InputError, match=r"run: holds another run \(rho is 0.4 there and 0.5 here"):
+        workdirs.claim("nmnist", config(workdir=folder, rho=0.5, resume=True), "data")
+    with pytest.raises(InputError, match="data_fingerprint"):
+        workdirs.claim("nmnist", config(workdir=folder), "other data")
+    assert (tmp_path / "run" / "config.json").read_text() == before
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="not empty and not a run"):
+        workdirs.claim("nmnist", config(workdir=str(tmp_path)), "data")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_unfinished_run_wants_resume(tmp_path):
+    folder = str(tmp_path / "run")
+    workdirs.claim("nmnist", config(workdir=folder), "data")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    with pytest.raises(InputError, match=r"--config\.resume=True"):
+        workdirs.claim("nmnist", config(workdir=folder), "data")
+    workdirs.claim("nmnist", config(workdir=folder, resume=True), "data")
+    (tmp_path / "run" / "results.json").write_text("{}")
+    workdirs.claim("nmnist", config(workdir=folder), "data")  # finished: reported again
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        workdirs.claim("nmnist", config(workdir=str(tmp_path / "file" / "run")), "data")
+
+
+def test_lines_logged_after_the_checkpoint_go(tmp_path):
+    lines = [json.dumps({"epoch": epoch, "loss": 1.0}) + "\n" for epoch in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"epoch": 4, "lo')
+    workdirs.trim_metrics(tmp_path, 2)
+    assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:2])
