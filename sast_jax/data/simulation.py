@@ -6,7 +6,9 @@ a refractory period, after which it compares with the value it then sees. Thresh
 from pixel to pixel, and a few events are noise.
 
 Path and sensor are calibrated on raw N-MNIST recordings of the very images that are simulated
-(training files 1-1000): ``python -m experiments.calibrate_simulation``.
+(training files up to 400): the path from where the image's gradient explains the events best, then
+the sensor by a random search for the events of each pixel and saccade, of each 10 ms and of each
+recording. ``python -m experiments.likeness`` measures how close the result comes.
 
 Sensor: Lichtsteiner et al., A 128x128 120 dB 15 us latency asynchronous temporal contrast vision
 sensor, IEEE JSSC 43(2), 2008. Recordings: Orchard et al., Frontiers in Neuroscience 9:437, 2015.

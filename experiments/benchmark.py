@@ -1,0 +1,193 @@
+"""Times a training step against bare JAX, SAM against no SAM, and reading against tonic.
+
+    python -m experiments.benchmark --data_path=FOLDER
+
+All rows of a table are measured in turns in one process, and only their ratios mean something. The
+step is that of an MLP 2312-256-256-10 over 20 steps of time with a batch of 64. FOLDER holds a
+train split in N-MNIST's layout; without one, reading is not measured. Leave the machine otherwise
+idle.
+"""
+
+import json
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tabulate
+import tonic
+from absl import flags
+
+from experiments import cli, run, workdirs
+from sast_jax import lif, networks, spikes, training
+from sast_jax.data import packing, recordings, simulation
+from sast_jax.errors import InputError
+
+_DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")
+_ROUNDS = flags.DEFINE_integer("rounds", 60, "turns of the step", lower_bound=3)
+_JSON = flags.DEFINE_string("json", None, "file to write the ratios to")
+
+SHAPE, HIDDEN, CLASSES, TIME_BINS, BATCH = (34, 34, 2), (256, 256), 10, 20, 64
+DECAY, THRESHOLD, SLOPE, SCALE, LEARNING_RATE, RHO = 0.9, 1.0, 4.0, 10.0, 1e-3, 0.3
+MEASURED_RECORDINGS = 9600  # of the split, at most
+
+
+def main() -> None:
+    tables = {"step": steps(_ROUNDS.value)}
+    if _DATA_PATH.value is not None:
+        tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
+    print(", ".join(f"{key} {value}" for key, value in run.environment().items()))
+    ratios = {}
+    for name, seconds in tables.items():
+        first = next(iter(seconds))
+        ratios[name] = {row: against(values, seconds[first]) for row, values in seconds.items()}
+        lines = [
+            [row, f"{1e3 * np.median(seconds[row]):.1f}", f"{middle:.3f}", f"{low:.3f}-{high:.3f}"]
+            for row, (low, middle, high) in ratios[name].items()
+        ]
+        print(tabulate.tabulate(lines, [name, "ms", "ratio to the first row", "quartiles"]))
+    if _JSON.value:
+        found = {"environment": run.environment(), "ratios": ratios}
+        workdirs.write(pathlib.Path(_JSON.value), json.dumps(found, indent=2))
+
+
+def in_turns(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds (rounds,) of each function, called one after another in every round."""
+    for function in functions.values():
+        jax.block_until_ready(function())
+    seconds = {name: np.empty(rounds) for name in functions}
+    for i in range(rounds):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            jax.block_until_ready(function())
+            seconds[name][i] = time.perf_counter() - started
+    return seconds
+
+
+def against(seconds: np.ndarray, reference: np.ndarray) -> list[float]:
+    """Quartiles of the ratios within the rounds."""
+    return np.quantile(seconds / reference, (0.25, 0.5, 0.75)).tolist()
+
+
+def steps(rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of one training step: bare JAX, this library, and what SAM adds."""
+    made, hyper, state = library()
+    frames = jax.random.bernoulli(jax.random.key(0), 0.05, (TIME_BINS, BATCH, *SHAPE))
+    batch = frames.astype(jnp.float32), jnp.arange(BATCH) % CLASSES
+    inputs_TxBxI = batch[0].reshape(TIME_BINS, BATCH, -1)
+    weights, moments = bare_state(state.params)
+    reference = jax.jit(bare_step)
+    step = jax.jit(training.train_step, static_argnums=0)
+    eighth = batch[0][:, : BATCH // 8], batch[1][: BATCH // 8]
+    return in_turns(
+        {
+            "bare JAX": lambda: reference(weights, moments, 0, inputs_TxBxI, batch[1]),
+            "sast_jax": lambda: step(made, state, hyper, batch, None),
+            "with SAM": lambda: step(made, state, hyper, batch, batch),
+            "with SAM, ascent on 1/8": lambda: step(made, state, hyper, batch, eighth),
+        },
+        rounds,
+    )
+
+
+def library() -> tuple[training.Recipe, training.Hyperparameters, training.TrainState]:
+    """The measured network as this library trains it: recipe, one run's values and fresh state."""
+    made = training.Recipe(
+        network=networks.MLP((*HIDDEN, CLASSES)),
+        frame_shape=SHAPE,
+        spike=spikes.sigmoid,
+        forward=lambda smooth: smooth,
+        cell=lif.reset_to_zero,
+        threshold=THRESHOLD,
+        readout=networks.mean_spikes(SCALE),
+        optimizer=lambda rate, steps: optax.adam(rate),
+        epochs=1,
+        epoch_steps=1,
+        batch_size=BATCH,
+    )
+    values = (0, RHO, 0.0, LEARNING_RATE, SLOPE, SLOPE, DECAY)
+    hyper_R = training.Hyperparameters(*(jnp.array([value]) for value in values))
+    state_R = training.initialise(made, hyper_R)
+    hyper, state = jax.tree.map(lambda leaf: leaf[0], (hyper_R, state_R))
+    return made, hyper, state
+
+
+def bare_state(params) -> tuple[list, list]:
+    """The same weights as pairs (kernel, bias), and zero moments for Adam."""
+    weights = [(layer["kernel"], layer["bias"]) for _, layer in sorted(params.items())]
+    return weights, [jax.tree.map(jnp.zeros_like, weights) for _ in range(2)]
+
+
+def bare_step(weights, moments, count, inputs_TxBxI, labels_B):
+    """The step written out without this library, Flax or optax: the yardstick for speed."""
+
+    def loss(weights):
+        s = inputs_TxBxI
+        for kernel, bias in weights:
+            current = s @ kernel + bias[None, None]
+
+            def cell(carry, current):
+                u, s = carry
+                u = DECAY * u * (1 - s) + current
+                s = jax.nn.sigmoid(SLOPE * (u - THRESHOLD))
+                return (u, s), s
+
+            rest = jnp.zeros_like(current[0])
+            _, s = jax.lax.scan(cell, (rest, rest), current)
+        log_p = jax.nn.log_softmax(SCALE * s.mean(axis=0))
+        return -log_p[jnp.arange(len(labels_B)), labels_B].mean()
+
+    value, grads = jax.value_and_grad(loss)(weights)
+    first, second = moments
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)
+    second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, grads)
+    done = count + 1
+    weights = jax.tree.map(
+        lambda w, m, v: (
+            w - LEARNING_RATE * (m / (1 - 0.9**done)) / (jnp.sqrt(v / (1 - 0.999**done)) + 1e-8)
+        ),
+        weights,
+        first,
+        second,
+    )
+    return weights, (first, second), done, value
+
+
+def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Seconds to read, check, bin and pack recordings, and to read them from the cache.
+
+    tonic reads the same recordings one by one from unpacked files, as it would from its own folder.
+    """
+    split = recordings.find_split(folder, "train")
+    if split is None:
+        raise InputError(f"{folder}: no recordings (train.zip or Train/) there to measure with")
+    count = len(split.names)
+    chosen = np.linspace(0, count - 1, min(MEASURED_RECORDINGS, count)).astype(int)
+    size = {"time_bins": TIME_BINS, "duration": simulation.DURATION}
+    to_frames = tonic.transforms.ToFrame(sensor_size=(34, 34, 2), n_time_bins=TIME_BINS)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [pathlib.Path(scratch, f"{i}.bin") for i in range(len(chosen))]
+        for file, content in zip(files, split.read(chosen), strict=True):
+            file.write_bytes(content)
+
+        def with_tonic():
+            for file in files:
+                to_frames(tonic.io.read_mnist_file(file, dtype=tonic.datasets.NMNIST.dtype))
+
+        def pack():
+            return packing.pack(split, chosen, **size).labels_N
+
+        def from_cache():
+            return packing.cached(scratch, {}, lambda: packing.pack(split, chosen, **size)).labels_N
+
+        return in_turns(
+            {"tonic, unpacked files": with_tonic, "sast_jax": pack, "its cache": from_cache}, 3
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,76 @@
+"""The yardstick computes what the library computes, and the library keeps up with it."""
+
+import subprocess
+import sys
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import benchmark
+from sast_jax import training
+from sast_jax.data import recordings
+
+
+def test_bare_step_and_library_end_with_the_same_weights():
+    made, hyper, state = benchmark.library()
+    frames = jax.random.bernoulli(jax.random.key(1), 0.05, (5, 16, *benchmark.SHAPE))
+    batch = frames.astype(jnp.float32), jnp.arange(16) % 10
+    weights, moments = benchmark.bare_state(state.params)
+    bare, *_, value = jax.jit(benchmark.bare_step)(
+        weights, moments, 0, batch[0].reshape(5, 16, -1), batch[1]
+    )
+    step = jax.jit(training.train_step, static_argnums=0)
+    new, (loss, _) = step(made, state, hyper, batch, None)
+    np.testing.assert_allclose(loss, value, rtol=1e-5)
+    ours, _ = benchmark.bare_state(new.params)
+    moved = sum(float(jnp.abs(a[0] - b[0]).sum()) for a, b in zip(weights, bare, strict=True))
+    apart = sum(float(jnp.abs(a[0] - b[0]).sum()) for a, b in zip(ours, bare, strict=True))
+    assert apart < 1e-3 * moved
+
+
+def test_ratios_are_taken_within_a_round():
+    assert benchmark.against(np.array([2.0, 20, 200]), np.array([1.0, 10, 100])) == [2, 2, 2]
+    seconds = benchmark.in_turns({"a": lambda: jnp.ones(3), "b": lambda: None}, 4)
+    assert {name: values.shape for name, values in seconds.items()} == {"a": (4,), "b": (4,)}
+
+
+@pytest.mark.slow
+def test_a_step_is_as_fast_as_bare_jax():
+    seconds = benchmark.steps(100)
+    _, middle, _ = benchmark.against(seconds["sast_jax"], seconds["bare JAX"])
+    assert middle <= 1.05
+
+
+@pytest.mark.slow
+def test_reading_takes_little_of_what_tonic_takes(real_data):
+    seconds = benchmark.reading(real_data / "nmnist_8class")
+    tonic = seconds["tonic, unpacked files"]
+    assert benchmark.against(seconds["sast_jax"], tonic)[1] <= 0.6
+    assert np.median(seconds["its cache"]) < 1
+
+
+_PACK_ALL = """
+import resource, sys
+from sast_jax.data import sources
+source = sources.nmnist("folder", sys.argv[1], time_bins=20)
+assert source.train.packed_NxTxP.shape == (60_000, 20, 289)
+assert source.test.packed_NxTxP.shape == (10_000, 20, 289)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_archives_of_the_official_size_are_packed_in_2_gb_of_memory(real_data, tmp_path):
+    split = recordings.find_split(real_data / "nmnist_small", "train")
+    contents = list(split.read(range(len(split.names))))
+    for name, size in (("train", 60_000), ("test", 10_000)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            for i in range(size):
+                member = f"{name.capitalize()}/{i % 10}/{i + 1:05d}.bin"
+                archive.writestr(member, contents[i % len(contents)])
+    command = [sys.executable, "-c", _PACK_ALL, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 2e9  # Linux counts in KiB
