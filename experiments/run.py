@@ -211,7 +211,7 @@ def _conclude(job: Job, state_R, finite, seconds) -> dict:
     if job.validation is not None:
         held_out = evaluation.evaluate(job.recipe, params_R, job.hyper_R, job.validation)
         for entry, result in zip(entries, held_out, strict=True):
-            entry["validation"] = result
+            entry |= {f"validation_{key}": value for key, value in result.items()}
     about = {
         "experiment": job.experiment,
         "data": source.name,

@@ -12,7 +12,6 @@ import markdown
 import matplotlib
 import matplotlib.figure
 import numpy as np
-import tabulate
 
 from sast_jax import results as results_lib
 
@@ -91,9 +90,8 @@ def _page(results, curves, notes, titles) -> str:
         f"{runs[0]['recordings']} test recordings, which were not used to choose anything. Soft: "
         "with the smooth spike of training; hard: the same weights with a threshold (swap only). "
         "Brackets: 95 % interval, Wilson over recordings for a single run, Student's t over seeds "
-        "for a mean.",
+        "for a mean." + _held_out(runs[0]),
         results_lib.table(results, "github"),
-        *(_held_out(runs) if "validation" in runs[0] else ()),
         *(f"**Note.** {note}" for note in notes),
     ]
     captions = {
@@ -115,18 +113,9 @@ def _page(results, curves, notes, titles) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _held_out(runs) -> list[str]:
-    rows = [
-        [run["rho"], run["seed"]]
-        + [f"{100 * run['validation'][f'{kind}_accuracy']:.2f}" for kind in ("soft", "hard")]
-        for run in runs
-    ]
-    headers = ["rho", "seed", "soft %", "hard %"]
-    count = runs[0]["validation"]["recordings"]
-    return [
-        f"On the {count} training recordings held out for validation:",
-        tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True),
-    ]
+def _held_out(run) -> str:
+    count = run.get("validation_recordings")
+    return f" Validation: {count} of the training recordings, held out." if count else ""
 
 
 def plot_curves(curves: Sequence[dict]) -> matplotlib.figure.Figure:

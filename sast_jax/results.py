@@ -16,6 +16,8 @@ SUMMARISED = (
     "transfer_gap",
     "soft_rate",
     "hard_rate",
+    "validation_soft_accuracy",
+    "validation_hard_accuracy",
     "train_seconds",
 )
 
@@ -45,6 +47,8 @@ def summarise(runs: Sequence[dict]) -> list[dict]:
         row |= {"n": len(sound), "diverged": len(members) - len(sound)}
         for key in SUMMARISED:
             values = [run[key] for run in sound if key in run]
+            if key not in members[0]:
+                continue  # there is no validation split
             mean, interval = evaluation.mean_interval(values) if values else (None, None)
             row[f"{key}_mean"] = mean
             row[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -73,8 +77,11 @@ def table(results: dict, style: str = "simple") -> str:
     """
     runs, summary = results["runs"], results["summary"]
     varied = [key for key in GRID_KEYS if key == "rho" or len({run[key] for run in runs}) > 1]
+    validated = [f"validation_{kind}_accuracy" for kind in _KINDS]
+    validated = [key for key in validated if key in runs[0]]
     rows = [
         [*(run[key] for key in varied), run["seed"]]
+        + [_percent(run[key], run[f"{key}_ci95"]) for key in validated]
         + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in _KINDS]
         + [_points(run["transfer_gap"], None)]
         + [_percent(run[f"{kind}_rate"], None) for kind in _KINDS]
@@ -85,13 +92,15 @@ def table(results: dict, style: str = "simple") -> str:
     if len(runs) > len(summary):
         rows += [
             [*(row[key] for key in varied), f"mean of {row['n']}"]
+            + [_percent(*_pair(row, key)) for key in validated]
             + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in _KINDS]
             + [_points(*_pair(row, "transfer_gap"))]
             + [_percent(row[f"{kind}_rate_mean"], None) for kind in _KINDS]
             + ["", "", f"{row['train_seconds_mean']:.0f}" if row["n"] else ""]
             for row in summary
         ]
-    headers = [*varied, "seed", "soft %", "hard %", "gap", "soft rate %", "hard rate %"]
+    headers = [*varied, "seed", *("soft % validation", "hard % validation")[: len(validated)]]
+    headers += ["soft %", "hard %", "gap", "soft rate %", "hard rate %"]
     headers += ["ties %", "silent %", "seconds"]
     return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
 

@@ -30,6 +30,17 @@ def test_a_row_for_each_setting_with_mean_deviation_and_interval():
     np.testing.assert_allclose(with_sam["hard_accuracy_ci95"], [0.85 - half, 0.85 + half])
 
 
+def test_validation_is_summarised_where_there_is_one():
+    (row,) = results.summarise([run(0.4, 0, 0.8)])
+    assert "validation_hard_accuracy_mean" not in row
+    held_out = {f"validation_{kind}_accuracy": 0.6 for kind in ("soft", "hard")}
+    held_out |= {f"{key}_ci95": [0.5, 0.7] for key in held_out}
+    runs = [run(0.4, seed, 0.8, **held_out) for seed in (0, 1)]
+    (row,) = results.summarise(runs)
+    assert row["validation_hard_accuracy_mean"] == 0.6
+    assert "60.00 [50.00, 70.00]" in results.table(collected(runs))
+
+
 def test_a_diverged_run_is_counted_and_left_out_of_the_mean():
     (row,) = results.summarise([run(0.4, 0, 0.8), run(0.4, 1, float("nan"), diverged=True)])
     assert (row["n"], row["diverged"]) == (1, 1)

@@ -63,7 +63,8 @@ def test_results_have_the_keys_that_scripts_rely_on(swept):
         assert entry["train_seconds"] > 0
         assert entry["soft_accuracy"] > 0.8  # the digits are told apart by their rows
         assert entry["recordings"] == 80
-        assert entry["validation"]["recordings"] == 16
+        assert entry["validation_recordings"] == 16
+        assert 0.5 < entry["validation_hard_accuracy"] <= 1
     assert written["train_recordings"] == 64
     summary = {row["rho"]: row for row in written["summary"]}
     hard = [entry["hard_accuracy"] for entry in written["runs"][2:]]
@@ -92,7 +93,8 @@ def test_the_report_stands_alone_and_shows_every_plot(swept):
     text = (folder / "run" / "report.md").read_text()
     for plot in re.findall(r"\(plots/(\w+\.png)\)", text):
         assert (folder / "run" / "plots" / plot).stat().st_size > 5000
-    assert "held out for validation" in text
+    assert "Validation: 16 of the training recordings, held out." in text
+    assert "hard % validation" in text
     assert "80 test recordings" in text
     assert "simulated" not in text
 

@@ -89,7 +89,7 @@ def compare(simulated: dict, reference: dict) -> str:
     """One sentence on how close simulated recordings come to the reference."""
     distance = profile_distance(np.array(simulated["profile"]), np.array(reference["profile"]))
     return (
-        f"simulated recordings have {simulated['events']:.0f} events on average (standard "
+        f"Simulated recordings have {simulated['events']:.0f} events on average (standard "
         f"deviation {simulated['events_std']:.0f}) where real ones have {reference['events']:.0f} "
         f"({reference['events_std']:.0f}); {100 * simulated['falling']:.1f} % of them are falls of "
         f"brightness (real: {100 * reference['falling']:.1f} %); their cumulative time profiles "
