@@ -22,7 +22,7 @@ import tabulate
 import tonic
 from absl import flags
 
-from experiments import cli, run, workdirs
+from experiments import cli, machine, workdirs
 from sast_jax import lif, networks, spikes, training
 from sast_jax.data import packing, recordings, simulation
 from sast_jax.errors import InputError
@@ -40,7 +40,7 @@ def main() -> None:
     tables = {"step": steps(_ROUNDS.value)}
     if _DATA_PATH.value is not None:
         tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
-    print(", ".join(f"{key} {value}" for key, value in run.environment().items()))
+    print(", ".join(f"{key} {value}" for key, value in machine.environment().items()))
     ratios = {}
     for name, seconds in tables.items():
         first = next(iter(seconds))
@@ -51,7 +51,7 @@ def main() -> None:
         ]
         print(tabulate.tabulate(lines, [name, "ms", "ratio to the first row", "quartiles"]))
     if _JSON.value:
-        found = {"environment": run.environment(), "ratios": ratios}
+        found = {"environment": machine.environment(), "ratios": ratios}
         workdirs.write(pathlib.Path(_JSON.value), json.dumps(found, indent=2))
 
 

@@ -35,9 +35,9 @@ def _parse(argv):
 
 
 def _reason(error) -> str:
-    if isinstance(error, AttributeError):
-        inner = error.args[0]  # a KeyError that names near matches
-        text = str(getattr(inner, "args", [inner])[0]).replace("\n", "; ")
+    inner = error.args[0] if isinstance(error, AttributeError) and error.args else None
+    if isinstance(inner, KeyError):  # a config's own, which names near matches
+        text = str(inner.args[0]).replace("\n", "; ")
         return f"no config key {text}; all keys are listed in experiments/configs"
     if isinstance(error, (flags.Error, OSError)):
         return str(error)
@@ -55,8 +55,10 @@ def _guard(main, argv):
         _fail(error, USER_ERROR)
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", USER_ERROR)
+    except MemoryError as error:
+        _fail(f"out of memory ({error}); lower config.data.time_bins or the limits", USER_ERROR)
     except KeyboardInterrupt:
-        _fail("interrupted; --config.resume=True goes on from the last checkpoint", INTERRUPTED)
+        _fail("interrupted", INTERRUPTED)
 
 
 def _fail(message, code):

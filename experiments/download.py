@@ -44,12 +44,17 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
     The file gets its name only once its checksum is right, so that no run reads a part of it.
 
     Raises:
-      InputError: the host does not answer, or what came is not the file.
+      InputError: the host does not answer, what came is not the file, or another file has its name.
     """
     whole, part = folder / name, folder / f"{name}.part"
     if download_utils.check_integrity(str(whole), md5):
         print(f"{whole}: already here")
         return
+    if whole.exists():
+        raise InputError(
+            f"{whole}: is there but is not the published file (md5 {md5}); move it away, or name "
+            "another --path"
+        )
     try:
         download_utils.download_url(url, str(folder), filename=part.name, md5=md5)
     except (OSError, RuntimeError, http.client.HTTPException) as error:

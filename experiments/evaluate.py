@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import cli, datasets, run, setup, workdirs
+from experiments import cli, datasets, machine, setup, workdirs
 from sast_jax import evaluation, results, training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.errors import InputError
@@ -38,39 +38,38 @@ def main() -> None:
     config = ConfigDict(record["config"])
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
-    name = _SPLIT.value
-    source = datasets.LOADERS[record["experiment"]](config.data, (name,))
-    print(f"Data: {source.name}")
-    for line in source.warnings:
-        print(f"warning: {line}")
-    frames = getattr(source, name)
+    source = datasets.LOADERS[record["experiment"]](config.data, (_SPLIT.value,))
+    frames = getattr(source, _SPLIT.value)
     if _ABOVE.value:
         frames = frames.take(np.flatnonzero(frames.numbers_N > _ABOVE.value))
-        print(f"{len(frames.labels_N)} recordings of files above {_ABOVE.value}")
         if not len(frames.labels_N):
-            raise InputError(f"--above={_ABOVE.value} leaves no {name} recording; lower it")
-    shape = tuple(record["frame_shape"])
-    recipe = setup.recipe(config, shape, record["classes"], record["recordings"])
+            raise InputError(f"--above={_ABOVE.value} leaves no recording; lower it")
+    chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""
+    data = f"{source.name}; {len(frames.labels_N)} {_SPLIT.value} recordings{chosen}"
+    print(f"Data: {data}")
+    print(f"Trained on: {record['data']}")
+    for line in source.warnings:
+        print(f"warning: {line}")
+    shape, classes = tuple(record["frame_shape"]), record["classes"]
+    recipe = setup.recipe(config, shape, classes, record["train_recordings"])
     hyper_R, runs = setup.hyperparameters(config), setup.grid(config)
+    if (epoch := record["epoch"]) < config.epochs:
+        print(f"warning: the run is at epoch {epoch} of {config.epochs}")
+        slope = training.slope_at(recipe, hyper_R, epoch * recipe.epoch_steps)
+        hyper_R = hyper_R._replace(slope_end=slope)
     like = jax.eval_shape(lambda hyper: training.initialise(recipe, hyper), hyper_R)
     state_R = checkpoints.state(like)
     checkpoints.close()
-    if (epoch := record["epoch"]) < config.epochs:
-        print(f"warning: the run is at epoch {epoch} of {config.epochs}")
     measured = evaluation.evaluate(recipe, state_R.params, hyper_R, frames)
-    seconds = record["train_seconds"] / len(runs)
-    entries = [
-        {**of, **result, "train_seconds": seconds, "diverged": not sound}
-        for of, result, sound in zip(runs, measured, record["finite"], strict=True)
-    ]
     about = {
         "experiment": record["experiment"],
-        "data": source.name,
-        "split": name,
-        "environment": run.environment(),
-        "train_recordings": record["recordings"],
+        "data": data,
+        "trained_on": record["data"],
+        "train_recordings": record["train_recordings"],
         "epoch": epoch,
+        "environment": machine.environment(),
     }
+    entries = results.entries(runs, measured, record["train_seconds"], record["finite"])
     done = results.collect(record["config"], about, entries)
     print(results.table(done))
     if _JSON.value:

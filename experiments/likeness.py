@@ -11,10 +11,10 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from sast_jax.data import likeness, packing, recordings, simulation
+from sast_jax.data import likeness, packing, recordings, simulation, sources
 from sast_jax.errors import InputError
 
-_DATA_PATH = flags.DEFINE_string("data_path", "data/nmnist", "folder with raw recordings")
+_DATA_PATH = flags.DEFINE_string("data_path", sources.DEFAULT_PATH, "folder with raw recordings")
 _BINS = 31  # of 10 ms
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from sast_jax import lif, networks, spikes, training
+from experiments.configs import nmnist
+from sast_jax import lif, networks, results, spikes, training
 from sast_jax.errors import InputError
 from sast_jax.sam import sam
 
@@ -20,7 +21,7 @@ SCHEDULES = {
     "constant": lambda rate, steps: rate,
     "cosine": lambda rate, steps: optax.cosine_decay_schedule(rate, steps),
 }
-SWEPT = ("rho", "learning_rate", "slope", "decay", "warmup")
+SWEPT = results.GRID_KEYS
 
 _CHOICES = {
     "schedule": SCHEDULES,
@@ -31,7 +32,7 @@ _CHOICES = {
     "sam.ascent_batch": ("same", "independent"),
     "data.source": ("auto", "folder", "tonic", "simulated"),
 }
-_AT_LEAST = {  # inclusive bounds
+_RANGES = {  # inclusive
     "rho": (0, math.inf),
     "seed": (0, 2**31 - 1),
     "epochs": (1, math.inf),
@@ -43,7 +44,7 @@ _AT_LEAST = {  # inclusive bounds
     "sam.start": (0, 1),
     "sam.group_size": (0, math.inf),
     "sweep.seeds": (1, math.inf),
-    "data.time_bins": (1, math.inf),
+    "data.time_bins": (1, 310),  # down to a millisecond each
     "data.train_limit": (0, math.inf),
     "data.test_limit": (0, math.inf),
     "data.seed": (0, 2**31 - 1),
@@ -67,14 +68,27 @@ def check(config: ConfigDict) -> None:
     Raises:
       InputError: naming the key, its value and what it may be.
     """
+    expected, found = _keys(nmnist.get_config().to_dict()), _keys(config.to_dict())
+    if expected != found:
+        key = min(expected ^ found)
+        raise InputError(
+            f"config.{key} is {'missing' if key in expected else 'not known'}; a config starts "
+            "from experiments.configs.nmnist.get_config()"
+        )
     for key, choices in _CHOICES.items():
         if _get(config, key) not in choices:
             _refuse(key, _get(config, key), "one of " + ", ".join(repr(c) for c in choices))
-    for key in (*_AT_LEAST, *_ABOVE_ZERO):
+    for key in (*_RANGES, *_ABOVE_ZERO):
         _check_number(key, key, _get(config, key))
     for name in SWEPT:
-        for value in config.sweep[name]:
+        values = config.sweep[name]
+        for value in values:
             _check_number(f"sweep.{name}", _SWEPT_KEYS.get(name, name), value)
+        if len(set(values)) < len(values):
+            _refuse(f"sweep.{name}", values, "free of repetitions")
+    last_seed = config.seed + config.sweep.seeds - 1
+    if last_seed > _RANGES["seed"][1]:
+        _refuse("sweep.seeds", config.sweep.seeds, "smaller, as seed + sweep.seeds is too large")
     for key in ("network.hidden", "network.channels"):
         for width in _get(config, key):
             if not isinstance(width, int) or width < 1:
@@ -85,10 +99,14 @@ def check(config: ConfigDict) -> None:
         _refuse("network.kernel", config.network.kernel, "an odd number of pixels")
     if not 0 <= config.data.validation < 1:
         _refuse("data.validation", config.data.validation, "from 0 to below 1")
-    if config.data.shift and not (0 <= config.data.shift <= 33):
-        _refuse("data.shift", config.data.shift, "0 to 33 pixels")
     if first_epoch(config) >= config.epochs:
         _refuse("sam.start", config.sam.start, "early enough to leave an epoch for SAM")
+    for warmup in config.sweep.warmup or (config.sam.warmup,):
+        if config.sam.start and config.sam.start + warmup > 1:
+            raise InputError(
+                f"config.sam.start={config.sam.start} and a warm-up of {warmup} end after "
+                "training, so that the radius never reaches rho; lower one of them"
+            )
     groups = config.sam.group_size
     if groups and (config.batch_size % groups or config.sam.ascent_fraction != 1):
         raise InputError(
@@ -98,7 +116,8 @@ def check(config: ConfigDict) -> None:
 
 
 def first_epoch(config: ConfigDict) -> int:
-    return math.ceil(config.sam.start * config.epochs)
+    """Epochs that are trained without SAM; a fraction of an epoch counts as a whole one."""
+    return math.ceil(round(config.sam.start * config.epochs, 9))
 
 
 def grid(config: ConfigDict) -> list[dict]:
@@ -177,13 +196,19 @@ def _get(config, key):
     return config
 
 
+def _keys(nest: dict, prefix: str = "") -> set[str]:
+    own = {f"{prefix}{key}" for key in nest}
+    inner = (_keys(v, f"{prefix}{key}.") for key, v in nest.items() if isinstance(v, dict))
+    return own.union(*inner)
+
+
 def _check_number(shown, key, value):
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if key in _ABOVE_ZERO:
         if not (number and math.isfinite(value) and value > 0):
             _refuse(shown, value, "a number above 0")
     else:
-        low, high = _AT_LEAST[key]
+        low, high = _RANGES[key]
         if not (number and math.isfinite(value) and low <= value <= high):
             upto = "" if high == math.inf else f" to {high}"
             _refuse(shown, value, f"a number from {low}{upto}")

@@ -1,11 +1,14 @@
 """The folder a run writes to: whose it is, what is finished, and files replaced in one step."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
+import filelock
 from ml_collections import ConfigDict
 
 from sast_jax.errors import InputError
@@ -20,15 +23,14 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
       InputError: the folder holds another run, or this one unfinished and without ``resume``, or
         cannot be written.
     """
-    settings = {k: v for k, v in config.to_dict().items() if k not in _NOT_THE_RUN}
-    identity = settings | {"experiment": experiment}
+    identity = {k: v for k, v in config.to_dict().items() if k not in _NOT_THE_RUN}
+    identity |= {"experiment": experiment, "data_fingerprint": fingerprint}
     text = json.dumps(identity, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest))
-    identity |= {"data_fingerprint": fingerprint}
     identity_file = workdir / "config.json"
     if identity_file.exists():
-        _compare(workdir, json.loads(identity_file.read_text()), json.loads(json.dumps(identity)))
+        _compare(workdir, _read(identity_file), json.loads(text))
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not config.resume:
             raise InputError(
@@ -73,7 +75,31 @@ def _flat(nest: Any, prefix: str = "") -> dict:
 def finished(workdir: pathlib.Path) -> dict | None:
     """The results of the run, or None if it has not ended."""
     path = workdir / "results.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return _read(path) if path.exists() else None
+
+
+def _read(path):
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); remove it or its folder") from error
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps a second process out of the folder; the lock ends with the process.
+
+    Raises:
+      InputError: another process is at this run.
+    """
+    try:
+        with filelock.FileLock(workdir / ".lock", timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise InputError(
+            f"{workdir}: another process is at this run; wait for it, or name another "
+            "--config.workdir"
+        ) from error
 
 
 def trim_metrics(workdir: pathlib.Path, epochs: int) -> None:

@@ -50,8 +50,11 @@ class Checkpoints:
         return restored["record"]
 
     def state(self, like: Any) -> Any:
-        """The newest state, in the structure, shapes and dtypes of ``like``."""
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        """The newest state, with the structure, shapes and dtypes of ``like``, on one device."""
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like
+        )
         return self._restore(state=ocp.args.StandardRestore(abstract))["state"]
 
     def close(self) -> None:

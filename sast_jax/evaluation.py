@@ -5,16 +5,16 @@ threshold, and nothing else changes. The transfer gap is soft minus hard accurac
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
-from sast_jax import lif, networks
+from sast_jax import intervals, lif, networks
 from sast_jax.data import packing
+from sast_jax.networks import Response
 from sast_jax.training import Hyperparameters, Recipe
 
 
@@ -64,17 +64,20 @@ def respond(
     return Outcome(whole(scores_RxSxBxK), whole(rates_RxSxBxL))
 
 
+def apply(recipe: Recipe, params: Any, cell: lif.Cell, packed_BxTxP: jax.Array) -> Response:
+    """What one network does with packed recordings."""
+    frames = packing.unpack(jnp.moveaxis(packed_BxTxP, 1, 0), recipe.frame_shape)
+    return recipe.network.apply({"params": params}, frames.astype(jnp.float32), cell)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _respond(recipe, cell, batch_size, params_R, hyper_R, packed_NxTxP, starts):
     def one_run(args):
         params, hyper = args
 
         def one_batch(start):
-            packed = jax.lax.dynamic_slice_in_dim(packed_NxTxP, start, batch_size)
-            frames = packing.unpack(jnp.moveaxis(packed, 1, 0), recipe.frame_shape)
-            response = recipe.network.apply(
-                {"params": params}, frames.astype(jnp.float32), cell(recipe, hyper)
-            )
+            packed_BxTxP = jax.lax.dynamic_slice_in_dim(packed_NxTxP, start, batch_size)
+            response = apply(recipe, params, cell(recipe, hyper), packed_BxTxP)
             return recipe.readout(response), networks.firing_rates(response)
 
         return jax.lax.map(one_batch, starts)
@@ -95,19 +98,30 @@ def evaluate(
       and whose output layer never spikes), ``confusion`` (counts, true class by predicted class).
     """
     packed_NxTxP = jnp.asarray(frames.packed_NxTxP)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_R)]
+    sound_R = np.all([[np.isfinite(w).all() for w in leaf] for leaf in leaves], axis=0)
     runs = [{"recordings": len(frames.labels_N)} for _ in hyper_R.seed]
     for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
         outcome = respond(recipe, cell, params_R, hyper_R, packed_NxTxP)
+        # A threshold makes silence of NaN, which must not pass for an answer.
+        outcome.scores_RxNxK[~sound_R] = np.nan
         for run, scores_NxK, rates_NxL in zip(runs, *outcome, strict=True):
             measured = measure(scores_NxK, rates_NxL, frames.labels_N)
             run |= {prefix + key: value for key, value in measured.items()}
     for run in runs:
-        run["transfer_gap"] = run["soft_accuracy"] - run["hard_accuracy"]
+        sound = None not in (run["soft_accuracy"], run["hard_accuracy"])
+        run["transfer_gap"] = run["soft_accuracy"] - run["hard_accuracy"] if sound else None
     return runs
 
 
 def measure(scores_NxK: np.ndarray, rates_NxL: np.ndarray, labels_N: np.ndarray) -> dict:
-    """What :func:`evaluate` says of one run and one spike function."""
+    """What :func:`evaluate` says of one run and one spike function.
+
+    All of it is None for a network whose scores are not finite.
+    """
+    if not np.isfinite(scores_NxK).all():
+        nothing = dict.fromkeys(("accuracy", "accuracy_ci95", "rate", "ties", "silent"))
+        return nothing | {"rates": [None] * rates_NxL.shape[-1], "confusion": None}
     classes = scores_NxK.shape[-1]
     predicted_N = scores_NxK.argmax(axis=-1)
     tied_N = (scores_NxK == scores_NxK.max(axis=-1, keepdims=True)).sum(axis=-1) > 1
@@ -117,26 +131,10 @@ def measure(scores_NxK: np.ndarray, rates_NxL: np.ndarray, labels_N: np.ndarray)
     hits = int((predicted_N == labels_N).sum())
     return {
         "accuracy": hits / len(labels_N),
-        "accuracy_ci95": wilson(hits, len(labels_N)),
+        "accuracy_ci95": intervals.wilson(hits, len(labels_N)),
         "rate": float(rates_L.mean()),
         "rates": rates_L.tolist(),
         "ties": float(tied_N.mean()),
         "silent": float((rates_NxL[:, -1] == 0).mean()),
         "confusion": confusion_KxK.tolist(),
     }
-
-
-def wilson(hits: int, trials: int) -> list[float]:
-    """The 95 % score interval of a proportion (Wilson 1927), as [low, high]."""
-    interval = scipy.stats.binomtest(hits, trials).proportion_ci(0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, list[float] | None]:
-    """Mean over seeds and its 95 % interval by Student's t; no interval for a single value."""
-    values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, None
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
-    return mean, [mean - half, mean + half]

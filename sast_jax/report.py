@@ -1,6 +1,7 @@
 """The report of a run: one Markdown page with plots, and the same page as a single HTML file."""
 
 import base64
+import itertools
 import json
 import mimetypes
 import pathlib
@@ -67,7 +68,7 @@ def write(
         "examples": ("Example recordings, first run", plot_examples(examples)),
     }
     if len(results["summary"]) > 1:
-        figures["sweep"] = ("Accuracy and gap over the radius", plot_sweep(results["summary"]))
+        figures["sweep"] = ("Accuracy and gap of the sweep", plot_sweep(results["summary"]))
     for name, (_, figure) in figures.items():
         figure.savefig(plots / f"{name}.png", dpi=110)
     text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
@@ -130,7 +131,7 @@ def plot_curves(curves: Sequence[dict]) -> matplotlib.figure.Figure:
         for kind, colour in (("soft", SOFT), ("hard", HARD)):
             values = [100 * _number(line[f"{kind}_accuracy"]) for line in lines]
             right.plot(epochs, values, color=colour, lw=1, label=kind)
-    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
+    left.set(xlabel="epoch", ylabel="loss on the ascent batches", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy, %")
     handles, labels = right.get_legend_handles_labels()
     right.legend(handles[:2], labels[:2], loc="lower right")
@@ -140,12 +141,13 @@ def plot_curves(curves: Sequence[dict]) -> matplotlib.figure.Figure:
 def plot_rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
     """Mean spike of each layer, soft and hard, a dot a run and a bar for their mean."""
     figure, axis = _axes(1, 1, (6, 3.5))
+    depth = len(runs[0]["soft_rates"])
     for offset, (kind, colour) in zip((-0.2, 0.2), (("soft", SOFT), ("hard", HARD)), strict=True):
-        rates_RxL = 100 * np.array([[_number(r) for r in run[f"{kind}_rates"]] for run in runs])
+        sound = [run[f"{kind}_rates"] for run in runs if None not in run[f"{kind}_rates"]]
+        rates_RxL = 100 * np.array(sound or [[np.nan] * depth])
         layers = np.arange(rates_RxL.shape[1]) + offset
         axis.bar(layers, rates_RxL.mean(axis=0), width=0.36, color=colour, alpha=0.5, label=kind)
         axis.plot(layers, rates_RxL.T, ".", color=colour)
-    depth = rates_RxL.shape[1]
     names = [f"layer {i + 1}" for i in range(depth - 1)] + ["output"]
     axis.set_xticks(range(depth), names)
     axis.set(ylabel="spikes per step, %")
@@ -157,6 +159,9 @@ def plot_confusion(run: dict) -> matplotlib.figure.Figure:
     """Confusion matrices of a run, soft and hard, in percent of the true class."""
     figure, axes = _axes(1, 2, (11, 5))
     for axis, kind in zip(axes, ("soft", "hard"), strict=True):
+        if run[f"{kind}_confusion"] is None:
+            axis.set(title=f"{kind}: diverged")
+            continue
         counts = np.array(run[f"{kind}_confusion"])
         share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -209,22 +214,29 @@ def plot_examples(examples: Sequence[Example]) -> matplotlib.figure.Figure:
 
 
 def plot_sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Soft and hard accuracy and the gap over rho, with their intervals over seeds."""
+    """Accuracies and gap over the first key that was swept, a line for each value of the others."""
     figure, (left, right) = _axes(1, 2, (11, 4))
-    rows = sorted((row for row in summary if row["n"]), key=lambda row: row["rho"])
-    for axis, key, colour in (
-        (left, "soft_accuracy", SOFT),
-        (left, "hard_accuracy", HARD),
-        (right, "transfer_gap", "0.2"),
-    ):
-        means = np.array([100 * row[f"{key}_mean"] for row in rows])
-        ends = [row[f"{key}_ci95"] or [row[f"{key}_mean"]] * 2 for row in rows]
-        error = np.abs(100 * np.array(ends).T - means)
-        label = key.partition("_")[0]
-        radii = [row["rho"] for row in rows]
-        axis.errorbar(radii, means, error, fmt="o-", color=colour, capsize=3, label=label)
-    left.set(xlabel="rho", ylabel="accuracy, %")
-    right.set(xlabel="rho", ylabel="transfer gap, points")
+    swept, *others = results_lib.varied(summary)
+    lines = {}
+    for row in sorted(summary, key=lambda row: row[swept]):
+        if row["hard_accuracy_mean"] is not None:
+            lines.setdefault(tuple(row[key] for key in others), []).append(row)
+    styles = itertools.cycle(("-", "--", ":", "-."))
+    for (setting, rows), style in zip(lines.items(), styles, strict=False):
+        suffix = "".join(f", {key} {v}" for key, v in zip(others, setting, strict=True))
+        for axis, key, colour in (
+            (left, "soft_accuracy", SOFT),
+            (left, "hard_accuracy", HARD),
+            (right, "transfer_gap", "0.2"),
+        ):
+            means = np.array([100 * row[f"{key}_mean"] for row in rows])
+            ends = [row[f"{key}_ci95"] or [row[f"{key}_mean"]] * 2 for row in rows]
+            error = np.abs(100 * np.array(ends).T - means)
+            label = key.partition("_")[0] + suffix
+            x = [row[swept] for row in rows]
+            axis.errorbar(x, means, error, fmt="o" + style, color=colour, capsize=3, label=label)
+    left.set(xlabel=swept, ylabel="accuracy, %")
+    right.set(xlabel=swept, ylabel="transfer gap, points")
     left.legend()
     return figure
 

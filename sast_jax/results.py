@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tabulate
 
-from sast_jax import evaluation
+from sast_jax import intervals
 
 GRID_KEYS = ("rho", "learning_rate", "slope", "decay", "warmup")
 SUMMARISED = (
@@ -33,6 +33,16 @@ def collect(config: dict, about: dict, runs: Sequence[dict]) -> dict:
     return finite({"config": config, **about, "runs": list(runs), "summary": summarise(runs)})
 
 
+def entries(
+    runs: Sequence[dict], measured: Sequence[dict], seconds: Sequence[float], sound: Sequence[bool]
+) -> list[dict]:
+    """The runs of ``results.json``: what each is, what was measured of it, how long it took."""
+    return [
+        {**run, **result, "train_seconds": s, "diverged": not finite}
+        for run, result, s, finite in zip(runs, measured, seconds, sound, strict=True)
+    ]
+
+
 def summarise(runs: Sequence[dict]) -> list[dict]:
     """Mean, standard deviation and 95 % interval (Student's t) over the seeds of each setting.
 
@@ -46,10 +56,10 @@ def summarise(runs: Sequence[dict]) -> list[dict]:
         row = dict(zip(GRID_KEYS, setting, strict=True))
         row |= {"n": len(sound), "diverged": len(members) - len(sound)}
         for key in SUMMARISED:
-            values = [run[key] for run in sound if key in run]
             if key not in members[0]:
                 continue  # there is no validation split
-            mean, interval = evaluation.mean_interval(values) if values else (None, None)
+            values = [run[key] for run in sound if run[key] is not None]
+            mean, interval = intervals.student(values) if values else (None, None)
             row[f"{key}_mean"] = mean
             row[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
             row[f"{key}_ci95"] = interval
@@ -76,14 +86,14 @@ def table(results: dict, style: str = "simple") -> str:
       style: a table format of the package tabulate.
     """
     runs, summary = results["runs"], results["summary"]
-    varied = [key for key in GRID_KEYS if key == "rho" or len({run[key] for run in runs}) > 1]
+    shown = list(dict.fromkeys(["rho", *varied(summary)]))
     validated = [f"validation_{kind}_accuracy" for kind in _KINDS]
     validated = [key for key in validated if key in runs[0]]
     rows = [
-        [*(run[key] for key in varied), run["seed"]]
+        [*(run[key] for key in shown), run["seed"]]
         + [_percent(run[key], run[f"{key}_ci95"]) for key in validated]
         + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in _KINDS]
-        + [_points(run["transfer_gap"], None)]
+        + [_percent(run["transfer_gap"], None)]
         + [_percent(run[f"{kind}_rate"], None) for kind in _KINDS]
         + [_percent(run["hard_ties"], None), _percent(run["hard_silent"], None)]
         + ["diverged" if run.get("diverged") else f"{run['train_seconds']:.0f}"]
@@ -91,18 +101,23 @@ def table(results: dict, style: str = "simple") -> str:
     ]
     if len(runs) > len(summary):
         rows += [
-            [*(row[key] for key in varied), f"mean of {row['n']}"]
+            [*(row[key] for key in shown), f"mean of {row['n']}"]
             + [_percent(*_pair(row, key)) for key in validated]
             + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in _KINDS]
-            + [_points(*_pair(row, "transfer_gap"))]
+            + [_percent(*_pair(row, "transfer_gap"))]
             + [_percent(row[f"{kind}_rate_mean"], None) for kind in _KINDS]
             + ["", "", f"{row['train_seconds_mean']:.0f}" if row["n"] else ""]
             for row in summary
         ]
-    headers = [*varied, "seed", *("soft % validation", "hard % validation")[: len(validated)]]
+    headers = [*shown, "seed", *("soft % validation", "hard % validation")[: len(validated)]]
     headers += ["soft %", "hard %", "gap", "soft rate %", "hard rate %"]
     headers += ["ties %", "silent %", "seconds"]
     return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
+
+
+def varied(rows: Sequence[dict]) -> list[str]:
+    """Those of ``GRID_KEYS`` that take more than one value."""
+    return [key for key in GRID_KEYS if len({row[key] for row in rows}) > 1]
 
 
 _KINDS = ("soft", "hard")
@@ -119,6 +134,3 @@ def _percent(value, interval):
     return (
         shown if interval is None else f"{shown} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
     )
-
-
-_points = _percent

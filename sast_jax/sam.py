@@ -101,6 +101,7 @@ def adaptive_scale_to_norm(radius: ScalarOrSchedule) -> optax.GradientTransforma
     """
 
     def direction(g, params):
+        params, g = jax.tree.map(_at_least_float32, (params, g))
         scaled = jax.tree.map(jnp.multiply, params, g)
         return jax.tree.map(jnp.multiply, params, scaled), _norm(scaled)
 
@@ -157,9 +158,10 @@ def _rescale(direction, norm, radius):
 
 def _norm(tree) -> jax.Array:
     """Global norm, or 1 for a tree of zeros, where the norm has no derivative."""
-    squares = [
-        jnp.sum(jnp.square(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))))
-        for leaf in jax.tree.leaves(tree)
-    ]
+    squares = [jnp.sum(jnp.square(_at_least_float32(leaf))) for leaf in jax.tree.leaves(tree)]
     total = sum(squares, start=jnp.zeros([]))
     return jnp.sqrt(jnp.where(total > 0, total, 1))
+
+
+def _at_least_float32(leaf):
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))

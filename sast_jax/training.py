@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from sast_jax import lif, networks, spikes
-from sast_jax.data import packing
+from sast_jax.data import augmentation, packing
 from sast_jax.sam import sam
 
 
@@ -115,11 +115,9 @@ def initialise(recipe: Recipe, hyper_R: Hyperparameters) -> TrainState:
     """Fresh states (R, ...) of the runs."""
 
     def one(hyper):
-        key = jax.random.key(hyper.seed)
+        weights_key, key = jax.random.split(jax.random.key(hyper.seed))
         frames = jnp.zeros((1, 1, *recipe.frame_shape))
-        params = recipe.network.init(jax.random.fold_in(key, 0), frames, recipe.hard_cell(hyper))[
-            "params"
-        ]
+        params = recipe.network.init(weights_key, frames, recipe.hard_cell(hyper))["params"]
         links = _links(recipe, hyper, jnp.int32(0))
         return TrainState(jnp.int32(0), key, params, tuple(link.init(params) for link in links))
 
@@ -162,7 +160,7 @@ def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
     N, B = len(labels_N), recipe.batch_size
     steps = recipe.epoch_steps
     epoch_key = jax.random.fold_in(state.key, state.step)
-    descent_key, ascent_key = jax.random.split(epoch_key)
+    descent_key, ascent_key, shift_key = jax.random.split(epoch_key, 3)
 
     def batches(key, size):
         return jax.random.permutation(key, N)[: steps * B].reshape(steps, B)[:, :size]
@@ -179,12 +177,12 @@ def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
     def load(indices, key):
         frames = packing.unpack(packed_NxTxP[indices], recipe.frame_shape)
         if recipe.shift:
-            frames = shift_frames(key, frames, recipe.shift)
+            frames = augmentation.shift(key, frames, recipe.shift)
         return jnp.moveaxis(frames, 1, 0).astype(jnp.float32), labels_N[indices]
 
     def body(state, indices):
         descent, ascent = indices
-        keys = jax.random.split(jax.random.fold_in(epoch_key, 1 + state.step))
+        keys = jax.random.split(jax.random.fold_in(shift_key, state.step))
         batch = load(descent, keys[0])
         if ascent is None:
             second = None
@@ -211,9 +209,7 @@ def train_step(recipe: Recipe, state: TrainState, hyper: Hyperparameters, batch,
     Returns:
       The new state, and loss and accuracy at the old parameters on the ascent batch (or the batch).
     """
-    total = recipe.epochs * recipe.epoch_steps
-    slope = hyper.slope * (hyper.slope_end / hyper.slope) ** (state.step / total)
-    smooth = recipe.spike(slope)
+    smooth = recipe.spike(slope_at(recipe, hyper, state.step))
     cell = recipe.cell(hyper.decay, recipe.threshold, recipe.forward(smooth))
 
     def loss(params, frames, labels):
@@ -241,12 +237,21 @@ def train_step(recipe: Recipe, state: TrainState, hyper: Hyperparameters, batch,
         grads, link_state, *metrics = ascend_and_descend(link_state, ascent_batch, batch)
     else:
         parts = [_split_batch(b, recipe.groups) for b in (ascent_batch, batch)]
+        # A stateful ascent continues from the mean of what the groups made of its state.
         outputs = jax.vmap(functools.partial(ascend_and_descend, link_state))(*parts)
-        grads, _, *metrics = jax.tree.map(lambda leaf: leaf.mean(axis=0), outputs)
+        grads, link_state, *metrics = jax.tree.map(
+            lambda leaf: leaf.mean(axis=0).astype(leaf.dtype), outputs
+        )
     updates, optimizer_state = optimizer.update(grads, optimizer_state, params)
     params = optax.apply_updates(params, updates)
     optimizer_state = link_state, optimizer_state
     return TrainState(state.step + 1, state.key, params, optimizer_state), tuple(metrics)
+
+
+def slope_at(recipe: Recipe, hyper: Hyperparameters, step: jax.typing.ArrayLike) -> jax.Array:
+    """Slope of the smooth spike after so many steps: from slope to slope_end, geometrically."""
+    done = step / (recipe.epochs * recipe.epoch_steps)
+    return hyper.slope * (hyper.slope_end / hyper.slope) ** done
 
 
 def _split_batch(batch, groups):
@@ -262,16 +267,3 @@ def _links(recipe, hyper, step):
     ramp = jnp.maximum(hyper.warmup * total, 1.0)
     radius = hyper.rho * jnp.clip((step - begin + 1) / ramp, 0.0, 1.0)
     return recipe.ascent(radius), recipe.optimizer(hyper.learning_rate, total)
-
-
-def shift_frames(key: jax.Array, frames_BxTxHxWxC: jax.Array, pixels: int) -> jax.Array:
-    """Moves each recording by its own -pixels..pixels in y and x; what leaves the frame is lost."""
-    B, T, H, W, C = frames_BxTxHxWxC.shape
-    border = ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    padded = jnp.pad(frames_BxTxHxWxC, border)
-    offset_Bx2 = jax.random.randint(key, (B, 2), 0, 2 * pixels + 1)
-    return jax.vmap(
-        lambda frames, offset: jax.lax.dynamic_slice(
-            frames, (0, offset[0], offset[1], 0), (T, H, W, C)
-        )
-    )(padded, offset_Bx2)

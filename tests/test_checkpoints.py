@@ -1,5 +1,10 @@
 """States come back bit for bit, and what is not a checkpoint is named."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -49,6 +54,36 @@ def test_a_folder_without_checkpoints_is_named_and_not_made(tmp_path):
         nothing.record()
     nothing.close()
     assert not (tmp_path / "nowhere").exists()
+
+
+_SAVE_ON_THE_SECOND_OF_TWO = """
+import jax, small, sys
+from sast_jax import training
+from sast_jax.checkpoints import Checkpoints
+with jax.default_device(jax.devices()[1]):
+    state = training.initialise(small.recipe(), small.hyper())
+assert jax.tree.leaves(state.params)[0].devices() == {jax.devices()[1]}
+written = Checkpoints(sys.argv[1])
+written.save(1, state, {})
+written.close()
+"""
+
+
+def test_a_checkpoint_of_another_machine_comes_back_on_this_one(tmp_path):
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run(
+        [sys.executable, "-c", _SAVE_ON_THE_SECOND_OF_TWO, str(tmp_path)],
+        env=os.environ | flags,
+        cwd=pathlib.Path(__file__).parent,
+        check=True,
+    )
+    read = Checkpoints(tmp_path)
+    expected = training.initialise(small.recipe(), small.hyper())
+    like = jax.eval_shape(lambda: expected)
+    restored = read.state(like)
+    read.close()
+    for a, b in zip(raw(restored), raw(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

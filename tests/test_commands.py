@@ -51,7 +51,7 @@ def final_weights(workdir):
     record = checkpoints.record()
     config = nmnist.get_config()
     config.update(record["config"])
-    made = setup.recipe(config, (34, 34, 2), 10, record["recordings"])
+    made = setup.recipe(config, (34, 34, 2), 10, record["train_recordings"])
     like = jax.eval_shape(lambda h: training.initialise(made, h), setup.hyperparameters(config))
     state = checkpoints.state(like)
     checkpoints.close()
@@ -134,6 +134,14 @@ def test_evaluate_in_a_fresh_process_agrees_and_takes_any_folder(trained, tmp_pa
             assert whole["runs"][0][key] == whole[key] == run[key]
         assert set(whole["runs"][0]) == set(run)
 
+        # Another split, and only the files above a number.
+        above = ("--split=train", "--above=40", f"--data_path={folder / 'data'}")
+        code, out, err = command("evaluate", *flags, *above)
+        assert code == 0, err
+        part = json.loads((tmp_path / "out.json").read_text())
+        assert part["recordings"] == 40
+        assert part["data"].endswith("40 train recordings of files above 40")
+
         # A test split only, unpacked, with three of the classes and an empty recording.
         files = {}
         with zipfile.ZipFile(folder / "data" / "test.zip") as archive:
@@ -211,7 +219,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, kind, flags, message):
     before = sorted(data.iterdir())
     places = [f"--config.data.path={data}", f"--config.workdir={tmp_path / 'run'}"]
     flags = [flag.format(folder=data) for flag in flags]
-    code, _, err = command("nmnist", *flags, *SMALL, "--config.epochs=2", *places)
+    first = [flag for flag in flags if flag.startswith("--config=")]  # a file precedes its values
+    rest = [flag for flag in flags if flag not in first]
+    code, _, err = command("nmnist", *first, *SMALL, "--config.epochs=2", *places, *rest)
     last = err.strip().splitlines()[-1]
     assert code == 2, err
     assert last.startswith("error: ")
@@ -265,6 +275,11 @@ def test_download_takes_a_whole_file_once_and_refuses_a_wrong_one(server, tmp_pa
     (offered / "train.zip").write_bytes(content)
     folder = tmp_path / "data"
     folder.mkdir()
+    (folder / "train.zip").write_bytes(b"somebody's own")
+    with pytest.raises(InputError, match="is not the published file"):
+        download.fetch(f"{url}/train.zip", folder, "train.zip", md5)
+    assert (folder / "train.zip").read_bytes() == b"somebody's own"
+    (folder / "train.zip").unlink()
     (folder / "train.zip.part").write_bytes(content[:1000])  # an earlier download was cut off
     download.fetch(f"{url}/train.zip", folder, "train.zip", md5)
     assert (folder / "train.zip").read_bytes() == content

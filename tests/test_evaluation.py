@@ -69,20 +69,16 @@ def test_measure_counts_by_hand():
     np.testing.assert_allclose(measured["rate"], 0.225, rtol=1e-6)
 
 
-@pytest.mark.parametrize("hits, trials", [(0, 10), (95, 100), (2350, 2400), (10, 10)])
-def test_wilson_is_the_closed_form(hits, trials):
-    z, p = 1.959963984540054, hits / trials
-    centre = (p + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * np.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2))
-    expected = [max(0, centre - half), min(1, centre + half)]
-    np.testing.assert_allclose(evaluation.wilson(hits, trials), expected, atol=1e-12)
-
-
-def test_interval_over_seeds_is_students():
-    mean, (low, high) = evaluation.mean_interval([1.0, 2.0, 3.0])
-    half = 4.302652729911275 * 1.0 / np.sqrt(3)  # t of 2 degrees of freedom, from a table
-    np.testing.assert_allclose([mean, low, high], [2, 2 - half, 2 + half], rtol=1e-9)
-    assert evaluation.mean_interval([0.5]) == (0.5, None)
+def test_a_network_of_nan_has_no_accuracy():
+    hypers = small.hyper(seeds=(0, 1))
+    params = training.initialise(small.recipe(), hypers).params
+    spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), params)
+    bad, good = evaluation.evaluate(small.recipe(), spoiled, hypers, frames())
+    for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_confusion"):
+        assert bad[key] is None
+    assert bad["soft_rates"] == [None, None]
+    assert 0 <= good["soft_accuracy"] <= 1
+    assert bad.keys() == good.keys()
 
 
 def test_the_swap_changes_the_spike_and_nothing_else():

@@ -1,6 +1,7 @@
 """A page that holds where runs diverged, epochs are few and classes are missing."""
 
 import numpy as np
+import pytest
 import test_results
 
 from sast_jax import report, results
@@ -43,10 +44,28 @@ def test_numbers_notes_and_settings_are_on_the_page(tmp_path):
     assert 'src="plots/' not in html
 
 
-def test_diverged_runs_and_missing_epochs_do_not_break_it(tmp_path):
-    bad = {"diverged": True, "soft_rates": [float("nan")] * 2, "hard_accuracy": float("nan")}
-    text, _ = write(tmp_path, [entry(), entry(**bad)], [curve(1, None)])
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_diverged_runs_and_missing_epochs_do_not_break_it(tmp_path, bad_first):
+    nothing = {f"{kind}_rates": [None, None] for kind in ("soft", "hard")}
+    nothing |= {"soft_confusion": None, "hard_confusion": None}
+    runs = [entry(), entry(**test_results.diverged() | nothing)]
+    text, _ = write(tmp_path, runs[::-1] if bad_first else runs, [curve(1, None)])
     assert "diverged" in text
+
+
+def test_a_sweep_is_drawn_over_the_key_that_was_swept():
+    runs = [
+        entry(slope=slope, decay=decay, hard_accuracy=0.1 * slope)
+        for slope in (1.0, 2.0, 3.0)
+        for decay in (0.8, 0.9)
+    ]
+    left, right = report.plot_sweep(results.summarise(runs)).axes
+    assert (left.get_xlabel(), right.get_xlabel()) == ("slope", "slope")
+    labels = left.get_legend_handles_labels()[1]
+    assert labels == ["soft, decay 0.8", "hard, decay 0.8", "soft, decay 0.9", "hard, decay 0.9"]
+    hard = left.containers[1].lines[0]
+    np.testing.assert_allclose(hard.get_xdata(), [1, 2, 3])
+    np.testing.assert_allclose(hard.get_ydata(), [10, 20, 30])
 
 
 def test_colours_tell_the_polarities_apart():

@@ -8,7 +8,7 @@ import nmnist_files
 import numpy as np
 import pytest
 
-from experiments import datasets, run
+from experiments import datasets, run, setup
 from experiments.configs import nmnist
 from sast_jax import training
 from sast_jax.checkpoints import Checkpoints
@@ -143,8 +143,8 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
         train(settings(tmp_path, learning_rate=1e38))
     kept = Checkpoints(tmp_path / "run" / "checkpoints")
     config = settings(tmp_path, learning_rate=1e38)
-    made = run.setup.recipe(config, (34, 34, 2), 10, 40)
-    like = training.initialise(made, run.setup.hyperparameters(config))
+    made = setup.recipe(config, (34, 34, 2), 10, 40)
+    like = training.initialise(made, setup.hyperparameters(config))
     state = kept.state(like)
     kept.close()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
@@ -152,11 +152,52 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
 
 def test_one_diverged_member_does_not_end_the_sweep(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
-    done = train(settings(tmp_path, **{"sweep.learning_rate": (1e-2, 1e38)}))
-    assert [entry["diverged"] for entry in done["runs"]] == [False, True]
-    assert [row["n"] for row in done["summary"]] == [1, 0]
+    done = train(settings(tmp_path, **{"sweep.learning_rate": (1e38, 1e-2)}))
+    assert [entry["diverged"] for entry in done["runs"]] == [True, False]
+    assert [entry["hard_accuracy"] is None for entry in done["runs"]] == [True, False]
+    assert [row["n"] for row in done["summary"]] == [0, 1]
     json.dumps(done, allow_nan=False)
     assert "diverged" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_members_without_sam_are_neither_trained_nor_timed_with_it(swept, tmp_path):
+    _, config, done = swept
+    alone = config.copy_and_resolve_references()
+    alone.update_from_flattened_dict(
+        {"rho": 0.3, "seed": 1, "sweep.rho": (), "sweep.seeds": 1, "workdir": str(tmp_path / "run")}
+    )
+    (single,) = train(alone)["runs"]
+    (member,) = [r for r in done["runs"] if (r["rho"], r["seed"]) == (0.3, 1)]
+    assert {k: v for k, v in single.items() if k != "train_seconds"} == {
+        k: v for k, v in member.items() if k != "train_seconds"
+    }
+    seconds = {r["rho"]: r["train_seconds"] for r in done["runs"]}
+    assert seconds[0.0] != seconds[0.3]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network.channels": (3, 4), "network.hidden": (), "readout": "current", "shift": 1},
+        {"weight_decay": 0.01, "sam.start": 0.5, "sam.ascent_batch": "independent"},
+        {"forward": "hard", "spike": "arctan", "sam.adaptive": True, "sam.ascent_fraction": 1.0},
+        {"sam.group_size": 4, "sam.ascent_fraction": 1.0, "lif.reset": "zero"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_every_option_goes_from_the_config_to_the_report(tmp_path, changes):
+    nmnist_files.dataset(tmp_path / "data")
+    changes = {{"shift": "data.shift"}.get(key, key): value for key, value in changes.items()}
+    (entry,) = train(settings(tmp_path, **changes, **{"epochs": 2}))["runs"]
+    assert 0 <= entry["hard_accuracy"] <= 1
+    assert len(entry["hard_rates"]) == 3 if "network.channels" in changes else 2
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_validation_split_too_small_is_refused(tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    with pytest.raises(InputError, match=r"validation=0.001 holds out 0 of 40"):
+        train(settings(tmp_path, **{"data.validation": 0.001}))
 
 
 def test_nothing_is_written_before_the_recordings_are_known_to_be_good(tmp_path):

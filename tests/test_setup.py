@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import setup
-from experiments.configs import nmnist, nmnist_paper
+from experiments.configs import nmnist, nmnist_conv, nmnist_long, nmnist_paper
 from sast_jax.errors import InputError
 
 
-@pytest.mark.parametrize("module", [nmnist, nmnist_paper])
+@pytest.mark.parametrize("module", [nmnist, nmnist_conv, nmnist_long, nmnist_paper])
 def test_the_configs_that_come_with_it_are_sound(module):
     setup.check(module.get_config())
 
@@ -45,6 +46,10 @@ def test_the_configs_that_come_with_it_are_sound(module):
         ({"sweep.seeds": 0}, "config.sweep.seeds=0"),
         ({"sweep.rho": (0.0, "abc")}, "config.sweep.rho='abc'"),
         ({"sweep.rho": (0.0, -1.0)}, "config.sweep.rho=-1.0"),
+        ({"sweep.rho": (0.4, 0.4)}, "config.sweep.rho=(0.4, 0.4) must be free of repetitions"),
+        ({"seed": 2**31 - 1, "sweep.seeds": 2}, "config.sweep.seeds=2 must be smaller"),
+        ({"sam.start": 0.9}, "config.sam.start=0.9 and a warm-up of 0.2 end after training"),
+        ({"data.time_bins": 311}, "config.data.time_bins=311"),
         ({"sweep.decay": (0.9, 2.0)}, "config.sweep.decay=2.0"),
         ({"data.time_bins": 0}, "config.data.time_bins=0"),
         ({"data.validation": 1.0}, "config.data.validation=1.0"),
@@ -58,6 +63,24 @@ def test_a_bad_value_is_named_with_what_it_may_be(changes, message):
     config.update_from_flattened_dict(changes)
     with pytest.raises(InputError, match=re.escape(message)):
         setup.check(config)
+
+
+def test_a_config_with_other_keys_is_refused():
+    partial = ConfigDict({"rho": 0.4})
+    with pytest.raises(InputError, match=r"config\.\w+ is missing; a config starts from"):
+        setup.check(partial)
+    more = nmnist.get_config()
+    with more.unlocked():
+        more.sam.rho = 0.4
+    with pytest.raises(InputError, match=r"config\.sam\.rho is not known"):
+        setup.check(more)
+
+
+def test_a_late_start_is_counted_in_whole_epochs():
+    config = nmnist.get_config()
+    for start, epochs, first in ((0.0, 10, 0), (0.07, 100, 7), (0.55, 100, 55), (0.5, 9, 5)):
+        config.update_from_flattened_dict({"sam.start": start, "epochs": epochs})
+        assert setup.first_epoch(config) == first
 
 
 def test_a_batch_larger_than_the_set_is_refused():

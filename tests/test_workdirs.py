@@ -1,6 +1,8 @@
 """A workdir belongs to one run, and nothing of another's is overwritten."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -22,6 +24,7 @@ def test_the_default_folder_follows_the_config(tmp_path, monkeypatch):
     other = workdirs.claim("nmnist", config(rho=0.5), "data")
     assert first != other
     assert first.parent == other.parent
+    assert workdirs.claim("nmnist", config(), "other data") not in (first, other)
     written = json.loads((other / "config.json").read_text())
     assert (written["rho"], written["experiment"]) == (0.5, "nmnist")
 
@@ -59,6 +62,34 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         workdirs.claim("nmnist", config(workdir=str(tmp_path / "file" / "run")), "data")
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    folder = str(tmp_path / "run")
+    workdirs.claim("nmnist", config(workdir=folder), "data")
+    (tmp_path / "run" / "results.json").write_text('{"half')
+    with pytest.raises(InputError, match=r"results\.json: damaged"):
+        workdirs.finished(tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text("")
+    with pytest.raises(InputError, match=r"config\.json: damaged"):
+        workdirs.claim("nmnist", config(workdir=folder), "data")
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    program = (
+        "import pathlib, sys; from experiments import workdirs\n"
+        "with workdirs.held(pathlib.Path(sys.argv[1])): print('in', flush=True); input()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(InputError, match="another process"), workdirs.held(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+    with workdirs.held(tmp_path):  # the lock ended with the process
+        pass
 
 
 def test_lines_logged_after_the_checkpoint_go(tmp_path):

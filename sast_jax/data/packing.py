@@ -42,7 +42,7 @@ class Frames(NamedTuple):
     unsorted: np.ndarray
 
     def take(self, indices) -> "Frames":
-        """The recordings at these indices; the time profile stays that of the whole."""
+        """The recordings at these indices; ``profile_TxC`` and ``unsorted`` stay the whole's."""
         return self._replace(
             packed_NxTxP=self.packed_NxTxP[indices],
             labels_N=self.labels_N[indices],
@@ -123,12 +123,12 @@ def cached(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
       make: makes them.
     """
     text = json.dumps(key, sort_keys=True)
-    path = pathlib.Path(folder, hashlib.sha256(text.encode()).hexdigest()[:24] + ".npz")
+    path = pathlib.Path(folder, f"{digest(key)}.npz")
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["key"]) == text:
                 return Frames(**{name: stored[name] for name in Frames._fields})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         pass  # none yet, or damaged
     frames = make()
     try:
@@ -143,3 +143,8 @@ def cached(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
             stacklevel=2,
         )
     return frames
+
+
+def digest(key: dict) -> str:
+    """A short name for all that shaped something, as JSON can hold it."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]

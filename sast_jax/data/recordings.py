@@ -160,7 +160,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
             with zipfile.ZipFile(path) as archive:
                 for i in indices:
                     yield archive.read(members[i])
-        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, RuntimeError) as error:
             raise InputError(
                 f"{path}/{members[i].filename}: damaged in the archive ({error}); fetch it again"
             ) from error

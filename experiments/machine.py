@@ -1,0 +1,18 @@
+"""What a run's last bits and its seconds depend on besides its config."""
+
+import os
+import platform
+
+import jax
+
+
+def environment() -> dict:
+    """Device, cores and versions, as every checkpoint and report states them."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return {
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }

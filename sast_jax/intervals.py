@@ -1,0 +1,22 @@
+"""95 % intervals of what was measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.stats
+
+
+def wilson(hits: int, trials: int) -> list[float]:
+    """The 95 % score interval of a proportion (Wilson 1927), as [low, high]."""
+    interval = scipy.stats.binomtest(hits, trials).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def student(values: Sequence[float]) -> tuple[float, list[float] | None]:
+    """Mean over seeds and its 95 % interval by Student's t; no interval for a single value."""
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, None
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
+    return mean, [mean - half, mean + half]
