@@ -64,8 +64,8 @@ def test_a_sweep_is_drawn_over_the_key_that_was_swept():
     labels = left.get_legend_handles_labels()[1]
     assert labels == ["soft, decay 0.8", "hard, decay 0.8", "soft, decay 0.9", "hard, decay 0.9"]
     hard = left.containers[1].lines[0]
-    np.testing.assert_allclose(hard.get_xdata(), [1, 2, 3])
-    np.testing.assert_allclose(hard.get_ydata(), [10, 20, 30])
+    np.testing.assert_allclose(np.array(hard.get_xdata(), float), [1, 2, 3])
+    np.testing.assert_allclose(np.array(hard.get_ydata(), float), [10, 20, 30])
 
 
 def test_colours_tell_the_polarities_apart():

@@ -27,9 +27,8 @@ def test_tonics_own_folder_is_found(tmp_path):
     files.dataset(tmp_path / "NMNIST")
     for source in ("tonic", "folder"):
         assert len(sources.nmnist(source, tmp_path, time_bins=2).train.labels_N) == 40
-    files.dataset(tmp_path / "flat")
-    with pytest.raises(InputError, match="NMNIST: no recordings"):
-        sources.nmnist("tonic", tmp_path / "flat", time_bins=2)
+    with pytest.raises(InputError, match=r"empty: no recordings \(train\.zip or Train/ or test"):
+        sources.nmnist("tonic", tmp_path / "empty", time_bins=2)
 
 
 def test_limits_draw_a_part_that_follows_the_seed(tmp_path):
