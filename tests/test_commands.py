@@ -22,6 +22,7 @@ from experiments import download, setup
 from experiments.configs import nmnist
 from sast_jax import training
 from sast_jax.checkpoints import Checkpoints
+from sast_jax.data import likeness
 from sast_jax.errors import InputError
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def start(module, *arguments):
 
 def command(module, *arguments):
     process = start(module, *arguments)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -73,7 +74,7 @@ def trained(tmp_path_factory):
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    out, err = whole.communicate(timeout=300)
+    out, err = whole.communicate(timeout=600)
     assert whole.returncode == 0, err
     epoch = final_weights(folder / "killed")[0]
     again = command("nmnist", *flags, f"--config.workdir={folder / 'killed'}")
@@ -249,6 +250,37 @@ def test_a_sweep_of_one_value_is_a_sweep(tmp_path):
     assert code == 0, err
     (run,) = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
     assert run["rho"] == 0.25
+
+
+@pytest.mark.slow
+def test_a_network_trained_on_simulated_digits_reads_real_ones(real_data, tmp_path):
+    run = tmp_path / "run"
+    source = "--config.data.source=simulated"
+    code, out, err = command("nmnist", source, f"--config.workdir={run}")
+    assert code == 0, err
+    for split, count in (("train", 8233), ("test", 2062)):
+        code, out, err = command(
+            "evaluate",
+            f"--checkpoint={run}",
+            f"--data_path={real_data / 'nmnist_8class'}",
+            f"--split={split}",
+            "--above=5848",
+            f"--json={tmp_path / 'out.json'}",
+        )
+        assert code == 0, err
+        assert "Trained on: simulated N-MNIST" in out
+        found = json.loads((tmp_path / "out.json").read_text())
+        assert found["recordings"] == count
+        assert found["soft_accuracy"] >= 0.93
+
+
+@pytest.mark.slow
+def test_likeness_prints_the_constants_that_the_reports_use(real_data):
+    code, out, err = command("likeness", f"--data_path={real_data / 'nmnist_small'}")
+    assert code == 0, err
+    mean, deviation = likeness.REAL_EVENTS
+    assert f"REAL_EVENTS = ({mean}, {deviation})" in out
+    assert "Simulated recordings have" in out
 
 
 @pytest.fixture
