@@ -1,7 +1,9 @@
 """From a ConfigDict to what the library takes: checked first, then a recipe and a grid of runs."""
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import nmnist
 from sast_jax import lif, networks, results, spikes, training
+from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.sam import sam
 
@@ -49,6 +52,8 @@ _RANGES = {  # inclusive
     "data.test_limit": (0, math.inf),
     "data.seed": (0, 2**31 - 1),
     "data.shift": (0, 33),
+    "data.rotation": (0, 90),
+    "data.zoom": (0, 0.9),
 }
 _ABOVE_ZERO = (
     "learning_rate",
@@ -149,6 +154,14 @@ def network(config: ConfigDict, classes: int):
     return networks.MLP(features, config.network.gain)
 
 
+def augment(config: ConfigDict) -> Callable | None:
+    """What training recordings go through; shifts alone are by whole pixels."""
+    pixels, degrees, zoom = (config.data[key] for key in ("shift", "rotation", "zoom"))
+    if degrees or zoom:
+        return functools.partial(augmentation.affine, pixels=pixels, degrees=degrees, zoom=zoom)
+    return functools.partial(augmentation.shift, pixels=pixels) if pixels else None
+
+
 def recipe(
     config: ConfigDict, frame_shape: tuple[int, int, int], classes: int, recordings: int
 ) -> training.Recipe:
@@ -186,7 +199,7 @@ def recipe(
         ascent_size=max(1, round(config.sam.ascent_fraction * config.batch_size)),
         groups=config.batch_size // config.sam.group_size if config.sam.group_size else 1,
         first_epoch=first_epoch(config),
-        shift=config.data.shift,
+        augment=augment(config),
     )
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from sast_jax import lif, networks, spikes
-from sast_jax.data import augmentation, packing
+from sast_jax.data import packing
 from sast_jax.sam import sam
 
 
@@ -24,7 +24,7 @@ class Hyperparameters(NamedTuple):
     """What may differ between the runs of a grid; each leaf is a scalar, or (R,) for R runs.
 
     Attributes:
-      seed: of the initial weights, the order of the recordings and the shifts.
+      seed: of the initial weights, the order of the recordings and the augmentation.
       rho: SAM radius after its ramp.
       warmup: fraction of training over which the radius grows linearly to rho.
       learning_rate: at the start of the schedule.
@@ -63,7 +63,7 @@ class Recipe:
       ascent_size: recordings of the ascent gradient, at most batch_size.
       groups: m-sharpness: parts of the batch that are each perturbed on their own.
       first_epoch: SAM begins with this epoch; plain training before.
-      shift: recordings are moved by up to this many pixels in x and y, anew each time.
+      augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
     """
 
     network: nn.Module
@@ -82,7 +82,7 @@ class Recipe:
     ascent_size: int | None = None
     groups: int = 1
     first_epoch: int = 0
-    shift: int = 0
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
     def soft_cell(self, hyper: Hyperparameters) -> lif.Cell:
         """The trained neuron with its smooth spike, at the slope training ends with."""
@@ -160,7 +160,7 @@ def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
     N, B = len(labels_N), recipe.batch_size
     steps = recipe.epoch_steps
     epoch_key = jax.random.fold_in(state.key, state.step)
-    descent_key, ascent_key, shift_key = jax.random.split(epoch_key, 3)
+    descent_key, ascent_key, augment_key = jax.random.split(epoch_key, 3)
 
     def batches(key, size):
         return jax.random.permutation(key, N)[: steps * B].reshape(steps, B)[:, :size]
@@ -176,13 +176,13 @@ def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
 
     def load(indices, key):
         frames = packing.unpack(packed_NxTxP[indices], recipe.frame_shape)
-        if recipe.shift:
-            frames = augmentation.shift(key, frames, recipe.shift)
+        if recipe.augment:
+            frames = recipe.augment(key, frames)
         return jnp.moveaxis(frames, 1, 0).astype(jnp.float32), labels_N[indices]
 
     def body(state, indices):
         descent, ascent = indices
-        keys = jax.random.split(jax.random.fold_in(shift_key, state.step))
+        keys = jax.random.split(jax.random.fold_in(augment_key, state.step))
         batch = load(descent, keys[0])
         if ascent is None:
             second = None

@@ -1,8 +1,9 @@
-"""Shifts against every shift there can be."""
+"""Shifts against every shift there can be, deformations against NumPy and closed forms."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sast_jax.data import augmentation
 
@@ -23,3 +24,51 @@ def test_shifts_move_whole_recordings_and_lose_only_what_leaves():
         offsets.add(found[0])
     assert len(offsets) == 9
     np.testing.assert_array_equal(augmentation.shift(jax.random.key(0), frames, 0), frames)
+
+
+def test_affine_without_deformation_changes_nothing():
+    frames = jnp.asarray(np.random.default_rng(0).integers(0, 2, (5, 3, 9, 7, 2)), jnp.uint8)
+    same = augmentation.affine(jax.random.key(0), frames, 0.0, 0.0, 0.0)
+    assert same.dtype == frames.dtype
+    np.testing.assert_array_equal(same, frames)
+
+
+@pytest.mark.parametrize(
+    "pixels, degrees, zoom", [(2.0, 0.0, 0.0), (0.0, 20.0, 0.0), (0.0, 0.0, 0.3), (1.0, 10.0, 0.1)]
+)
+def test_affine_moves_a_blob_by_a_map_of_the_promised_size(pixels, degrees, zoom):
+    """The map is recovered from where three blobs end up, and must lie within the limits."""
+    corners = np.array([(10.0, 10.0), (10.0, 23.0), (23.0, 10.0), (23.0, 23.0)])
+    y, x = np.mgrid[:34, :34]
+    near = [((y - a) ** 2 + (x - b) ** 2 < 9) for a, b in corners]
+    frames = np.zeros((40, 2, 34, 34, 4), np.uint8) + np.moveaxis(near, 0, -1).astype(np.uint8)
+    moved = np.asarray(
+        augmentation.affine(jax.random.key(1), jnp.asarray(frames), pixels, degrees, zoom)
+    )
+    np.testing.assert_array_equal(moved[:, 0], moved[:, 1])  # all steps of time alike
+    found = []
+    for n in range(40):
+        weight = moved[n, 0].reshape(-1, 4).astype(float)
+        grid = np.stack([y.ravel(), x.ravel()], axis=-1)
+        centres = (weight.T @ grid) / weight.sum(axis=0)[:, None]
+        design = np.hstack([corners - 16.5, np.ones((4, 1))])
+        found.append(np.linalg.lstsq(design, centres - 16.5, rcond=None)[0])
+    matrices, shifts = np.array(found)[:, :2], np.array(found)[:, 2]
+    noise = 0.5  # of a blob's centre, in pixels, from taking the nearest pixel
+    assert np.abs(shifts).max() <= pixels + noise
+    stretch = np.linalg.svd(matrices, compute_uv=False)
+    limit = (1 + zoom) * (1 + np.tan(np.deg2rad(degrees))) + 0.06
+    assert stretch.max() <= limit
+    turns = np.rad2deg(np.arctan2(matrices[:, 0, 1], matrices[:, 0, 0]))
+    assert np.abs(turns).max() <= 2 * degrees + 4
+    # And the limits are used.
+    assert np.abs(shifts).max() >= 0.6 * pixels
+    assert np.abs(turns).max() >= 0.6 * degrees
+    assert np.abs(stretch - 1).max() >= 0.6 * zoom
+
+
+def test_every_recording_has_a_draw_of_its_own():
+    frames = jnp.asarray(np.random.default_rng(0).integers(0, 2, (1, 2, 34, 34, 2)), jnp.uint8)
+    moved = np.asarray(augmentation.affine(jax.random.key(0), frames.repeat(8, 0), 1.0, 10.0, 0.1))
+    assert len({one.tobytes() for one in moved}) == 8
+    assert set(np.unique(moved)) <= {0, 1}

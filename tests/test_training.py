@@ -10,7 +10,7 @@ import pytest
 import small
 
 from sast_jax import lif, spikes, training
-from sast_jax.data import packing
+from sast_jax.data import augmentation, packing
 from sast_jax.sam import sam, scale_to_norm, sharpness_aware
 
 step = jax.jit(training.train_step, static_argnums=0)
@@ -18,6 +18,10 @@ step = jax.jit(training.train_step, static_argnums=0)
 
 def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def moved(key, frames):
+    return augmentation.shift(key, frames, 1)
 
 
 def momentum_ascent(radius):
@@ -87,7 +91,7 @@ def test_a_radius_of_zero_equals_training_without_sam():
         {"independent": True},
         {"ascent_size": 2},
         {"groups": 4},
-        {"shift": 1},
+        {"augment": moved},
         {"forward": spikes.hard_forward},
         {"cell": lif.reset_by_subtraction},
         {"ascent": lambda radius: sam(radius, adaptive=True)},

@@ -58,7 +58,9 @@ def get_config() -> ConfigDict:
     config.data.test_limit = 0
     config.data.validation = 0.0  # fraction of the training recordings held out, reported as well
     config.data.seed = 0  # of that split, of the limits and of the simulation
-    config.data.shift = 1  # training recordings move by up to so many pixels; never the others
+    config.data.shift = 1  # training recordings, never the others, move by up to so many pixels,
+    config.data.rotation = 0.0  # turn and shear by up to so many degrees,
+    config.data.zoom = 0.0  # and grow or shrink by up to this fraction
 
     config.resume = False  # go on from the workdir's last checkpoint
     config.workdir = ""  # default: runs/nmnist/<digest of this config>

@@ -1,4 +1,7 @@
-"""Augmentation of training recordings, on the device."""
+"""Augmentation of training recordings, on the device: whole recordings are moved or deformed.
+
+All steps of time and both polarities of a recording are treated alike, and frames stay binary.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,3 +18,51 @@ def shift(key: jax.Array, frames_BxTxHxWxC: jax.Array, pixels: int) -> jax.Array
             frames, (0, offset[0], offset[1], 0), (T, H, W, C)
         )
     )(padded, offset_Bx2)
+
+
+def affine(
+    key: jax.Array, frames_BxTxHxWxC: jax.Array, pixels: float, degrees: float, zoom: float
+) -> jax.Array:
+    """Moves, turns, stretches and shears each recording about the middle of the frame.
+
+    Each pixel takes the value of the nearest source pixel; outside the frame there is none.
+
+    Args:
+      key: of the draws, which are uniform and of each recording's own.
+      frames_BxTxHxWxC: frames of any dtype.
+      pixels: largest shift in y and x.
+      degrees: largest turn, and largest shear.
+      zoom: largest relative change of size, in y and x on their own.
+    """
+    B, _, H, W, _ = frames_BxTxHxWxC.shape
+    draws_Bx6 = jax.random.uniform(key, (B, 6), minval=-1.0, maxval=1.0)
+    move_Bx2 = pixels * draws_Bx6[:, :2]
+    size_Bx2 = 1 + zoom * draws_Bx6[:, 2:4]
+    turn_B, shear_B = jnp.deg2rad(degrees) * draws_Bx6[:, 4:].T
+    cos, sin, slant = jnp.cos(turn_B), jnp.sin(turn_B), jnp.tan(shear_B)
+    # Rows of the map from a pixel to where its value comes from, both as (y, x) from the middle.
+    matrix_Bx2x2 = jnp.stack(
+        [
+            jnp.stack([cos, -sin], axis=-1),
+            jnp.stack([sin + slant * cos, cos - slant * sin], axis=-1),
+        ],
+        axis=1,
+    )
+    middle = jnp.array([H - 1, W - 1]) / 2
+    pixel_HxWx2 = jnp.stack(jnp.meshgrid(jnp.arange(H), jnp.arange(W), indexing="ij"), axis=-1)
+
+    def one(frames_TxHxWxC, matrix, size, move):
+        offset_HxWx2 = (pixel_HxWx2 - middle[None, None] - move[None, None]) @ matrix.T
+        source_HxWx2 = offset_HxWx2 / size[None, None] + middle[None, None]
+        y, x = jnp.moveaxis(jnp.round(source_HxWx2).astype(jnp.int32), -1, 0)
+        inside = (y >= 0) & (y < H) & (x >= 0) & (x < W)
+        # One slice for all steps and polarities of a pixel, which is what a gather does fast.
+        stacked_PxTxC = jnp.moveaxis(frames_TxHxWxC, 0, 2).reshape(
+            H * W, *frames_TxHxWxC.shape[::3]
+        )
+        taken = stacked_PxTxC.at[jnp.where(inside, y * W + x, H * W).ravel()].get(
+            mode="fill", fill_value=0
+        )
+        return jnp.moveaxis(taken.reshape(H, W, *taken.shape[1:]), 2, 0)
+
+    return jax.vmap(one)(frames_BxTxHxWxC, matrix_Bx2x2, size_Bx2, move_Bx2)
