@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from experiments import cli, datasets, machine, setup, workdirs
 from sast_jax import evaluation, results, training
 from sast_jax.checkpoints import Checkpoints
+from sast_jax.data import simulation
 from sast_jax.errors import InputError
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
@@ -33,6 +34,8 @@ _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 
 
 def main() -> None:
+    if _JSON.value:
+        workdirs.check_writable(pathlib.Path(_JSON.value))
     checkpoints = Checkpoints(pathlib.Path(_CHECKPOINT.value, "checkpoints"))
     record = checkpoints.record()
     config = ConfigDict(record["config"])
@@ -50,6 +53,13 @@ def main() -> None:
     print(f"Trained on: {record['data']}")
     for line in source.warnings:
         print(f"warning: {line}")
+    seen = int((frames.numbers_N <= simulation.LAST_FILE).sum())
+    if record["simulated"] and not source.simulated and seen:
+        print(
+            f"warning: the digits of N-MNIST's training files up to {simulation.LAST_FILE} were "
+            f"trained on, and {seen} of these recordings have such numbers; unless they are of the "
+            f"published test split, leave them out with --above={simulation.LAST_FILE}"
+        )
     shape, classes = tuple(record["frame_shape"]), record["classes"]
     recipe = setup.recipe(config, shape, classes, record["train_recordings"])
     hyper_R, runs = setup.hyperparameters(config), setup.grid(config)

@@ -51,6 +51,7 @@ def run(experiment: str, config: ConfigDict, load: Callable[[ConfigDict], Source
                 "experiment": experiment,
                 "config": config.to_dict(),
                 "data": source.name,
+                "simulated": source.simulated,
                 "data_fingerprint": source.fingerprint,
                 "frame_shape": source.frame_shape,
                 "classes": source.classes,

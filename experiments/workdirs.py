@@ -107,8 +107,17 @@ def trim_metrics(workdir: pathlib.Path, epochs: int) -> None:
     path = workdir / "metrics.jsonl"
     if path.exists():
         lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        kept = [line for line in lines if json.loads(line)["epoch"] <= epochs]
+        try:
+            kept = [line for line in lines if json.loads(line)["epoch"] <= epochs]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: damaged ({error}); remove its folder") from error
         write(path, "".join(kept))
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Raises InputError unless a file can be written there."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: cannot be written; name a file in a folder that exists")
 
 
 def write(path: pathlib.Path, text: str) -> None:

@@ -88,7 +88,8 @@ def _page(results, curves, notes, titles) -> str:
     parts = [
         f"# {results['experiment']}: soft and hard spikes",
         f"Data: {results['data']}. Accuracies are of the last epoch, on all "
-        f"{runs[0]['recordings']} test recordings, which were not used to choose anything. Soft: "
+        f"{runs[0]['recordings']} test recordings: no epoch was chosen by them, and no setting "
+        "should be; hold out recordings for that (config.data.validation). Soft: "
         "with the smooth spike of training; hard: the same weights with a threshold (swap only). "
         "Brackets: 95 % interval, Wilson over recordings for a single run, Student's t over seeds "
         "for a mean." + _held_out(runs[0]),

@@ -235,6 +235,12 @@ def test_a_checkpoint_that_is_none_and_a_folder_without_tests_are_named(trained,
     folder, *_ = trained
     code, _, err = command("evaluate", f"--checkpoint={tmp_path}")
     assert (code, err.startswith(f"error: {tmp_path}/checkpoints: no checkpoint")) == (2, True)
+    for place in (tmp_path, tmp_path / "nowhere" / "out.json"):
+        code, _, err = command("evaluate", f"--checkpoint={folder / 'whole'}", f"--json={place}")
+        assert (code, err) == (
+            2,
+            f"error: {place}: cannot be written; name a file in a folder that exists\n",
+        )
     nmnist_files.dataset(tmp_path / "data", splits=("train",))
     code, _, err = command(
         "evaluate", f"--checkpoint={folder / 'whole'}", f"--data_path={tmp_path / 'data'}"
@@ -269,6 +275,7 @@ def test_a_network_trained_on_simulated_digits_reads_real_ones(real_data, tmp_pa
         )
         assert code == 0, err
         assert "Trained on: simulated N-MNIST" in out
+        assert "leave them out" not in out
         found = json.loads((tmp_path / "out.json").read_text())
         assert found["recordings"] == count
         assert found["soft_accuracy"] >= 0.93

@@ -1,6 +1,7 @@
 """Decoding against tonic's reader and against what was written, and each way a file can be bad."""
 
 import io
+import os
 
 import nmnist_files as files
 import numpy as np
@@ -131,3 +132,17 @@ def test_folders_that_are_no_digit_or_hold_nothing(tmp_path):
     files.write_zip(tmp_path / "c" / "test.zip", {"readme.txt": b""})
     with pytest.raises(InputError, match="no recordings"):
         recordings.find_split(tmp_path / "c", "test")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    files.write_tree(tmp_path, {"Train/3/00001.bin": b"", "Train/4/00002.bin": b""})
+    scandir = os.scandir
+
+    def closed(path):  # permissions do not stop root, under which tests may run
+        if str(path).endswith("/4"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match=r"cannot read .*Train/4: Permission denied"):
+        recordings.find_split(tmp_path, "train")

@@ -97,3 +97,6 @@ def test_lines_logged_after_the_checkpoint_go(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"epoch": 4, "lo')
     workdirs.trim_metrics(tmp_path, 2)
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:2])
+    (tmp_path / "metrics.jsonl").write_text("junk\n")
+    with pytest.raises(InputError, match=r"metrics\.jsonl: damaged"):
+        workdirs.trim_metrics(tmp_path, 2)

@@ -170,7 +170,15 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
 
 
 def _open_tree(root: pathlib.Path) -> Split:
-    paths = sorted(path for path in root.rglob("*.bin") if _is_recording(str(path)))
+    def refuse(error):
+        raise error  # a folder that cannot be read, which a walk would leave out
+
+    paths = sorted(
+        pathlib.Path(folder, name)
+        for folder, _, names in os.walk(root, onerror=refuse)
+        for name in names
+        if _is_recording(os.path.join(folder, name))
+    )
     digest = hashlib.sha256()
     for path in paths:
         stat = path.stat()

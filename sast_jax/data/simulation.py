@@ -30,6 +30,7 @@ from sast_jax.data import packing, recordings
 STEP = 1000  # microseconds
 DURATION = 310_000  # microseconds, of a recording and of its bins
 KNOT_SPACING = 10_000  # microseconds
+LAST_FILE = 5848  # the digits are those of N-MNIST's training files up to this number
 _CHUNK = 50  # recordings simulated at once
 
 
