@@ -179,10 +179,10 @@ def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
                 to_frames(tonic.io.read_mnist_file(file, dtype=tonic.datasets.NMNIST.dtype))
 
         def pack():
-            return packing.pack(split, chosen, **size).labels_N
+            return packing.pack(split, chosen, **size)
 
         def from_cache():
-            return packing.cached(scratch, {}, lambda: packing.pack(split, chosen, **size)).labels_N
+            return packing.cached(scratch, {}, pack)
 
         return in_turns(
             {"tonic, unpacked files": with_tonic, "sast_jax": pack, "its cache": from_cache}, 3

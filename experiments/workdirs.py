@@ -1,7 +1,6 @@
 """The folder a run writes to: whose it is, what is finished, and files replaced in one step."""
 
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -11,6 +10,7 @@ from typing import Any
 import filelock
 from ml_collections import ConfigDict
 
+from sast_jax.data import packing
 from sast_jax.errors import InputError
 
 _NOT_THE_RUN = ("resume", "workdir")  # keys that do not change what a run computes
@@ -25,12 +25,11 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
     """
     identity = {k: v for k, v in config.to_dict().items() if k not in _NOT_THE_RUN}
     identity |= {"experiment": experiment, "data_fingerprint": fingerprint}
-    text = json.dumps(identity, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    digest = packing.digest(identity)[:12]
     workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest))
     identity_file = workdir / "config.json"
     if identity_file.exists():
-        _compare(workdir, _read(identity_file), json.loads(text))
+        _compare(workdir, _read(identity_file), json.loads(json.dumps(identity)))
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not config.resume:
             raise InputError(

@@ -63,5 +63,5 @@ def get_config() -> ConfigDict:
     config.data.zoom = 0.0  # and grow or shrink by up to this fraction
 
     config.resume = False  # go on from the workdir's last checkpoint
-    config.workdir = ""  # default: runs/nmnist/<digest of this config>
+    config.workdir = ""  # default: runs/nmnist/<digest of this config and the data>
     return config

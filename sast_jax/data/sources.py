@@ -71,8 +71,8 @@ def nmnist(
     Raises:
       InputError: there are no recordings at ``path``, or one is damaged.
     """
-    limits = {"train": train_limit, "test": test_limit}
-    limits = {split: limits[split] for split in splits}
+    both = {"train": train_limit, "test": test_limit}
+    limits = {split: both[split] for split in splits}
     if source == "simulated":
         return _simulated(time_bins, limits, seed)
     folder = pathlib.Path(path)
