@@ -2,10 +2,11 @@
 
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from sast_jax.errors import InputError
 
@@ -13,13 +14,29 @@ USER_ERROR = 2
 INTERRUPTED = 130
 
 
-def define_config(name: str):
-    """The flag --config, with ``experiments/configs/<name>.py`` as its default."""
+def define_config(name: str) -> Callable[[], ConfigDict]:
+    """Defines the flag --config, with ``experiments/configs/<name>.py`` as its default.
+
+    Returns:
+      A function that gives the config once the flags are parsed, and raises InputError where there
+      is none.
+    """
     default = pathlib.Path(__file__).parent / "configs" / f"{name}.py"
     try:  # looks at the command line at once
-        return config_flags.DEFINE_config_file("config", str(default), "the run's settings")
+        flag = config_flags.DEFINE_config_file("config", str(default), "the run's settings")
     except Exception as error:
         _fail(_reason(error), USER_ERROR)
+
+    def config():
+        try:
+            flag.value.to_dict()  # a file that could not be read says so when it is first used
+        except OSError as error:
+            raise InputError(error) from error
+        except AttributeError as error:
+            raise InputError("get_config() of --config's file must return a ConfigDict") from error
+        return flag.value
+
+    return config
 
 
 def run(main: Callable[[], None]) -> None:
@@ -40,13 +57,15 @@ def _reason(error) -> str:
         text = str(inner.args[0]).replace("\n", "; ")
         return f"no config key {text}; all keys are listed in experiments/configs"
     if isinstance(error, (flags.Error, OSError)):
-        return str(error)
+        before, *traceback = str(error).split("Traceback (most recent call last):")
+        return before + traceback[-1].strip().rpartition("\n")[2] if traceback else before
     return f"{type(error).__name__} in a flag or config file: {error}"
 
 
 def _guard(main, argv):
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; settings are given as --flag=value")

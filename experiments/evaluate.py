@@ -28,7 +28,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", requ
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings; the run's own if none")
 _SPLIT = flags.DEFINE_enum("split", "test", ["test", "train"], "which split to evaluate on")
 _ABOVE = flags.DEFINE_integer(
-    "above", 0, "leave out recordings whose file number is not above this"
+    "above", 0, "leave out recordings whose file number is not above this", lower_bound=0
 )
 _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 

@@ -67,7 +67,8 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
         progress = Progress(*(record[key] for key in Progress._fields))
         if record["environment"] != machine.environment():
             print("warning: resumed on another machine or version, so not bit for bit the same")
-    workdirs.trim_metrics(job.workdir, progress.epoch)
+    if missing := workdirs.trim_metrics(job.workdir, progress.epoch):
+        print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
     # Recordings are in order of their class, so the ones that are watched are spread evenly.
     count = len(job.watched.labels_N)
     spread = np.linspace(0, count - 1, min(CURVE_RECORDINGS, count)).astype(int)

@@ -6,11 +6,11 @@ python -m experiments.nmnist --config=experiments/configs/nmnist_paper.py
 
 from experiments import cli, datasets, run
 
-_CONFIG = cli.define_config("nmnist")
+_config = cli.define_config("nmnist")
 
 
 def main() -> None:
-    run.run("nmnist", _CONFIG.value, datasets.load_nmnist)
+    run.run("nmnist", _config(), datasets.load_nmnist)
 
 
 if __name__ == "__main__":

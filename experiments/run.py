@@ -67,10 +67,16 @@ def run(experiment: str, config: ConfigDict, load: Callable[[ConfigDict], Source
                 about=about,
                 workdir=workdir,
             )
-            done = _conclude(job, source, validation, *fit.fit(job))
+            try:
+                done = _conclude(job, source, validation, *fit.fit(job))
+            except KeyboardInterrupt:
+                print(f"\n{workdir}: --config.resume=True goes on from its last checkpoint")
+                raise
         else:
             print(f"{workdir}: this very run is finished; its results again")
     print(results.table(done))
+    for line in results.remarks(done["runs"]):
+        print(f"note: {line}")
     print(f"report: {workdir / 'report.html'}")
     return done
 

@@ -42,7 +42,7 @@ _RANGES = {  # inclusive
     "batch_size": (1, math.inf),
     "weight_decay": (0, math.inf),
     "lif.decay": (0, 1),
-    "network.kernel": (1, 33),
+    "network.kernel": (1, 11),  # the convolution is written out offset by offset
     "sam.warmup": (0, 1),
     "sam.start": (0, 1),
     "sam.group_size": (0, math.inf),
@@ -130,7 +130,7 @@ def grid(config: ConfigDict) -> list[dict]:
     axes = [config.sweep[name] or (_get(config, _SWEPT_KEYS.get(name, name)),) for name in SWEPT]
     seeds = range(config.seed, config.seed + config.sweep.seeds)
     return [
-        {"seed": seed, **{name: float(v) for name, v in zip(SWEPT, values, strict=True)}}
+        {"seed": seed, **{name: float(v) + 0.0 for name, v in zip(SWEPT, values, strict=True)}}
         for *values, seed in itertools.product(*axes, seeds)
     ]
 

@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 from sast_jax.data import packing
 from sast_jax.errors import InputError
 
-_NOT_THE_RUN = ("resume", "workdir")  # keys that do not change what a run computes
+# Keys that do not change what a run computes; the fingerprint stands for the data.
+_NOT_THE_RUN = ("resume", "workdir", "data.path", "data.source")
+_LOCK = ".lock"
 
 
 def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path:
@@ -23,13 +25,12 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
       InputError: the folder holds another run, or this one unfinished and without ``resume``, or
         cannot be written.
     """
-    identity = {k: v for k, v in config.to_dict().items() if k not in _NOT_THE_RUN}
-    identity |= {"experiment": experiment, "data_fingerprint": fingerprint}
-    digest = packing.digest(identity)[:12]
+    whole = config.to_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
+    digest = packing.digest(_identity(whole))[:12]
     workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest))
     identity_file = workdir / "config.json"
     if identity_file.exists():
-        _compare(workdir, _read(identity_file), json.loads(json.dumps(identity)))
+        _compare(workdir, _identity(_read(identity_file)), _identity(whole))
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not config.resume:
             raise InputError(
@@ -37,13 +38,13 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
                 "the folder, or name another --config.workdir"
             )
         return workdir
-    if workdir.is_dir() and any(workdir.iterdir()):
+    if workdir.is_dir() and any(path.name != _LOCK for path in workdir.iterdir()):
         raise InputError(
             f"{workdir}: not empty and not a run of sast_jax; name another --config.workdir"
         )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write(identity_file, json.dumps(identity, indent=2))
+        write(identity_file, json.dumps(whole, indent=2))
     except OSError as error:
         raise InputError(
             f"{workdir}: cannot be written ({error.strerror}); name another --config.workdir"
@@ -51,9 +52,13 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
     return workdir
 
 
+def _identity(whole):
+    flat = _flat(json.loads(json.dumps(whole)))
+    return {key: value for key, value in flat.items() if key not in _NOT_THE_RUN}
+
+
 def _compare(workdir, there, here):
-    there = _flat(there)
-    for key, value in _flat(here).items():
+    for key, value in here.items():
         if there.get(key) != value:
             raise InputError(
                 f"{workdir}: holds another run ({key} is {there.get(key)!r} there and {value!r} "
@@ -92,7 +97,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
       InputError: another process is at this run.
     """
     try:
-        with filelock.FileLock(workdir / ".lock", timeout=0):
+        with filelock.FileLock(workdir / _LOCK, timeout=0):
             yield
     except filelock.Timeout as error:
         raise InputError(
@@ -101,16 +106,21 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def trim_metrics(workdir: pathlib.Path, epochs: int) -> None:
-    """Drops what was logged after the checkpoint of so many epochs, which is done again."""
+def trim_metrics(workdir: pathlib.Path, epochs: int) -> list[int]:
+    """Drops what was logged after the checkpoint of so many epochs, which is done again.
+
+    Returns:
+      Epochs up to there that the log lacks.
+    """
     path = workdir / "metrics.jsonl"
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        try:
-            kept = [line for line in lines if json.loads(line)["epoch"] <= epochs]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: damaged ({error}); remove its folder") from error
-        write(path, "".join(kept))
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    try:
+        logged = [(json.loads(line)["epoch"], line) for line in lines if line.endswith("\n")]
+        kept = [(epoch, line) for epoch, line in logged if epoch <= epochs]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove its folder") from error
+    write(path, "".join(line for _, line in kept))
+    return sorted(set(range(1, epochs + 1)) - {epoch for epoch, _ in kept})
 
 
 def check_writable(path: pathlib.Path) -> None:

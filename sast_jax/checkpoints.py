@@ -5,14 +5,18 @@ leading run axis, and beside it a JSON record of what is needed to build the net
 ones replace older ones; the newest is always whole, since Orbax renames it into place.
 """
 
+import contextlib
 import os
 import pathlib
+import re
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
 from sast_jax.errors import InputError
+
+_CAUSE = re.compile(r"[^:]+(?= \[os_error_code=)")  # at the end of a line full of paths
 
 
 class Checkpoints:
@@ -35,14 +39,17 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, epoch: int, state_R: Any, record: dict) -> None:
-        """Saves in the background; the arrays are copied before this returns."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._manager.save(
-            epoch,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state_R), record=ocp.args.JsonSave(record)
-            ),
+        """Saves in the background; the arrays are copied before this returns.
+
+        Raises:
+          InputError: this one, or the one before, cannot be written.
+        """
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(state_R), record=ocp.args.JsonSave(record)
         )
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._manager.save(epoch, args=args)
 
     def record(self) -> dict:
         """The JSON record of the newest checkpoint."""
@@ -58,8 +65,24 @@ class Checkpoints:
         return self._restore(state=ocp.args.StandardRestore(abstract))["state"]
 
     def close(self) -> None:
-        """Waits for what is being saved."""
-        self._manager.close()
+        """Waits for what is being saved.
+
+        Raises:
+          InputError: it cannot be written.
+        """
+        with self._writing():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:  # the storage library's are ValueError
+            cause = _CAUSE.search(str(error))
+            raise InputError(
+                f"{self.folder}: a checkpoint cannot be written ({cause[0] if cause else error}); "
+                "make room or name another folder. The one before is whole"
+            ) from error
 
     def _restore(self, **items):
         epoch = self.latest()

@@ -17,6 +17,7 @@ import numpy as np
 from sast_jax import results as results_lib
 
 SOFT, HARD = "#1f77b4", "#d62728"
+_KINDS = ("soft", "hard")
 _STYLE = """
 body { font-family: sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; text-align: right }
@@ -61,11 +62,12 @@ def write(
     """
     plots = workdir / "plots"
     plots.mkdir(exist_ok=True)
+    first = "run of " + results_lib.setting(results["runs"][0], ["rho", "seed"])
     figures = {
         "curves": ("Learning curves", plot_curves(curves)),
         "rates": ("Firing rates by layer", plot_rates(results["runs"])),
-        "confusion": ("Confusion, first run", plot_confusion(results["runs"][0])),
-        "examples": ("Example recordings, first run", plot_examples(examples)),
+        "confusion": (f"Confusion, {first}", plot_confusion(results["runs"][0])),
+        "examples": (f"Example recordings, {first}", plot_examples(examples)),
     }
     if len(results["summary"]) > 1:
         figures["sweep"] = ("Accuracy and gap of the sweep", plot_sweep(results["summary"]))
@@ -87,25 +89,29 @@ def _page(results, curves, notes, titles) -> str:
     watched = curves[-1] if curves else None
     parts = [
         f"# {results['experiment']}: soft and hard spikes",
-        f"Data: {results['data']}. Accuracies are of the last epoch, on all "
-        f"{runs[0]['recordings']} test recordings: no epoch was chosen by them, and no setting "
-        "should be; hold out recordings for that (config.data.validation). Soft: "
-        "with the smooth spike of training; hard: the same weights with a threshold (swap only). "
-        "Brackets: 95 % interval, Wilson over recordings for a single run, Student's t over seeds "
-        "for a mean." + _held_out(runs[0]),
+        f"Data: {results['data']}; trained on {results['train_recordings']}.{_held_out(runs[0])} "
+        f"Accuracies are of the last epoch, on all {runs[0]['recordings']} test recordings: no "
+        "epoch was chosen by them, and no setting should be; hold out recordings for that "
+        "(config.data.validation).",
+        "Soft: with the smooth spike of training. Hard: the same weights with a threshold (swap "
+        "only). Gap: soft minus hard accuracy, in points. Rate: mean spike a step, each layer "
+        "counting the same. Ties: recordings whose highest score several classes share, with hard "
+        "spikes; the lowest of them is the answer. Silent: recordings at which no output neuron "
+        "spikes. Brackets: 95 % interval, Wilson over recordings for a single run, Student's t "
+        "over seeds for a mean.",
         results_lib.table(results, "github"),
-        *(f"**Note.** {note}" for note in notes),
+        *(f"**Note.** {note}" for note in [*results_lib.remarks(runs), *notes]),
     ]
     captions = {
         "curves": watched
         and f"Each epoch is evaluated on {watched['recordings']} recordings of the "
         f"{watched['split']} split, as a progress report only.",
-        "rates": "Mean spike of each layer over steps, neurons and recordings, all runs.",
+        "rates": "Mean spike of each layer over steps, neurons and recordings; dots: runs.",
         "confusion": "Share of each true class (rows) given each prediction (columns), percent.",
         "examples": "Input: events summed over each third of the recording, blue where brightness "
         "rose and red where it fell. Then the layers' spikes over time (to the right), soft above "
         "hard, at most 64 neurons of each.",
-        "sweep": "Means over seeds with 95 % intervals.",
+        "sweep": "Means over seeds with 95 % intervals (none for a single seed).",
     }
     for name, title in titles.items():
         parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]
@@ -117,49 +123,78 @@ def _page(results, curves, notes, titles) -> str:
 
 def _held_out(run) -> str:
     count = run.get("validation_recordings")
-    return f" Validation: {count} of the training recordings, held out." if count else ""
+    return f" {count} more of the training split are held out for validation." if count else ""
 
 
 def plot_curves(curves: Sequence[dict]) -> matplotlib.figure.Figure:
     """Loss, and soft and hard accuracy, over the epochs of every run."""
     figure, (left, right) = _axes(1, 2, (11, 4))
+    looks = _Looks(curves)
     runs = {}
     for line in curves:
-        runs.setdefault((line["run"]), []).append(line)
+        runs.setdefault(line["run"], []).append(line)
     for lines in runs.values():
         epochs = [line["epoch"] for line in lines]
-        left.plot(epochs, [_number(line["loss"]) for line in lines], color="0.3", lw=1)
-        for kind, colour in (("soft", SOFT), ("hard", HARD)):
+        losses = [_number(line["loss"]) for line in lines]
+        left.plot(epochs, losses, color=looks.colour(lines[0], "0.3"), lw=1)
+        for kind in _KINDS:
             values = [100 * _number(line[f"{kind}_accuracy"]) for line in lines]
-            right.plot(epochs, values, color=colour, lw=1, label=kind)
+            right.plot(epochs, values, lw=1, **looks.line(lines[0], kind))
     left.set(xlabel="epoch", ylabel="loss on the ascent batches", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy, %")
-    handles, labels = right.get_legend_handles_labels()
-    right.legend(handles[:2], labels[:2], loc="lower right")
+    _legend(right)
     return figure
 
 
 def plot_rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Mean spike of each layer, soft and hard, a dot a run and a bar for their mean."""
-    figure, axis = _axes(1, 1, (6, 3.5))
+    """Mean spike of each layer, soft and hard: a dot a run, and a line for a setting's mean."""
+    figure, axis = _axes(1, 1, (7, 4))
+    looks = _Looks(runs)
     depth = len(runs[0]["soft_rates"])
-    for offset, (kind, colour) in zip((-0.2, 0.2), (("soft", SOFT), ("hard", HARD)), strict=True):
-        sound = [run[f"{kind}_rates"] for run in runs if None not in run[f"{kind}_rates"]]
-        rates_RxL = 100 * np.array(sound or [[np.nan] * depth])
-        layers = np.arange(rates_RxL.shape[1]) + offset
-        axis.bar(layers, rates_RxL.mean(axis=0), width=0.36, color=colour, alpha=0.5, label=kind)
-        axis.plot(layers, rates_RxL.T, ".", color=colour)
-    names = [f"layer {i + 1}" for i in range(depth - 1)] + ["output"]
-    axis.set_xticks(range(depth), names)
+    for setting in looks.settings:
+        members = [run for run in runs if looks.setting(run) == setting]
+        for kind in _KINDS:
+            rates = [run[f"{kind}_rates"] for run in members]
+            rates_RxL = 100 * np.array([r for r in rates if None not in r] or [[np.nan] * depth])
+            line = looks.line(members[0], kind)
+            axis.plot(range(depth), rates_RxL.mean(axis=0), **line)
+            axis.plot(range(depth), rates_RxL.T, ".", color=line["color"])
+    axis.set_xticks(range(depth), [f"layer {i + 1}" for i in range(depth - 1)] + ["output"])
     axis.set(ylabel="spikes per step, %")
-    axis.legend()
+    _legend(axis)
     return figure
+
+
+class _Looks:
+    """Lines of a plot: soft dashed, hard whole; a colour for each setting if there are several."""
+
+    def __init__(self, rows):
+        self._varied = results_lib.varied(rows)
+        self.settings = list(dict.fromkeys(map(self.setting, rows)))
+
+    def setting(self, row) -> str:
+        return results_lib.setting(row, self._varied)
+
+    def colour(self, row, alone) -> str:
+        several = len(self.settings) > 1
+        return f"C{self.settings.index(self.setting(row)) % 10}" if several else alone
+
+    def line(self, row, kind) -> dict:
+        colour, style = {"soft": (SOFT, "--"), "hard": (HARD, "-")}[kind]
+        label = f"{kind} {self.setting(row)}".strip()
+        return {"color": self.colour(row, colour), "ls": style, "label": label}
+
+
+def _legend(axis):
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axis.legend(once.values(), once.keys(), fontsize="small", ncols=-(-len(once) // 10))
 
 
 def plot_confusion(run: dict) -> matplotlib.figure.Figure:
     """Confusion matrices of a run, soft and hard, in percent of the true class."""
     figure, axes = _axes(1, 2, (11, 5))
-    for axis, kind in zip(axes, ("soft", "hard"), strict=True):
+    for axis, kind in zip(axes, _KINDS, strict=True):
         if run[f"{kind}_confusion"] is None:
             axis.set(title=f"{kind}: diverged")
             continue
@@ -238,7 +273,8 @@ def plot_sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
             axis.errorbar(x, means, error, fmt="o" + style, color=colour, capsize=3, label=label)
     left.set(xlabel=swept, ylabel="accuracy, %")
     right.set(xlabel=swept, ylabel="transfer gap, points")
-    left.legend()
+    _legend(left)
+    _legend(right)
     return figure
 
 

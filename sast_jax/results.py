@@ -62,6 +62,8 @@ def summarise(runs: Sequence[dict]) -> list[dict]:
             mean, interval = intervals.student(values) if values else (None, None)
             row[f"{key}_mean"] = mean
             row[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            if interval and key.endswith(("_accuracy", "_rate")):  # the t interval knows no ends
+                interval = [max(interval[0], 0.0), min(interval[1], 1.0)]
             row[f"{key}_ci95"] = interval
         rows.append(row)
     return rows
@@ -113,6 +115,35 @@ def table(results: dict, style: str = "simple") -> str:
     headers += ["soft %", "hard %", "gap", "soft rate %", "hard rate %"]
     headers += ["ties %", "silent %", "seconds"]
     return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
+
+
+def setting(row: dict, keys: Sequence[str]) -> str:
+    """The values of some keys in words, such as "rho 0.4, seed 0"."""
+    return ", ".join(f"{key.replace('_', ' ')} {row[key]:g}" for key in keys)
+
+
+def remarks(runs: Sequence[dict]) -> list[str]:
+    """What a reader must not overlook: runs that answer everything alike, or hardly at all."""
+    keys = list(dict.fromkeys(["rho", *varied(runs), "seed"]))
+    lines = []
+    for run in runs:
+        for kind in _KINDS:
+            if run[f"{kind}_confusion"] is None:
+                lines.append(f"{setting(run, keys)}: the loss became infinite or no number.")
+                break
+            answers = np.flatnonzero(np.sum(run[f"{kind}_confusion"], axis=0))
+            if len(answers) == 1:
+                lines.append(
+                    f"{setting(run, keys)}: collapsed, {kind} spikes answer every recording with "
+                    f"{answers[0]}."
+                )
+            elif run[f"{kind}_ties"] > 0.1:
+                lines.append(
+                    f"{setting(run, keys)}: {100 * run[f'{kind}_ties']:.0f} % of the {kind} "
+                    f"answers are ties, so hardly answers; {100 * run[f'{kind}_silent']:.0f} % of "
+                    "the recordings leave the output silent."
+                )
+    return lines
 
 
 def varied(rows: Sequence[dict]) -> list[str]:

@@ -35,14 +35,14 @@ SMALL = (
 )
 
 
-def start(module, *arguments):
-    command = [sys.executable, "-m", f"experiments.{module}", *arguments]
+def start(module, *arguments, within=()):
+    command = [*within, sys.executable, "-m", f"experiments.{module}", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
 
-def command(module, *arguments):
-    process = start(module, *arguments)
+def command(module, *arguments, within=()):
+    process = start(module, *arguments, within=within)
     out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
@@ -245,7 +245,48 @@ def test_a_checkpoint_that_is_none_and_a_folder_without_tests_are_named(trained,
     code, _, err = command(
         "evaluate", f"--checkpoint={folder / 'whole'}", f"--data_path={tmp_path / 'data'}"
     )
-    assert (code, "no recordings (test.zip or Test/)" in err) == (2, True)
+    assert (code, "no recordings there; name a folder that holds test.zip or" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "No such file or directory"),
+        ("from experiments import nothing", "cannot import name 'nothing'"),
+        ("def get_config():\n    return {'rho': 0.4}", "must return a ConfigDict"),
+        (
+            "from experiments.configs.nmnist import get_config as base\n"
+            "def get_config():\n    config = base()\n    config.epochs = 'ten'\n    return config",
+            "Could not override field 'epochs'",
+        ),
+        (
+            "from ml_collections import ConfigDict\n"
+            "def get_config():\n    return ConfigDict({'rho': 0.4})",
+            "is missing; a config starts from",
+        ),
+    ],
+    ids=["missing", "import", "dict", "type", "keys"],
+)
+def test_a_wrong_config_file_is_one_line(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "mine.py").write_text(text)
+    code, _, err = command("nmnist", f"--config={tmp_path / 'mine.py'}")
+    assert code == 2, err
+    assert err.startswith("error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_full_disk_is_named(tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    flags = (*SMALL, f"--config.data.path={tmp_path / 'data'}", "--config.epochs=4")
+    small_files = ("sh", "-c", 'ulimit -f 100; exec "$@"', "sh")  # less than the weights need
+    workdir = f"--config.workdir={tmp_path / 'run'}"
+    code, _, err = command("nmnist", *flags, workdir, within=small_files)
+    last = err.strip().splitlines()[-1]
+    assert code == 2, err
+    assert last.startswith(f"error: {tmp_path / 'run' / 'checkpoints'}: a checkpoint cannot be wri")
+    assert "File too large" in last
 
 
 def test_a_sweep_of_one_value_is_a_sweep(tmp_path):

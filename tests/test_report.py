@@ -15,7 +15,12 @@ def entry(**changes):
 
 
 def write(folder, runs, curves):
-    about = {"experiment": "nmnist", "data": "made up", "environment": {"device": "cpu"}}
+    about = {
+        "experiment": "nmnist",
+        "data": "made up",
+        "train_recordings": 9,
+        "environment": {"device": "cpu"},
+    }
     example = report.Example(
         label=2,
         frames_TxHxWxC=np.zeros((4, 5, 5, 2), np.uint8),
@@ -29,8 +34,14 @@ def write(folder, runs, curves):
     return (folder / "report.md").read_text(), (folder / "report.html").read_text()
 
 
-def curve(epoch, loss):
-    known = {"run": 0, "epoch": epoch, "split": "test", "recordings": 7}
+def curve(epoch, loss, run=entry()):  # noqa: B008
+    known = {
+        "run": (run["rho"], run["seed"]),
+        **run,
+        "epoch": epoch,
+        "split": "test",
+        "recordings": 7,
+    }
     return known | {"loss": loss, "soft_accuracy": 0.9, "hard_accuracy": 0.8}
 
 
@@ -66,6 +77,22 @@ def test_a_sweep_is_drawn_over_the_key_that_was_swept():
     hard = left.containers[1].lines[0]
     np.testing.assert_allclose(np.array(hard.get_xdata(), float), [1, 2, 3])
     np.testing.assert_allclose(np.array(hard.get_ydata(), float), [10, 20, 30])
+
+
+def test_settings_of_a_sweep_have_a_colour_each():
+    runs = [entry(rho=rho, seed=seed) for rho in (0.0, 0.4) for seed in (0, 1)]
+    _, right = report.plot_curves([curve(e, 0.1, run) for run in runs for e in (1, 2)]).axes
+    by_setting = {}
+    for line in right.lines:
+        kind, setting = line.get_label().split(" ", 1)
+        by_setting.setdefault(setting, set()).add(line.get_color())
+        assert line.get_linestyle() == {"soft": "--", "hard": "-"}[kind]
+    assert {key: len(colours) for key, colours in by_setting.items()} == {"rho 0": 1, "rho 0.4": 1}
+    assert by_setting["rho 0"] != by_setting["rho 0.4"]
+    labels = [text.get_text() for text in right.get_legend().get_texts()]
+    assert labels == ["soft rho 0", "hard rho 0", "soft rho 0.4", "hard rho 0.4"]
+    (axis,) = report.plot_rates(runs).axes
+    assert len(axis.get_legend().get_texts()) == 4
 
 
 def test_colours_tell_the_polarities_apart():

@@ -11,7 +11,8 @@ def run(rho, seed, hard, **more):
     known = {"learning_rate": 1e-3, "slope": 1.0, "decay": 0.9, "warmup": 0.2}
     soft = {"soft_accuracy": 0.9, "soft_accuracy_ci95": [0.8, 0.95], "soft_rate": 0.1}
     hard = {"hard_accuracy": hard, "hard_accuracy_ci95": [0.7, 0.9], "hard_rate": 0.05}
-    rest = {"hard_ties": 0.0, "hard_silent": 0.0, "train_seconds": 10.0}
+    rest = {f"{kind}_{key}": 0.0 for kind in ("soft", "hard") for key in ("ties", "silent")}
+    rest["train_seconds"] = 10.0
     gap = {"transfer_gap": 0.9 - hard["hard_accuracy"]}
     return {"rho": rho, "seed": seed, **known, **soft, **hard, **gap, **rest, **more}
 
@@ -35,7 +36,9 @@ def test_a_row_for_each_setting_with_mean_deviation_and_interval():
     np.testing.assert_allclose(with_sam["hard_accuracy_mean"], 0.85)
     np.testing.assert_allclose(with_sam["hard_accuracy_std"], np.std([0.8, 0.9], ddof=1))
     half = 12.706204736432095 * 0.05  # t of 1 degree of freedom, times the error of the mean
-    np.testing.assert_allclose(with_sam["hard_accuracy_ci95"], [0.85 - half, 0.85 + half])
+    # 0.85 + half is more than any accuracy.
+    np.testing.assert_allclose(with_sam["hard_accuracy_ci95"], [0.85 - half, 1])
+    np.testing.assert_allclose(with_sam["transfer_gap_ci95"], [0.05 - half, 0.05 + half])
 
 
 def test_validation_is_summarised_where_there_is_one():
@@ -61,6 +64,21 @@ def test_numbers_that_are_not_finite_become_null():
     text = json.dumps(done, allow_nan=False)
     assert json.loads(text)["runs"][0]["train_accuracy"] is None
     assert results.finite({"a": [float("inf"), (1.0, "x")]}) == {"a": [None, [1.0, "x"]]}
+
+
+def test_runs_that_hardly_answer_are_remarked_on():
+    sound = {f"{kind}_confusion": [[4, 0], [1, 5]] for kind in ("soft", "hard")}
+    silent = sound | {"hard_ties": 0.75, "hard_silent": 0.7}
+    one_answer = sound | {"hard_confusion": [[4, 0], [6, 0]], "hard_ties": 1.0}
+    nothing = {"soft_confusion": None, "hard_confusion": None}
+    runs = [run(0.0, 0, 0.9, **sound), run(0.4, 0, 0.5, **silent)]
+    runs += [run(0.4, 1, 0.4, **one_answer), diverged() | nothing]
+    assert results.remarks(runs) == [
+        "rho 0.4, seed 0: 75 % of the hard answers are ties, so hardly answers; 70 % of the "
+        "recordings leave the output silent.",
+        "rho 0.4, seed 1: collapsed, hard spikes answer every recording with 0.",
+        "rho 0.4, seed 1: the loss became infinite or no number.",
+    ]
 
 
 def test_the_table_shows_each_run_and_the_mean():

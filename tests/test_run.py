@@ -93,7 +93,7 @@ def test_the_report_stands_alone_and_shows_every_plot(swept):
     text = (folder / "run" / "report.md").read_text()
     for plot in re.findall(r"\(plots/(\w+\.png)\)", text):
         assert (folder / "run" / "plots" / plot).stat().st_size > 5000
-    assert "Validation: 16 of the training recordings, held out." in text
+    assert "; trained on 64. 16 more of the training split are held out for validation." in text
     assert "hard % validation" in text
     assert "80 test recordings" in text
     assert "simulated" not in text

@@ -21,6 +21,9 @@ def test_the_default_folder_follows_the_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = workdirs.claim("nmnist", config(), "data")
     assert first == workdirs.claim("nmnist", config(resume=True), "data")
+    elsewhere = config()
+    elsewhere.data.path = "the/same/recordings/elsewhere"
+    assert first == workdirs.claim("nmnist", elsewhere, "data")
     other = workdirs.claim("nmnist", config(rho=0.5), "data")
     assert first != other
     assert first.parent == other.parent
@@ -45,6 +48,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(InputError, match="not empty and not a run"):
         workdirs.claim("nmnist", config(workdir=str(tmp_path)), "data")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_whose_run_never_began_is_taken(tmp_path):
+    with workdirs.held(tmp_path):
+        pass
+    assert workdirs.claim("nmnist", config(workdir=str(tmp_path)), "data") == tmp_path
 
 
 def test_an_unfinished_run_wants_resume(tmp_path):
@@ -95,8 +104,10 @@ def test_a_second_process_is_kept_out(tmp_path):
 def test_lines_logged_after_the_checkpoint_go(tmp_path):
     lines = [json.dumps({"epoch": epoch, "loss": 1.0}) + "\n" for epoch in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"epoch": 4, "lo')
-    workdirs.trim_metrics(tmp_path, 2)
+    assert workdirs.trim_metrics(tmp_path, 2) == []
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:2])
+    (tmp_path / "metrics.jsonl").write_text(lines[1])
+    assert workdirs.trim_metrics(tmp_path, 3) == [1, 3]
     (tmp_path / "metrics.jsonl").write_text("junk\n")
     with pytest.raises(InputError, match=r"metrics\.jsonl: damaged"):
         workdirs.trim_metrics(tmp_path, 2)

@@ -86,8 +86,8 @@ def nmnist(
         return _simulated(time_bins, limits, seed)
     wanted = " or ".join(f"{split}.zip or {split.capitalize()}/" for split in limits)
     raise InputError(
-        f"{folder}: no recordings ({wanted}) there; fetch them with "
-        "'python -m experiments.download', or use --config.data.source=simulated"
+        f"{folder}: no recordings there; name a folder that holds {wanted}, or fetch N-MNIST with "
+        f"'python -m experiments.download', which puts it in {DEFAULT_PATH}"
     )
 
 
