@@ -29,7 +29,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 SMALL = (
     "--config.network.hidden=16,",
     "--config.data.time_bins=4",
-    "--config.data.shift=0",
     "--config.batch_size=8",
     "--config.learning_rate=0.01",
 )

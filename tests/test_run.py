@@ -22,6 +22,8 @@ def settings(folder, **changes):
             "data.path": str(folder / "data"),
             "data.time_bins": 4,
             "data.shift": 0,
+            "data.rotation": 0.0,
+            "data.zoom": 0.0,
             "network.hidden": (16,),
             "network.gain": 2.0,
             "epochs": 3,

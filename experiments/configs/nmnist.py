@@ -10,7 +10,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.rho = 0.4  # SAM radius; 0 trains without SAM
     config.seed = 0  # of a single run; a sweep uses seed .. seed + sweep.seeds - 1
-    config.epochs = 30
+    config.epochs = 45
     config.batch_size = 64
     config.learning_rate = 1e-3
     config.schedule = "cosine"  # of the learning rate: "cosine" (to 0) or "constant"
@@ -53,14 +53,14 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = "auto"  # "auto", "folder", "tonic" or "simulated"
     config.data.path = "data/nmnist"  # holds train.zip and test.zip, or Train/ and Test/
-    config.data.time_bins = 10  # frames per recording
+    config.data.time_bins = 6  # frames per recording
     config.data.train_limit = 0  # use so many training recordings, drawn at random; 0: all
     config.data.test_limit = 0
     config.data.validation = 0.0  # fraction of the training recordings held out, reported as well
     config.data.seed = 0  # of that split, of the limits and of the simulation
     config.data.shift = 1  # training recordings, never the others, move by up to so many pixels,
-    config.data.rotation = 0.0  # turn and shear by up to so many degrees,
-    config.data.zoom = 0.0  # and grow or shrink by up to this fraction
+    config.data.rotation = 10.0  # turn and shear by up to so many degrees,
+    config.data.zoom = 0.1  # and grow or shrink by up to this fraction
 
     config.resume = False  # go on from the workdir's last checkpoint
     config.workdir = ""  # default: runs/nmnist/<digest of this config and the data>

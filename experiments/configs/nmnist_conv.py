@@ -13,11 +13,11 @@ from experiments.configs import nmnist
 
 def get_config() -> ConfigDict:
     config = nmnist.get_config()
-    config.epochs = 20
+    config.epochs = 40
     config.learning_rate = 4e-3
     config.readout = "current"
     config.readout_scale = 1.0
-    config.network.channels = (12, 32)
+    config.network.channels = (16, 48)
     config.network.hidden = ()
     config.network.gain = 3.0
     return config

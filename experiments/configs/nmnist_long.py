@@ -1,4 +1,4 @@
-"""The default recipe with a wider network, more epochs and deformed training recordings.
+"""The default recipe with a wider network and more epochs.
 
 python -m experiments.nmnist --config=experiments/configs/nmnist_long.py
 """
@@ -12,7 +12,4 @@ def get_config() -> ConfigDict:
     config = nmnist.get_config()
     config.epochs = 60
     config.network.hidden = (512, 256)
-    config.data.time_bins = 6
-    config.data.rotation = 10.0
-    config.data.zoom = 0.1
     return config

@@ -24,4 +24,6 @@ def get_config() -> ConfigDict:
     config.sam.ascent_fraction = 1.0
     config.data.time_bins = 20
     config.data.shift = 0
+    config.data.rotation = 0.0
+    config.data.zoom = 0.0
     return config

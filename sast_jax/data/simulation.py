@@ -59,8 +59,8 @@ class Sensor(NamedTuple):
     noise: float = 0.35
 
 
-# Position of the digit's top left corner on the sensor every 10 ms: x (right) and y (down), pixels.
 SENSOR = Sensor()
+# Position of the digit's top left corner on the sensor every 10 ms: x (right) and y (down), pixels.
 PATH_Kx2 = np.array(
     [
         (0.54, 1.03),
