@@ -140,7 +140,7 @@ def remarks(runs: Sequence[dict]) -> list[str]:
             elif run[f"{kind}_ties"] > 0.1:
                 lines.append(
                     f"{setting(run, keys)}: {100 * run[f'{kind}_ties']:.0f} % of the {kind} "
-                    f"answers are ties, so hardly answers; {100 * run[f'{kind}_silent']:.0f} % of "
+                    f"answers are ties; {100 * run[f'{kind}_silent']:.0f} % of "
                     "the recordings leave the output silent."
                 )
     return lines
