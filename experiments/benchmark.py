@@ -22,9 +22,9 @@ import tabulate
 import tonic
 from absl import flags
 
-from experiments import cli, machine, workdirs
+from experiments import cli, files, machine
 from sast_jax import lif, networks, spikes, training
-from sast_jax.data import packing, recordings, simulation
+from sast_jax.data import cache, packing, recordings
 from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")
@@ -37,6 +37,8 @@ MEASURED_RECORDINGS = 9600  # of the split, at most
 
 
 def main() -> None:
+    if _JSON.value:
+        files.check_writable(pathlib.Path(_JSON.value))
     tables = {"step": steps(_ROUNDS.value)}
     if _DATA_PATH.value is not None:
         tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
@@ -52,7 +54,7 @@ def main() -> None:
         print(tabulate.tabulate(lines, [name, "ms", "ratio to the first row", "quartiles"]))
     if _JSON.value:
         found = {"environment": machine.environment(), "ratios": ratios}
-        workdirs.write(pathlib.Path(_JSON.value), json.dumps(found, indent=2))
+        files.write(pathlib.Path(_JSON.value), json.dumps(found, indent=2))
 
 
 def in_turns(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
@@ -167,7 +169,7 @@ def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
         raise InputError(f"{folder}: no recordings (train.zip or Train/) there to measure with")
     count = len(split.names)
     chosen = np.linspace(0, count - 1, min(MEASURED_RECORDINGS, count)).astype(int)
-    size = {"time_bins": TIME_BINS, "duration": simulation.DURATION}
+    size = {"time_bins": TIME_BINS, "duration": recordings.DURATION}
     to_frames = tonic.transforms.ToFrame(sensor_size=(34, 34, 2), n_time_bins=TIME_BINS)
     with tempfile.TemporaryDirectory() as scratch:
         files = [pathlib.Path(scratch, f"{i}.bin") for i in range(len(chosen))]
@@ -182,7 +184,7 @@ def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
             return packing.pack(split, chosen, **size)
 
         def from_cache():
-            return packing.cached(scratch, {}, pack)
+            return cache.frames(scratch, {}, pack)
 
         return in_turns(
             {"tonic, unpacked files": with_tonic, "sast_jax": pack, "its cache": from_cache}, 3

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
+import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
@@ -74,8 +75,14 @@ def _guard(main, argv):
         _fail(error, USER_ERROR)
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", USER_ERROR)
-    except MemoryError as error:
-        _fail(f"out of memory ({error}); lower config.data.time_bins or the limits", USER_ERROR)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        _fail(
+            f"out of memory ({error}); lower config.batch_size, data.time_bins or the network's "
+            "widths",
+            USER_ERROR,
+        )
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
 

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import cli, datasets, machine, setup, workdirs
+from experiments import cli, datasets, files, machine, setup
 from sast_jax import evaluation, results, training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.data import simulation
@@ -35,12 +35,14 @@ _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 
 def main() -> None:
     if _JSON.value:
-        workdirs.check_writable(pathlib.Path(_JSON.value))
+        files.check_writable(pathlib.Path(_JSON.value))
     checkpoints = Checkpoints(pathlib.Path(_CHECKPOINT.value, "checkpoints"))
     record = checkpoints.record()
     config = ConfigDict(record["config"])
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
+    elif record["simulated"]:  # even if real recordings have come to the default folder since
+        config.data.source = "simulated"
     source = datasets.LOADERS[record["experiment"]](config.data, (_SPLIT.value,))
     frames = getattr(source, _SPLIT.value)
     if _ABOVE.value:
@@ -84,7 +86,7 @@ def main() -> None:
     print(results.table(done))
     if _JSON.value:
         only = done["runs"][0] if len(runs) == 1 else {}
-        workdirs.write(pathlib.Path(_JSON.value), json.dumps(only | done, indent=2))
+        files.write(pathlib.Path(_JSON.value), json.dumps(only | done, indent=2))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
             print("warning: resumed on another machine or version, so not bit for bit the same")
     if missing := workdirs.trim_metrics(job.workdir, progress.epoch):
         print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
-    # Recordings are in order of their class, so the ones that are watched are spread evenly.
+    # Real recordings are in order of their class, so the ones that are watched are spread evenly.
     count = len(job.watched.labels_N)
     spread = np.linspace(0, count - 1, min(CURVE_RECORDINGS, count)).astype(int)
     watched = job.watched.take(spread)

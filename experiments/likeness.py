@@ -23,7 +23,7 @@ def main() -> None:
     chosen = np.flatnonzero((split.numbers_N > 0) & (split.numbers_N <= 1000)) if split else ()
     if len(chosen) != 1000:
         raise InputError(f"{_DATA_PATH.value}: training recordings 1 to 1000 are not all there")
-    real = packing.pack(split, chosen, time_bins=_BINS, duration=simulation.DURATION)
+    real = packing.pack(split, chosen, time_bins=_BINS, duration=recordings.DURATION)
     described = likeness.describe(real)
     print(f"{len(chosen)} real recordings from {_DATA_PATH.value}")
     print(f"REAL_EVENTS = ({described['events']:.1f}, {described['events_std']:.1f})")

@@ -4,13 +4,13 @@ python -m experiments.nmnist --config.rho=0.4
 python -m experiments.nmnist --config=experiments/configs/nmnist_paper.py
 """
 
-from experiments import cli, datasets, run
+from experiments import cli, run
 
 _config = cli.define_config("nmnist")
 
 
 def main() -> None:
-    run.run("nmnist", _config(), datasets.load_nmnist)
+    run.run("nmnist", _config())
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 import json
 import pathlib
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import fit, machine, setup, workdirs
-from sast_jax import evaluation, report, results
+from experiments import datasets, files, fit, machine, setup, workdirs
+from sast_jax import evaluation, plots, report, results
 from sast_jax.data import likeness, packing
 from sast_jax.data.sources import Source
 from sast_jax.errors import InputError
@@ -19,13 +18,12 @@ from sast_jax.training import Hyperparameters, Recipe
 EXAMPLES = 4  # recordings shown in the report
 
 
-def run(experiment: str, config: ConfigDict, load: Callable[[ConfigDict], Source]) -> dict:
+def run(experiment: str, config: ConfigDict) -> dict:
     """Trains, evaluates and reports the runs of a config; a finished one is only reported again.
 
     Args:
-      experiment: its name, which names the default workdir.
+      experiment: its name, which names the default workdir and the data set.
       config: see ``experiments/configs``.
-      load: reads the data set that ``config.data`` asks for.
 
     Returns:
       What ``results.json`` holds.
@@ -34,7 +32,7 @@ def run(experiment: str, config: ConfigDict, load: Callable[[ConfigDict], Source
       InputError: anything a user can set wrong, before anything of theirs is overwritten.
     """
     setup.check(config)
-    source = load(config.data)
+    source = datasets.LOADERS[experiment](config.data)
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
         print(f"warning: {line}")
@@ -122,13 +120,13 @@ def _conclude(job: fit.Job, source: Source, validation, state_R, progress) -> di
         _examples(job.recipe, job.hyper_R, state_R.params, source.test),
         [*source.warnings, *_likeness(source)],
     )
-    workdirs.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
+    files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
     return done
 
 
 def _examples(
     recipe: Recipe, hyper_R: Hyperparameters, params_R, test: packing.Frames
-) -> list[report.Example]:
+) -> list[plots.Example]:
     """Test recordings of different classes, and what the first run does with them."""
     firsts = [np.flatnonzero(test.labels_N == label)[:1] for label in np.unique(test.labels_N)]
     chosen = np.concatenate(firsts)[:EXAMPLES]
@@ -144,7 +142,7 @@ def _examples(
     soft, soft_class = respond(recipe.soft_cell(hyper))
     hard, hard_class = respond(recipe.hard_cell(hyper))
     return [
-        report.Example(
+        plots.Example(
             label=int(test.labels_N[chosen[i]]),
             frames_TxHxWxC=frames_BxTxHxWxC[i],
             soft=[layer[:, i] for layer in soft],

@@ -40,7 +40,6 @@ _RANGES = {  # inclusive
     "seed": (0, 2**31 - 1),
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
-    "weight_decay": (0, math.inf),
     "lif.decay": (0, 1),
     "network.kernel": (1, 11),  # the convolution is written out offset by offset
     "sam.warmup": (0, 1),
@@ -107,10 +106,10 @@ def check(config: ConfigDict) -> None:
     if first_epoch(config) >= config.epochs:
         _refuse("sam.start", config.sam.start, "early enough to leave an epoch for SAM")
     for warmup in config.sweep.warmup or (config.sam.warmup,):
-        if config.sam.start and config.sam.start + warmup > 1:
+        if (begin := first_epoch(config) / config.epochs) and begin + warmup > 1:
             raise InputError(
-                f"config.sam.start={config.sam.start} and a warm-up of {warmup} end after "
-                "training, so that the radius never reaches rho; lower one of them"
+                f"config.sam.start={config.sam.start}, in whole epochs {begin:.3g}, and a warm-up "
+                f"of {warmup} end after training, so that the radius never reaches rho; lower one"
             )
     groups = config.sam.group_size
     if groups and (config.batch_size % groups or config.sam.ascent_fraction != 1):
@@ -177,10 +176,7 @@ def recipe(
         )
 
     def optimizer(learning_rate, steps):
-        schedule = SCHEDULES[config.schedule](learning_rate, steps)
-        if config.weight_decay:
-            return optax.adamw(schedule, weight_decay=config.weight_decay)
-        return optax.adam(schedule)
+        return optax.adam(SCHEDULES[config.schedule](learning_rate, steps))
 
     return training.Recipe(
         network=network(config, classes),

@@ -1,8 +1,7 @@
-"""The folder a run writes to: whose it is, what is finished, and files replaced in one step."""
+"""The folder a run writes to: whose it is, and what of the run is finished."""
 
 import contextlib
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import filelock
 from ml_collections import ConfigDict
 
-from sast_jax.data import packing
+from experiments import files
+from sast_jax.data import cache
 from sast_jax.errors import InputError
 
 # Keys that do not change what a run computes; the fingerprint stands for the data.
@@ -26,7 +26,7 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
         cannot be written.
     """
     whole = config.to_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
-    digest = packing.digest(_identity(whole))[:12]
+    digest = cache.digest(_identity(whole))[:12]
     workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest))
     identity_file = workdir / "config.json"
     if identity_file.exists():
@@ -44,7 +44,7 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
         )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write(identity_file, json.dumps(whole, indent=2))
+        files.write(identity_file, json.dumps(whole, indent=2))
     except OSError as error:
         raise InputError(
             f"{workdir}: cannot be written ({error.strerror}); name another --config.workdir"
@@ -79,7 +79,12 @@ def _flat(nest: Any, prefix: str = "") -> dict:
 def finished(workdir: pathlib.Path) -> dict | None:
     """The results of the run, or None if it has not ended."""
     path = workdir / "results.json"
-    return _read(path) if path.exists() else None
+    if not path.exists():
+        return None
+    done = _read(path)
+    if not done.keys() >= {"config", "runs", "summary"}:
+        raise InputError(f"{path}: not the results of a run; remove it or its folder")
+    return done
 
 
 def _read(path):
@@ -119,18 +124,5 @@ def trim_metrics(workdir: pathlib.Path, epochs: int) -> list[int]:
         kept = [(epoch, line) for epoch, line in logged if epoch <= epochs]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error}); remove its folder") from error
-    write(path, "".join(line for _, line in kept))
+    files.write(path, "".join(line for _, line in kept))
     return sorted(set(range(1, epochs + 1)) - {epoch for epoch, _ in kept})
-
-
-def check_writable(path: pathlib.Path) -> None:
-    """Raises InputError unless a file can be written there."""
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: cannot be written; name a file in a folder that exists")
-
-
-def write(path: pathlib.Path, text: str) -> None:
-    """Replaces a file in one step, so that nobody sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -90,7 +90,7 @@ class Checkpoints:
             raise InputError(f"{self.folder}: no checkpoint here; train first, or name its workdir")
         try:
             return self._manager.restore(epoch, args=ocp.args.Composite(**items))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # what a damaged file raises differs from file to file
             reason = str(error).partition("\n")[0]
             raise InputError(
                 f"{self.folder / str(epoch)}: cannot be read ({reason}); it is damaged or of "

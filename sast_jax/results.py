@@ -9,6 +9,7 @@ import tabulate
 
 from sast_jax import intervals
 
+KINDS = ("soft", "hard")
 GRID_KEYS = ("rho", "learning_rate", "slope", "decay", "warmup")
 SUMMARISED = (
     "soft_accuracy",
@@ -89,14 +90,14 @@ def table(results: dict, style: str = "simple") -> str:
     """
     runs, summary = results["runs"], results["summary"]
     shown = list(dict.fromkeys(["rho", *varied(summary)]))
-    validated = [f"validation_{kind}_accuracy" for kind in _KINDS]
+    validated = [f"validation_{kind}_accuracy" for kind in KINDS]
     validated = [key for key in validated if key in runs[0]]
     rows = [
         [*(run[key] for key in shown), run["seed"]]
         + [_percent(run[key], run[f"{key}_ci95"]) for key in validated]
-        + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in _KINDS]
+        + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in KINDS]
         + [_percent(run["transfer_gap"], None)]
-        + [_percent(run[f"{kind}_rate"], None) for kind in _KINDS]
+        + [_percent(run[f"{kind}_rate"], None) for kind in KINDS]
         + [_percent(run["hard_ties"], None), _percent(run["hard_silent"], None)]
         + ["diverged" if run.get("diverged") else f"{run['train_seconds']:.0f}"]
         for run in runs
@@ -105,9 +106,9 @@ def table(results: dict, style: str = "simple") -> str:
         rows += [
             [*(row[key] for key in shown), f"mean of {row['n']}"]
             + [_percent(*_pair(row, key)) for key in validated]
-            + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in _KINDS]
+            + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in KINDS]
             + [_percent(*_pair(row, "transfer_gap"))]
-            + [_percent(row[f"{kind}_rate_mean"], None) for kind in _KINDS]
+            + [_percent(row[f"{kind}_rate_mean"], None) for kind in KINDS]
             + ["", "", f"{row['train_seconds_mean']:.0f}" if row["n"] else ""]
             for row in summary
         ]
@@ -127,12 +128,13 @@ def remarks(runs: Sequence[dict]) -> list[str]:
     keys = list(dict.fromkeys(["rho", *varied(runs), "seed"]))
     lines = []
     for run in runs:
-        for kind in _KINDS:
+        for kind in KINDS:
             if run[f"{kind}_confusion"] is None:
                 lines.append(f"{setting(run, keys)}: the loss became infinite or no number.")
                 break
-            answers = np.flatnonzero(np.sum(run[f"{kind}_confusion"], axis=0))
-            if len(answers) == 1:
+            confusion_KxK = np.array(run[f"{kind}_confusion"])
+            classes, answers = (np.flatnonzero(confusion_KxK.sum(axis=axis)) for axis in (1, 0))
+            if len(answers) == 1 and len(classes) > 1:
                 lines.append(
                     f"{setting(run, keys)}: collapsed, {kind} spikes answer every recording with "
                     f"{answers[0]}."
@@ -149,9 +151,6 @@ def remarks(runs: Sequence[dict]) -> list[str]:
 def varied(rows: Sequence[dict]) -> list[str]:
     """Those of ``GRID_KEYS`` that take more than one value."""
     return [key for key in GRID_KEYS if len({row[key] for row in rows}) > 1]
-
-
-_KINDS = ("soft", "hard")
 
 
 def _pair(row, key):

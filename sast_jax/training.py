@@ -103,7 +103,10 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of one epoch: mean loss and accuracy on the ascent batches, and if all weights are finite."""
+    """Of one epoch: mean loss and accuracy, and if all weights are finite.
+
+    Both are on the recordings that SAM's ascent is taken on; without SAM, on the whole batches.
+    """
 
     loss: jax.Array
     accuracy: jax.Array

@@ -86,16 +86,19 @@ def test_a_checkpoint_of_another_machine_comes_back_on_this_one(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+@pytest.mark.parametrize("item", ["record", "state"])
+@pytest.mark.parametrize("damage", [lambda data: b"\x00", lambda data: data[: len(data) // 2]])
+def test_a_damaged_checkpoint_is_named(tmp_path, item, damage):
     written = Checkpoints(tmp_path)
     state = training.initialise(small.recipe(), small.hyper())
     written.save(4, state, {"epoch": 4})
     written.close()
-    for path in (tmp_path / "4" / "record").iterdir():
-        path.write_bytes(b"\x00")
+    for path in (tmp_path / "4" / item).rglob("*"):
+        if path.is_file():
+            path.write_bytes(damage(path.read_bytes()))
     damaged = Checkpoints(tmp_path)
     with pytest.raises(InputError, match=r"/4: cannot be read"):
-        damaged.record()
+        damaged.record() if item == "record" else damaged.state(jax.eval_shape(lambda: state))
     damaged.close()
 
 

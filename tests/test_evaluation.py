@@ -21,7 +21,7 @@ def frames():
 
 @pytest.mark.parametrize("batch_size", [small.N, 16, 7, 1000])
 def test_batches_that_overlap_answer_as_one_that_does_not(batch_size):
-    made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0)
+    made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0, decay=0.7)
     params_R = training.initialise(made, hypers).params
     data = frames()
     packed = jnp.asarray(data.packed_NxTxP)
@@ -34,7 +34,7 @@ def test_batches_that_overlap_answer_as_one_that_does_not(batch_size):
         for run in range(2):
             params = small.run_of(params_R, run)
             response = made.network.apply(
-                {"params": params}, unpacked, lif.reset_to_zero(0.9, 1.0, spike)
+                {"params": params}, unpacked, lif.reset_to_zero(0.7, 1.0, spike)
             )
             scores = 10 * np.asarray(response.spikes[-1]).mean(axis=0)
             rates = np.stack([np.asarray(s).mean(axis=(0, 2)) for s in response.spikes], axis=-1)
@@ -55,6 +55,18 @@ def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
         assert low < run["hard_accuracy"] <= high
         assert np.sum(run["soft_confusion"]) == small.N
         assert len(run["soft_rates"]) == 2
+
+
+def test_what_is_evaluated_is_never_augmented():
+    hypers = small.hyper()
+    params = training.initialise(small.recipe(), hypers).params
+    plain, augmenting = (
+        evaluation.respond(
+            small.recipe(augment=augment), Recipe.soft_cell, params, hypers, small.recordings()[0]
+        )
+        for augment in (None, lambda key, frames: 1 - frames)
+    )
+    np.testing.assert_array_equal(plain.scores_RxNxK, augmenting.scores_RxNxK)
 
 
 def test_measure_counts_by_hand():

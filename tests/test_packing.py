@@ -1,4 +1,4 @@
-"""Binning and packing against tonic's frames, and a cache that never serves what it should not."""
+"""Binning and packing against tonic's frames and a loop over events."""
 
 import io
 
@@ -64,40 +64,3 @@ def test_unpack_inverts_packbits_whatever_the_size(shape):
     frames = (np.random.default_rng(0).random((4, 6, *shape)) < 0.5).astype(np.uint8)
     packed = np.packbits(frames.reshape(4, 6, -1), axis=-1)
     np.testing.assert_array_equal(packing.unpack(jnp.asarray(packed), shape), frames)
-
-
-def test_cache_serves_the_same_and_notices_another_key_or_damage(tmp_path, split):
-    made = []
-
-    def make():
-        made.append(1)
-        return packing.pack(split, np.arange(6), time_bins=4, duration=DURATION)
-
-    first = packing.cached(tmp_path / "c", {"a": 1}, make)
-    again = packing.cached(tmp_path / "c", {"a": 1}, make)
-    assert len(made) == 1
-    for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a, b)
-    packing.cached(tmp_path / "c", {"a": 2}, make)
-    assert len(made) == 2
-    for damage in (
-        lambda data: data[: len(data) // 2],
-        lambda data: data[:900] + b"!" + data[901:],
-    ):
-        for path in (tmp_path / "c").glob("*.npz"):
-            path.write_bytes(damage(path.read_bytes()))
-        repaired = packing.cached(tmp_path / "c", {"a": 1}, make)
-        np.testing.assert_array_equal(repaired.packed_NxTxP, first.packed_NxTxP)
-    assert len(made) == 4
-    assert not [p for p in (tmp_path / "c").iterdir() if p.suffix != ".npz"]
-
-
-def test_unwritable_cache_warns_and_still_answers(tmp_path, split):
-    (tmp_path / "file").write_text("")
-    with pytest.warns(UserWarning, match="no cache kept"):
-        frames = packing.cached(
-            tmp_path / "file" / "c",
-            {},
-            lambda: packing.pack(split, np.arange(2), time_bins=4, duration=DURATION),
-        )
-    assert len(frames.labels_N) == 2

@@ -116,6 +116,11 @@ def test_truncated_and_damaged_archives_are_named(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"train\.zip: not a whole zip archive"):
         recordings.find_split(tmp_path, "train")
+    directory = whole.index(b"PK\x01\x02")  # of the archive, an entry a recording
+    newer = whole[: directory + 6] + b"\xeb" + whole[directory + 7 :]  # a version nobody reads
+    path.write_bytes(newer)
+    with pytest.raises(InputError, match=r"train\.zip: not a whole zip archive"):
+        recordings.find_split(tmp_path, "train")
     path.write_bytes(whole[:100] + b"\xff" * 50 + whole[150:])
     split = recordings.find_split(tmp_path, "train")
     with pytest.raises(InputError, match="damaged in the archive"):

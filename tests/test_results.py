@@ -71,7 +71,8 @@ def test_runs_that_hardly_answer_are_remarked_on():
     silent = sound | {"hard_ties": 0.75, "hard_silent": 0.7}
     one_answer = sound | {"hard_confusion": [[4, 0], [6, 0]], "hard_ties": 1.0}
     nothing = {"soft_confusion": None, "hard_confusion": None}
-    runs = [run(0.0, 0, 0.9, **sound), run(0.4, 0, 0.5, **silent)]
+    one_class = sound | {f"{kind}_confusion": [[4, 0], [0, 0]] for kind in ("soft", "hard")}
+    runs = [run(0.0, 0, 0.9, **sound), run(0.0, 1, 1.0, **one_class), run(0.4, 0, 0.5, **silent)]
     runs += [run(0.4, 1, 0.4, **one_answer), diverged() | nothing]
     assert results.remarks(runs) == [
         "rho 0.4, seed 0: 75 % of the hard answers are ties; 70 % of the "

@@ -37,7 +37,7 @@ def settings(folder, **changes):
 
 
 def train(config):
-    return run.run("nmnist", config, datasets.load_nmnist)
+    return run.run("nmnist", config)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_members_without_sam_are_neither_trained_nor_timed_with_it(swept, tmp_pa
     "changes",
     [
         {"network.channels": (3, 4), "network.hidden": (), "readout": "current", "shift": 1},
-        {"weight_decay": 0.01, "sam.start": 0.5, "sam.ascent_batch": "independent"},
+        {"schedule": "constant", "sam.start": 0.5, "sam.ascent_batch": "independent"},
         {"forward": "hard", "spike": "arctan", "sam.adaptive": True, "sam.ascent_fraction": 1.0},
         {"sam.group_size": 4, "sam.ascent_fraction": 1.0, "lif.reset": "zero"},
     ],
@@ -192,7 +192,7 @@ def test_every_option_goes_from_the_config_to_the_report(tmp_path, changes):
     changes = {{"shift": "data.shift"}.get(key, key): value for key, value in changes.items()}
     (entry,) = train(settings(tmp_path, **changes, **{"epochs": 2}))["runs"]
     assert 0 <= entry["hard_accuracy"] <= 1
-    assert len(entry["hard_rates"]) == 3 if "network.channels" in changes else 2
+    assert len(entry["hard_rates"]) == (3 if "network.channels" in changes else 2)
     assert (tmp_path / "run" / "report.html").exists()
 
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from experiments import setup
 from experiments.configs import nmnist, nmnist_conv, nmnist_long, nmnist_paper
+from sast_jax import networks, spikes
 from sast_jax.errors import InputError
 
 
@@ -48,7 +49,12 @@ def test_the_configs_that_come_with_it_are_sound(module):
         ({"sweep.rho": (0.0, -1.0)}, "config.sweep.rho=-1.0"),
         ({"sweep.rho": (0.4, 0.4)}, "config.sweep.rho=(0.4, 0.4) must be free of repetitions"),
         ({"seed": 2**31 - 1, "sweep.seeds": 2}, "config.sweep.seeds=2 must be smaller"),
-        ({"sam.start": 0.9}, "config.sam.start=0.9 and a warm-up of 0.2 end after training"),
+        (
+            {"sam.start": 0.9},
+            "config.sam.start=0.9, in whole epochs 0.911, and",
+        ),
+        ({"epochs": 9, "sam.start": 0.5, "sam.warmup": 0.5}, "in whole epochs 0.556"),
+        ({"network.kernel": 13}, "config.network.kernel=13"),
         ({"data.time_bins": 311}, "config.data.time_bins=311"),
         ({"sweep.decay": (0.9, 2.0)}, "config.sweep.decay=2.0"),
         ({"data.time_bins": 0}, "config.data.time_bins=0"),
@@ -124,6 +130,48 @@ def test_a_recipe_follows_its_config():
     # Subtracted: 0.9 * (0 - 0.7 * 1) + 1.4 = 0.77, above the threshold of 0.7.
     np.testing.assert_allclose(from_spike.potential, 0.77, rtol=1e-6)
     assert from_spike.spike == 1
+
+
+def made(**changes):
+    config = nmnist.get_config()
+    config.update_from_flattened_dict({key.replace("__", "."): v for key, v in changes.items()})
+    return setup.recipe(config, (34, 34, 2), 10, 1000)
+
+
+def test_names_stand_for_the_functions_they_name():
+    x = jnp.linspace(-1, 1, 5)
+    np.testing.assert_array_equal(made(spike="arctan").spike(2.0)(x), spikes.arctan(2.0)(x))
+    np.testing.assert_array_equal(made(spike="sigmoid").spike(2.0)(x), spikes.sigmoid(2.0)(x))
+    smooth = spikes.sigmoid(2.0)
+    np.testing.assert_array_equal(made(forward="surrogate").forward(smooth)(x), smooth(x))
+    np.testing.assert_array_equal(made(forward="hard").forward(smooth)(x), spikes.heaviside(x))
+    response = networks.Response((jnp.full((4, 2, 3), 0.5),), jnp.full((4, 2, 3), 2.0), ())
+    scores = [made(readout=name, readout_scale=3.0).readout(response) for name in setup.READOUTS]
+    np.testing.assert_allclose(scores, [np.full((2, 3), 1.5), np.full((2, 3), 6.0)])
+
+
+def test_sam_follows_its_settings():
+    assert made(sam__ascent_batch="independent").independent
+    assert not made(sam__ascent_batch="same").independent
+    assert made(sam__group_size=16, sam__ascent_fraction=1.0).groups == 4
+    w, g = jnp.array([3.0, 4.0]), jnp.array([1.0, 0.0])
+    for adaptive, moved in ((False, [3.5, 4.0]), (True, [4.5, 4.0])):  # 0.5 w^2 g / |w g|
+        link = made(sam__adaptive=adaptive).ascent(0.5)
+        at, _ = link.update(g, link.init(w), w, grad_fn=lambda at: at)
+        np.testing.assert_allclose(at, moved)
+
+
+def test_training_recordings_are_deformed_as_the_config_says():
+    none = {"data__shift": 0, "data__rotation": 0.0, "data__zoom": 0.0}
+    assert made(**none).augment is None
+    frames = jnp.zeros((8, 6, 34, 34, 2), jnp.uint8).at[:, :, 15:19, 5:29].set(1)
+    key = jax.random.key(0)
+    shifted = made(**none | {"data__shift": 3}).augment(key, frames)
+    assert (shifted.sum(axis=(1, 2, 3, 4)) == frames[0].sum()).all()  # whole pixels
+    assert (shifted != frames).any()
+    for change in ({"data__rotation": 20.0}, {"data__zoom": 0.3}):
+        deformed = made(**none | change).augment(key, frames)
+        assert (deformed.sum(axis=(1, 2, 3, 4)) != frames[0].sum()).any()
 
 
 @pytest.mark.parametrize("schedule, last", [("cosine", 0.0), ("constant", 1e-3)])

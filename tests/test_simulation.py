@@ -120,7 +120,7 @@ def paired(real_data):
     split = recordings.find_split(real_data / "nmnist_small", "train")
     images = simulation.digits_of_files(split.labels_N, split.numbers_N)
     chosen = np.argsort(split.numbers_N)[:200]
-    real = packing.pack(split, chosen, time_bins=31, duration=simulation.DURATION)
+    real = packing.pack(split, chosen, time_bins=31, duration=recordings.DURATION)
     args = images[chosen], real.labels_N, real.numbers_N
     return real, simulation.record(KEY, *args, time_bins=31)
 
@@ -156,7 +156,7 @@ def test_simulated_recordings_resemble_the_real_one_of_the_same_digit_most(paire
 def test_reference_statistics_are_those_of_the_real_recordings(real_data):
     split = recordings.find_split(real_data / "nmnist_small", "train")
     all_of_it = np.arange(len(split.names))
-    frames = packing.pack(split, all_of_it, time_bins=31, duration=simulation.DURATION)
+    frames = packing.pack(split, all_of_it, time_bins=31, duration=recordings.DURATION)
     measured, stored = likeness.describe(frames), likeness.real()
     for key in ("events", "events_std", "falling"):
         assert measured[key] == pytest.approx(stored[key], rel=1e-3)

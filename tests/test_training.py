@@ -43,7 +43,7 @@ def test_it_learns():
 
 @pytest.mark.parametrize("ascend", [False, True])
 def test_a_step_equals_a_plain_one(ascend):
-    made, hypers = small.recipe(), small.hyper(rhos=(0.3,))
+    made, hypers = small.recipe(), small.hyper(rhos=(0.3,), decay=0.7)
     state = small.run_of(training.initialise(made, hypers), 0)
     h = small.run_of(hypers, 0)
     packed, labels = small.recordings()
@@ -53,7 +53,7 @@ def test_a_step_equals_a_plain_one(ascend):
     new, (loss, _) = step(made, state, h, batch, ascent)
 
     def plain(params, x, y):
-        cell = lif.reset_to_zero(0.9, 1.0, spikes.sigmoid(4.0))
+        cell = lif.reset_to_zero(0.7, 1.0, spikes.sigmoid(4.0))
         scores = 10 * made.network.apply({"params": params}, x, cell).spikes[-1].mean(0)
         return -jax.nn.log_softmax(scores)[jnp.arange(len(y)), y].mean()
 
@@ -139,6 +139,12 @@ def test_radius_ramps_and_slope_anneals():
     assert differs(annealed.params, small.fit(small.recipe(), small.hyper())[0].params)
 
 
+def test_the_old_state_is_given_up_for_the_new_one():
+    state = training.initialise(small.recipe(), small.hyper())
+    small.fit(small.recipe(), small.hyper(), epochs=1, state=state)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.params, state.optimizer)))
+
+
 def test_divergence_of_one_member_is_marked_and_leaves_the_others_alone():
     grid = small.hyper(seeds=(0, 0), rhos=(0.1, 1e38))
     together, metrics = small.fit(small.recipe(), grid)
@@ -187,9 +193,11 @@ def test_the_slope_grows_geometrically():
 def test_vmap_over_runs_equals_one_after_another_to_rounding(monkeypatch):
     grid = small.hyper(seeds=(0, 1))
     mapped, _ = small.fit(small.recipe(), grid, epochs=1)
+    another = small.recipe(threshold=1.0 + 1e-9)  # so that nothing compiled before is used
+    state = training.initialise(another, grid)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    # Another recipe object, so that nothing compiled before is used.
-    vmapped, _ = small.fit(small.recipe(epochs=6, threshold=1.0 + 1e-9), grid, epochs=1)
+    monkeypatch.setattr(jax.lax, "map", None)
+    vmapped, _ = small.fit(another, grid, epochs=1, state=state)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), mapped.params, vmapped.params
     )

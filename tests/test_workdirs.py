@@ -63,7 +63,8 @@ def test_an_unfinished_run_wants_resume(tmp_path):
     with pytest.raises(InputError, match=r"--config\.resume=True"):
         workdirs.claim("nmnist", config(workdir=folder), "data")
     workdirs.claim("nmnist", config(workdir=folder, resume=True), "data")
-    (tmp_path / "run" / "results.json").write_text("{}")
+    whole = json.dumps(dict.fromkeys(("config", "runs", "summary")))
+    (tmp_path / "run" / "results.json").write_text(whole)
     workdirs.claim("nmnist", config(workdir=folder), "data")  # finished: reported again
 
 
@@ -78,6 +79,9 @@ def test_a_damaged_file_is_named(tmp_path):
     workdirs.claim("nmnist", config(workdir=folder), "data")
     (tmp_path / "run" / "results.json").write_text('{"half')
     with pytest.raises(InputError, match=r"results\.json: damaged"):
+        workdirs.finished(tmp_path / "run")
+    (tmp_path / "run" / "results.json").write_text("{}")
+    with pytest.raises(InputError, match=r"results\.json: not the results of a run"):
         workdirs.finished(tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text("")
     with pytest.raises(InputError, match=r"config\.json: damaged"):

@@ -14,7 +14,6 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     config.learning_rate = 1e-3
     config.schedule = "cosine"  # of the learning rate: "cosine" (to 0) or "constant"
-    config.weight_decay = 0.0  # decoupled (AdamW); 0 is plain Adam
 
     config.forward = "surrogate"  # training forward pass: "surrogate" (smooth) or "hard"
     config.spike = "sigmoid"  # "sigmoid" or "arctan"

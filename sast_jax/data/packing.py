@@ -1,18 +1,10 @@
-"""Binary frames of recordings, packed to bits, and their cache on disk.
+"""Binary frames of recordings, packed to bits.
 
 Time is cut into T equal bins over a fixed duration, later events falling in the last bin; a frame
 holds 1 where a pixel fired with that polarity in that bin. Frames are stored eight pixels a byte,
 in the order (H, W, C), batch first, and are unpacked on the device.
 """
 
-import hashlib
-import json
-import os
-import pathlib
-import tempfile
-import warnings
-import zipfile
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -108,43 +100,3 @@ def unpack(packed_xP: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
     H, W, C = shape
     flat = jnp.unpackbits(packed_xP, axis=-1, count=H * W * C)
     return flat.reshape(*packed_xP.shape[:-1], H, W, C)
-
-
-def cached(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> Frames:
-    """Frames from the cache, or made and then kept there.
-
-    A file is named by the digest of ``key`` and written in one step; reading checks its checksums
-    and its key, and a damaged file is made again. Where the folder cannot be written the frames are
-    made every time.
-
-    Args:
-      folder: where cache files are.
-      key: all that shaped the frames, as JSON can hold it.
-      make: makes them.
-    """
-    text = json.dumps(key, sort_keys=True)
-    path = pathlib.Path(folder, f"{digest(key)}.npz")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if str(stored["key"]) == text:
-                return Frames(**{name: stored[name] for name in Frames._fields})
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
-        pass  # none yet, or damaged
-    frames = make()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            whole = pathlib.Path(scratch, path.name)
-            np.savez(whole, key=np.array(text), **frames._asdict())
-            os.replace(whole, path)
-    except OSError as error:
-        warnings.warn(
-            f"{folder}: no cache kept ({error.strerror}); recordings are read each time",
-            stacklevel=2,
-        )
-    return frames
-
-
-def digest(key: dict) -> str:
-    """A short name for all that shaped something, as JSON can hold it."""
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]

@@ -22,8 +22,11 @@ import numpy as np
 from sast_jax.errors import InputError
 
 SENSOR_HEIGHT, SENSOR_WIDTH, POLARITIES = 34, 34, 2
+DURATION = 310_000  # microseconds that the bins of a recording cover
 _OVERFLOW_Y = 240
 _OVERFLOW_MICROSECONDS = 2**13
+# What reading a damaged archive raises; ValueError includes names that are no text.
+_DAMAGE = (zipfile.BadZipFile, zipfile.zlib.error, EOFError, RuntimeError, ValueError)
 _NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/]+)\.bin$")
 
 
@@ -147,7 +150,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if _is_recording(m.filename)]
-    except zipfile.BadZipFile as error:
+    except _DAMAGE as error:
         raise InputError(f"{path}: not a whole zip archive ({error}); fetch it again") from error
     members = [m for m in members if split.capitalize() in m.filename.split("/")] or members
     members.sort(key=lambda m: m.filename)
@@ -160,7 +163,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
             with zipfile.ZipFile(path) as archive:
                 for i in indices:
                     yield archive.read(members[i])
-        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, RuntimeError) as error:
+        except (*_DAMAGE, OSError) as error:
             raise InputError(
                 f"{path}/{members[i].filename}: damaged in the archive ({error}); fetch it again"
             ) from error

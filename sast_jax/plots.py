@@ -1,0 +1,199 @@
+"""Plots of runs: learning curves, firing rates, confusion, recordings, and sweeps."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import matplotlib.figure
+import numpy as np
+
+from sast_jax import results
+from sast_jax.results import KINDS
+
+SOFT, HARD = "#1f77b4", "#d62728"
+
+
+class Example(NamedTuple):
+    """A test recording and what the layers did with it.
+
+    Attributes:
+      label: its class.
+      frames_TxHxWxC: the input, 0 or 1.
+      soft, hard: spikes of each layer, (T, neurons).
+      soft_prediction, hard_prediction: classes.
+    """
+
+    label: int
+    frames_TxHxWxC: np.ndarray
+    soft: Sequence[np.ndarray]
+    hard: Sequence[np.ndarray]
+    soft_prediction: int
+    hard_prediction: int
+
+
+def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Loss, and soft and hard accuracy, over the epochs of every run, from a log's lines."""
+    figure, (left, right) = _axes(1, 2, (11, 4))
+    looks = _Looks(log)
+    runs = {}
+    for line in log:
+        runs.setdefault(line["run"], []).append(line)
+    for lines in runs.values():
+        epochs = [line["epoch"] for line in lines]
+        losses = [_number(line["loss"]) for line in lines]
+        left.plot(epochs, losses, color=looks.colour(lines[0], "0.3"), lw=1)
+        for kind in KINDS:
+            values = [100 * _number(line[f"{kind}_accuracy"]) for line in lines]
+            right.plot(epochs, values, lw=1, **looks.line(lines[0], kind))
+    left.set(xlabel="epoch", ylabel="loss in training", yscale="log")
+    right.set(xlabel="epoch", ylabel="accuracy, %")
+    _legend(right)
+    return figure
+
+
+def rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Mean spike of each layer, soft and hard: a dot a run, and a line for a setting's mean."""
+    figure, axis = _axes(1, 1, (7, 4))
+    looks = _Looks(runs)
+    depth = len(runs[0]["soft_rates"])
+    for setting in looks.settings:
+        members = [run for run in runs if looks.setting(run) == setting]
+        for kind in KINDS:
+            rates = [run[f"{kind}_rates"] for run in members]
+            rates_RxL = 100 * np.array([r for r in rates if None not in r] or [[np.nan] * depth])
+            line = looks.line(members[0], kind)
+            axis.plot(range(depth), rates_RxL.mean(axis=0), **line)
+            axis.plot(range(depth), rates_RxL.T, ".", color=line["color"])
+    axis.set_xticks(range(depth), [f"layer {i + 1}" for i in range(depth - 1)] + ["output"])
+    axis.set(ylabel="spikes per step, %")
+    _legend(axis)
+    return figure
+
+
+class _Looks:
+    """Lines of a plot: soft dashed, hard whole; a colour for each setting if there are several."""
+
+    def __init__(self, rows):
+        self._varied = results.varied(rows)
+        self.settings = list(dict.fromkeys(map(self.setting, rows)))
+
+    def setting(self, row) -> str:
+        return results.setting(row, self._varied)
+
+    def colour(self, row, alone) -> str:
+        several = len(self.settings) > 1
+        return f"C{self.settings.index(self.setting(row)) % 10}" if several else alone
+
+    def line(self, row, kind) -> dict:
+        colour, style = {"soft": (SOFT, "--"), "hard": (HARD, "-")}[kind]
+        label = f"{kind} {self.setting(row)}".strip()
+        return {"color": self.colour(row, colour), "ls": style, "label": label}
+
+
+def _legend(axis):
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axis.legend(once.values(), once.keys(), fontsize="small", ncols=-(-len(once) // 10))
+
+
+def confusion(run: dict) -> matplotlib.figure.Figure:
+    """Confusion matrices of a run, soft and hard, in percent of the true class."""
+    figure, axes = _axes(1, 2, (11, 5))
+    for axis, kind in zip(axes, KINDS, strict=True):
+        if run[f"{kind}_confusion"] is None:
+            axis.set(title=f"{kind}: diverged")
+            continue
+        counts = np.array(run[f"{kind}_confusion"])
+        share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        for (row, column), value in np.ndenumerate(share):
+            if value >= 0.05:
+                colour = "white" if value > 50 else "black"
+                axis.text(
+                    column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=7
+                )
+        axis.set_xticks(range(len(counts)))
+        axis.set_yticks(range(len(counts)))
+        accuracy = 100 * run[f"{kind}_accuracy"]
+        axis.set(title=f"{kind}, {accuracy:.2f} %", xlabel="predicted", ylabel="true")
+    return figure
+
+
+def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
+    """A row a recording: its input in three parts of time, the layers' spikes, soft and hard."""
+    depth = len(recordings[0].soft)
+    figure, axes = _axes(2 * len(recordings), 3 + depth, (2 * (3 + depth), 2.3 * len(recordings)))
+    for row, example in enumerate(recordings):
+        upper, lower = axes[2 * row], axes[2 * row + 1]
+        for part, frames in enumerate(np.array_split(example.frames_TxHxWxC, 3)):
+            grid = upper[part].get_gridspec()
+            upper[part].remove()
+            lower[part].remove()
+            axis = figure.add_subplot(grid[2 * row : 2 * row + 2, part])
+            axis.imshow(_colours(frames.sum(axis=0)))
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if part == 0:
+                axis.set_ylabel(
+                    f"{example.label}: soft {example.soft_prediction}, "
+                    f"hard {example.hard_prediction}"
+                )
+        for kind, line, spikes in (("soft", upper, example.soft), ("hard", lower, example.hard)):
+            for layer, spikes_TxN in enumerate(spikes):
+                axis = line[3 + layer]
+                axis.imshow(
+                    spikes_TxN[:, :64].T, aspect="auto", cmap="Greys", vmin=0, vmax=1,
+                    interpolation="nearest",
+                )  # fmt: skip
+                axis.set_xticks([])
+                axis.set_yticks([])
+                if row == 0 and kind == "soft":
+                    axis.set_title("output" if layer == depth - 1 else f"layer {layer + 1}")
+                if layer == 0:
+                    axis.set_ylabel(kind)
+    return figure
+
+
+def sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Accuracies and gap over the first key that was swept, a line for each value of the others."""
+    figure, (left, right) = _axes(1, 2, (11, 4))
+    swept, *others = results.varied(summary)
+    lines = {}
+    for row in sorted(summary, key=lambda row: row[swept]):
+        if row["hard_accuracy_mean"] is not None:
+            lines.setdefault(tuple(row[key] for key in others), []).append(row)
+    styles = itertools.cycle(("-", "--", ":", "-."))
+    for (setting, rows), style in zip(lines.items(), styles, strict=False):
+        suffix = "".join(f", {key} {v}" for key, v in zip(others, setting, strict=True))
+        for axis, key, colour in (
+            (left, "soft_accuracy", SOFT),
+            (left, "hard_accuracy", HARD),
+            (right, "transfer_gap", "0.2"),
+        ):
+            means = np.array([100 * row[f"{key}_mean"] for row in rows])
+            ends = [row[f"{key}_ci95"] or [row[f"{key}_mean"]] * 2 for row in rows]
+            error = np.abs(100 * np.array(ends).T - means)
+            label = key.partition("_")[0] + suffix
+            x = [row[swept] for row in rows]
+            axis.errorbar(x, means, error, fmt="o" + style, color=colour, capsize=3, label=label)
+    left.set(xlabel=swept, ylabel="accuracy, %")
+    right.set(xlabel=swept, ylabel="transfer gap, points")
+    _legend(left)
+    _legend(right)
+    return figure
+
+
+def _axes(rows, columns, size):
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+def _colours(events_HxWxC) -> np.ndarray:
+    strength = np.minimum(events_HxWxC / max(events_HxWxC.max(), 1), 1)
+    rise, fall = strength[..., 0], strength[..., 1]
+    return np.stack([1 - rise, 1 - np.maximum(rise, fall), 1 - fall], axis=-1)
+
+
+def _number(value) -> float:
+    return float("nan") if value is None else value
