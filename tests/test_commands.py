@@ -40,9 +40,9 @@ def start(module, *arguments, within=()):
     return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
 
-def command(module, *arguments, within=()):
+def command(module, *arguments, within=(), timeout=600):
     process = start(module, *arguments, within=within)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
 
@@ -296,6 +296,32 @@ def test_a_sweep_of_one_value_is_a_sweep(tmp_path):
     assert code == 0, err
     (run,) = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
     assert run["rho"] == 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags, soft, hard, gap",
+    [
+        (["nmnist"], 0.975, 0.975, 0.01),
+        (["nmnist_long"], 0.98, 0.98, 0.005),
+        (["nmnist_conv"], 0.985, 0.985, 0.005),
+        (["nmnist_paper"], 0.93, 0.90, 0.04),
+        (["nmnist_paper", "--config.rho=0.0"], 0.94, 0, 1),
+    ],
+    ids=lambda flags: "".join(flags) if isinstance(flags, list) else "",
+)
+def test_recipes_reach_about_what_the_readme_says(real_data, tmp_path, flags, soft, hard, gap):
+    name, *rest = flags
+    file = ROOT / "experiments" / "configs" / f"{name}.py"
+    places = f"--config.data.path={real_data / 'nmnist_8class'}", f"--config.workdir={tmp_path}/run"
+    code, _, err = command("nmnist", f"--config={file}", *places, *rest, timeout=3600)
+    assert code == 0, err
+    (run,) = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
+    assert run["soft_accuracy"] >= soft
+    assert run["hard_accuracy"] >= hard
+    assert run["transfer_gap"] <= gap
+    if "--config.rho=0.0" in rest:  # where the swap costs most
+        assert run["hard_accuracy"] < 0.75
 
 
 @pytest.mark.slow
