@@ -37,8 +37,9 @@ MEASURED_RECORDINGS = 9600  # of the split, at most
 
 
 def main() -> None:
-    if _JSON.value:
-        files.check_writable(pathlib.Path(_JSON.value))
+    file = None if _JSON.value is None else pathlib.Path(_JSON.value).expanduser()
+    if file is not None:
+        files.check_writable(file)
     tables = {"step": steps(_ROUNDS.value)}
     if _DATA_PATH.value is not None:
         tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
@@ -52,9 +53,9 @@ def main() -> None:
             for row, (low, middle, high) in ratios[name].items()
         ]
         print(tabulate.tabulate(lines, [name, "ms", "ratio to the first row", "quartiles"]))
-    if _JSON.value:
+    if file is not None:
         found = {"environment": machine.environment(), "ratios": ratios}
-        files.write(pathlib.Path(_JSON.value), json.dumps(found, indent=2))
+        files.write(file, json.dumps(found, indent=2))
 
 
 def in_turns(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:

@@ -1,6 +1,9 @@
 """What every command shares: parsing its flags, and one line for what a user got wrong."""
 
+import errno
+import os
 import pathlib
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -66,6 +69,7 @@ def _reason(error) -> str:
 def _guard(main, argv):
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    signal.signal(signal.SIGINT, _interrupted)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         if len(argv) > 1:
@@ -74,7 +78,8 @@ def _guard(main, argv):
     except InputError as error:
         _fail(error, USER_ERROR)
     except OSError as error:
-        _fail(f"{error.filename or 'file'}: {error.strerror or error}", USER_ERROR)
+        room = "; make room, then go on" if error.errno == errno.ENOSPC else ""
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}{room}", USER_ERROR)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
             raise
@@ -83,8 +88,19 @@ def _guard(main, argv):
             "widths",
             USER_ERROR,
         )
-    except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
+
+
+def _interrupted(*_):
+    """Ends at once: threads of JAX and Orbax that are torn down in the middle crash or complain.
+
+    Whatever is being written is put in place in one step, so nothing is lost.
+    """
+    print(
+        "\nerror: interrupted; training goes on from its last checkpoint with --config.resume=True",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(INTERRUPTED)
 
 
 def _fail(message, code):

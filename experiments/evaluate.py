@@ -34,10 +34,13 @@ _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 
 
 def main() -> None:
-    if _JSON.value:
-        files.check_writable(pathlib.Path(_JSON.value))
-    checkpoints = Checkpoints(pathlib.Path(_CHECKPOINT.value, "checkpoints"))
+    file = None if _JSON.value is None else pathlib.Path(_JSON.value).expanduser()
+    if file is not None:
+        files.check_writable(file)
+    workdir = pathlib.Path(_CHECKPOINT.value).expanduser()
+    checkpoints = Checkpoints(workdir / "checkpoints")
     record = checkpoints.record()
+    _check(workdir, record)
     config = ConfigDict(record["config"])
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
@@ -84,9 +87,26 @@ def main() -> None:
     entries = results.entries(runs, measured, record["train_seconds"], record["finite"])
     done = results.collect(record["config"], about, entries)
     print(results.table(done))
-    if _JSON.value:
+    for line in results.remarks(done["runs"]):
+        print(f"note: {line}")
+    if file is not None:
         only = done["runs"][0] if len(runs) == 1 else {}
-        files.write(pathlib.Path(_JSON.value), json.dumps(only | done, indent=2))
+        files.write(file, json.dumps(only | done, indent=2))
+
+
+def _check(workdir, record):
+    """Refuses the checkpoint of another version, whose settings may mean something else."""
+    needed = {"experiment", "config", "data", "simulated", "frame_shape", "classes"}
+    missing = needed - record.keys()
+    if missing or record["experiment"] not in datasets.LOADERS:
+        raise InputError(
+            f"{workdir}: its checkpoint is of another version (it lacks "
+            f"{', '.join(sorted(missing)) or 'a known experiment'}); evaluate it with that one"
+        )
+    try:
+        setup.check(ConfigDict(record["config"]))
+    except InputError as error:
+        raise InputError(f"{workdir}: its checkpoint is of another version: {error}") from error
 
 
 if __name__ == "__main__":

@@ -54,8 +54,9 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
     """Trains from the last checkpoint, or from the start, to the end.
 
     Raises:
-      InputError: no run is finite any more.
+      InputError: no run is finite any more, or the runs do not fit in memory.
     """
+    _check_memory(job)
     checkpoints = Checkpoints(job.workdir / "checkpoints")
     state_R = training.initialise(job.recipe, job.hyper_R)
     progress = Progress(0, [0.0] * len(job.runs), [True] * len(job.runs))
@@ -109,6 +110,18 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
             bar.update()
     checkpoints.close()
     return state_R, progress
+
+
+def _check_memory(job):
+    state_R = jax.eval_shape(lambda hyper: training.initialise(job.recipe, hyper), job.hyper_R)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_R))
+    needed, there = 2 * size, machine.memory()  # the state, and the copy that a checkpoint takes
+    if needed > there:
+        raise InputError(
+            f"the weights and optimizers of {len(job.runs)} runs need about {needed / 1e9:.0f} GB "
+            f"of memory, and this machine has {there / 1e9:.0f}; lower config.network's widths or "
+            "config.sweep.seeds"
+        )
 
 
 def _epochs(

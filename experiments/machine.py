@@ -6,6 +6,11 @@ import platform
 import jax
 
 
+def memory() -> int:
+    """Bytes of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def environment() -> dict:
     """Device, cores and versions, as every checkpoint and report states them."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system

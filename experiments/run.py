@@ -44,7 +44,7 @@ def run(experiment: str, config: ConfigDict) -> dict:
     workdir = workdirs.claim(experiment, config, source.fingerprint)
     with workdirs.held(workdir):
         done = workdirs.finished(workdir)
-        if done is None:
+        if done is None or not (workdir / "report.html").exists():
             about = {
                 "experiment": experiment,
                 "config": config.to_dict(),
@@ -65,11 +65,7 @@ def run(experiment: str, config: ConfigDict) -> dict:
                 about=about,
                 workdir=workdir,
             )
-            try:
-                done = _conclude(job, source, validation, *fit.fit(job))
-            except KeyboardInterrupt:
-                print(f"\n{workdir}: --config.resume=True goes on from its last checkpoint")
-                raise
+            done = _conclude(job, source, validation, *fit.fit(job))
         else:
             print(f"{workdir}: this very run is finished; its results again")
     print(results.table(done))

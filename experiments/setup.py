@@ -38,14 +38,14 @@ _CHOICES = {
 _RANGES = {  # inclusive
     "rho": (0, math.inf),
     "seed": (0, 2**31 - 1),
-    "epochs": (1, math.inf),
+    "epochs": (1, 10**6),
     "batch_size": (1, math.inf),
     "lif.decay": (0, 1),
     "network.kernel": (1, 11),  # the convolution is written out offset by offset
     "sam.warmup": (0, 1),
     "sam.start": (0, 1),
     "sam.group_size": (0, math.inf),
-    "sweep.seeds": (1, math.inf),
+    "sweep.seeds": (1, 10**4),
     "data.time_bins": (1, 310),  # down to a millisecond each
     "data.train_limit": (0, math.inf),
     "data.test_limit": (0, math.inf),
@@ -86,6 +86,8 @@ def check(config: ConfigDict) -> None:
         _check_number(key, key, _get(config, key))
     for name in SWEPT:
         values = config.sweep[name]
+        if isinstance(values, str):
+            _refuse(f"sweep.{name}", values, "numbers with commas between them")
         for value in values:
             _check_number(f"sweep.{name}", _SWEPT_KEYS.get(name, name), value)
         if len(set(values)) < len(values):
@@ -95,8 +97,8 @@ def check(config: ConfigDict) -> None:
         _refuse("sweep.seeds", config.sweep.seeds, "smaller, as seed + sweep.seeds is too large")
     for key in ("network.hidden", "network.channels"):
         for width in _get(config, key):
-            if not isinstance(width, int) or width < 1:
-                _refuse(key, _get(config, key), "whole numbers above 0")
+            if not isinstance(width, int) or not 1 <= width <= 10**5:
+                _refuse(key, _get(config, key), f"whole numbers from 1 to {10**5}")
     if config.sam.ascent_fraction > 1:
         _refuse("sam.ascent_fraction", config.sam.ascent_fraction, "at most 1")
     if config.network.kernel % 2 == 0:
@@ -219,8 +221,8 @@ def _check_number(shown, key, value):
     else:
         low, high = _RANGES[key]
         if not (number and math.isfinite(value) and low <= value <= high):
-            upto = "" if high == math.inf else f" to {high}"
-            _refuse(shown, value, f"a number from {low}{upto}")
+            upto = "up" if high == math.inf else f"to {high}"
+            _refuse(shown, value, f"a number from {low} {upto}")
 
 
 def _refuse(key, value, wanted):

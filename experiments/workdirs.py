@@ -27,12 +27,14 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
     """
     whole = config.to_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
     digest = cache.digest(_identity(whole))[:12]
-    workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest))
+    workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest)).expanduser()
     identity_file = workdir / "config.json"
     if identity_file.exists():
         _compare(workdir, _identity(_read(identity_file)), _identity(whole))
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not config.resume:
+            with held(workdir):  # which says so if it is being trained right now
+                pass
             raise InputError(
                 f"{workdir}: holds this run, unfinished; go on with --config.resume=True, remove "
                 "the folder, or name another --config.workdir"
@@ -60,6 +62,11 @@ def _identity(whole):
 def _compare(workdir, there, here):
     for key, value in here.items():
         if there.get(key) != value:
+            if key == "data_fingerprint":
+                raise InputError(
+                    f"{workdir}: holds a run on other recordings (their names, sizes or times "
+                    "differ); name another --config.workdir"
+                )
             raise InputError(
                 f"{workdir}: holds another run ({key} is {there.get(key)!r} there and {value!r} "
                 "here); name another --config.workdir"
@@ -82,7 +89,7 @@ def finished(workdir: pathlib.Path) -> dict | None:
     if not path.exists():
         return None
     done = _read(path)
-    if not done.keys() >= {"config", "runs", "summary"}:
+    if not isinstance(done, dict) or not all(done.get(k) for k in ("config", "runs", "summary")):
         raise InputError(f"{path}: not the results of a run; remove it or its folder")
     return done
 

@@ -91,6 +91,9 @@ class Checkpoints:
         try:
             return self._manager.restore(epoch, args=ocp.args.Composite(**items))
         except Exception as error:  # what a damaged file raises differs from file to file
+            self._manager.reload()
+            if self.latest() != epoch:  # a newer one has just replaced it
+                return self._restore(**items)
             reason = str(error).partition("\n")[0]
             raise InputError(
                 f"{self.folder / str(epoch)}: cannot be read ({reason}); it is damaged or of "

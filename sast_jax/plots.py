@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib
+import matplotlib.colors
 import matplotlib.figure
 import numpy as np
 
@@ -42,10 +43,11 @@ def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
     for lines in runs.values():
         epochs = [line["epoch"] for line in lines]
         losses = [_number(line["loss"]) for line in lines]
-        left.plot(epochs, losses, color=looks.colour(lines[0], "0.3"), lw=1)
+        marker = "." if len(epochs) == 1 else ""
+        left.plot(epochs, losses, color=looks.colour(lines[0], "0.3"), lw=1, marker=marker)
         for kind in KINDS:
             values = [100 * _number(line[f"{kind}_accuracy"]) for line in lines]
-            right.plot(epochs, values, lw=1, **looks.line(lines[0], kind))
+            right.plot(epochs, values, lw=1, marker=marker, **looks.line(lines[0], kind))
     left.set(xlabel="epoch", ylabel="loss in training", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy, %")
     _legend(right)
@@ -83,7 +85,8 @@ class _Looks:
 
     def colour(self, row, alone) -> str:
         several = len(self.settings) > 1
-        return f"C{self.settings.index(self.setting(row)) % 10}" if several else alone
+        place = self.settings.index(self.setting(row)) / max(len(self.settings) - 1, 1)
+        return matplotlib.colors.to_hex(matplotlib.colormaps["turbo"](place)) if several else alone
 
     def line(self, row, kind) -> dict:
         colour, style = {"soft": (SOFT, "--"), "hard": (HARD, "-")}[kind]
@@ -139,11 +142,13 @@ def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
                     f"{example.label}: soft {example.soft_prediction}, "
                     f"hard {example.hard_prediction}"
                 )
+        both = zip(example.soft, example.hard, strict=True)
+        shown = [_busiest(soft + hard) for soft, hard in both]
         for kind, line, spikes in (("soft", upper, example.soft), ("hard", lower, example.hard)):
             for layer, spikes_TxN in enumerate(spikes):
                 axis = line[3 + layer]
                 axis.imshow(
-                    spikes_TxN[:, :64].T, aspect="auto", cmap="Greys", vmin=0, vmax=1,
+                    spikes_TxN[:, shown[layer]].T, aspect="auto", cmap="Greys", vmin=0, vmax=1,
                     interpolation="nearest",
                 )  # fmt: skip
                 axis.set_xticks([])
@@ -156,29 +161,34 @@ def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
 
 
 def sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Accuracies and gap over the first key that was swept, a line for each value of the others."""
+    """Accuracies and gap over the first key that was swept, a line for each value of the others.
+
+    They are those of the validation split where there is one.
+    """
     figure, (left, right) = _axes(1, 2, (11, 4))
     swept, *others = results.varied(summary)
     lines = {}
     for row in sorted(summary, key=lambda row: row[swept]):
         if row["hard_accuracy_mean"] is not None:
             lines.setdefault(tuple(row[key] for key in others), []).append(row)
+    prefix = "validation_" if "validation_hard_accuracy_mean" in summary[0] else ""
     styles = itertools.cycle(("-", "--", ":", "-."))
     for (setting, rows), style in zip(lines.items(), styles, strict=False):
         suffix = "".join(f", {key} {v}" for key, v in zip(others, setting, strict=True))
-        for axis, key, colour in (
-            (left, "soft_accuracy", SOFT),
-            (left, "hard_accuracy", HARD),
-            (right, "transfer_gap", "0.2"),
+        for axis, key, name, colour in (
+            (left, "soft_accuracy", "soft", SOFT),
+            (left, "hard_accuracy", "hard", HARD),
+            (right, "transfer_gap", "gap", "0.2"),
         ):
-            means = np.array([100 * row[f"{key}_mean"] for row in rows])
-            ends = [row[f"{key}_ci95"] or [row[f"{key}_mean"]] * 2 for row in rows]
+            means = np.array([100 * row[f"{prefix}{key}_mean"] for row in rows])
+            ends = [row[f"{prefix}{key}_ci95"] or [row[f"{prefix}{key}_mean"]] * 2 for row in rows]
             error = np.abs(100 * np.array(ends).T - means)
-            label = key.partition("_")[0] + suffix
+            label = name + suffix
             x = [row[swept] for row in rows]
             axis.errorbar(x, means, error, fmt="o" + style, color=colour, capsize=3, label=label)
-    left.set(xlabel=swept, ylabel="accuracy, %")
-    right.set(xlabel=swept, ylabel="transfer gap, points")
+    split = "validation" if prefix else "test"
+    left.set(xlabel=swept, ylabel=f"{split} accuracy, %")
+    right.set(xlabel=swept, ylabel=f"{split} gap, points")
     _legend(left)
     _legend(right)
     return figure
@@ -187,6 +197,11 @@ def sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
 def _axes(rows, columns, size):
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns)
+
+
+def _busiest(spikes_TxN, most=64) -> np.ndarray:
+    """Indices, in order, of the neurons that spike most."""
+    return np.sort(np.argsort(-spikes_TxN.sum(axis=0), kind="stable")[:most])
 
 
 def _colours(events_HxWxC) -> np.ndarray:

@@ -67,14 +67,15 @@ def _page(results, curves, notes, titles) -> str:
         f"# {results['experiment']}: soft and hard spikes",
         f"Data: {results['data']}; trained on {results['train_recordings']}.{_held_out(runs[0])} "
         f"Accuracies are of the last epoch, on all {runs[0]['recordings']} test recordings: no "
-        "epoch was chosen by them, and no setting should be; hold out recordings for that "
-        "(config.data.validation).",
-        "Soft: with the smooth spike of training. Hard: the same weights with a threshold (swap "
+        "epoch was chosen by them, and no setting should be; settings are chosen on recordings "
+        "held out from training (config.data.validation).",
+        "Soft: with the smooth spike. Hard: the same weights with a threshold (swap "
         "only). Gap: soft minus hard accuracy, in points. Rate: mean spike a step, each layer "
         "counting the same. Ties: recordings whose highest score several classes share, with hard "
         "spikes; the lowest of them is the answer. Silent: recordings at which no output neuron "
-        "spikes. Brackets: 95 % interval, Wilson over recordings for a single run, Student's t "
-        "over seeds for a mean.",
+        "spikes. Seconds: of training, without compiling and evaluating; runs that are trained "
+        "together share them evenly. Brackets: 95 % interval, Wilson over recordings for a single "
+        "run, Student's t over seeds for a mean.",
         results_lib.table(results, "github"),
         *(f"**Note.** {note}" for note in [*results_lib.remarks(runs), *notes]),
     ]
@@ -86,10 +87,12 @@ def _page(results, curves, notes, titles) -> str:
         "rates": "Mean spike of each layer over steps, neurons and recordings; dots: runs.",
         "confusion": "Of each true class (rows), the percentage that was answered with each class "
         "(columns).",
-        "examples": "Input: events summed over each third of the recording, blue where brightness "
+        "examples": "Left: the class, and what the network answers with soft and with hard spikes. "
+        "Input: events summed over each third of the recording, blue where brightness "
         "rose and red where it fell. Then the layers' spikes over time (to the right), soft above "
-        "hard, at most 64 neurons of each.",
-        "sweep": "Means over seeds with 95 % intervals (none for a single seed).",
+        "hard, of the 64 neurons of a layer that spike most.",
+        "sweep": "Means over seeds with 95 % intervals (none for a single seed), on the validation "
+        "split if there is one.",
     }
     for name, title in titles.items():
         parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]

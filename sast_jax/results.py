@@ -19,6 +19,7 @@ SUMMARISED = (
     "hard_rate",
     "validation_soft_accuracy",
     "validation_hard_accuracy",
+    "validation_transfer_gap",
     "train_seconds",
 )
 
@@ -113,7 +114,8 @@ def table(results: dict, style: str = "simple") -> str:
             for row in summary
         ]
     headers = [*shown, "seed", *("soft % validation", "hard % validation")[: len(validated)]]
-    headers += ["soft %", "hard %", "gap", "soft rate %", "hard rate %"]
+    test = " test" if validated else ""
+    headers += [f"soft %{test}", f"hard %{test}", "gap", "soft rate %", "hard rate %"]
     headers += ["ties %", "silent %", "seconds"]
     return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
 
@@ -141,8 +143,8 @@ def remarks(runs: Sequence[dict]) -> list[str]:
                 )
             elif run[f"{kind}_ties"] > 0.1:
                 lines.append(
-                    f"{setting(run, keys)}: {100 * run[f'{kind}_ties']:.0f} % of the {kind} "
-                    f"answers are ties; {100 * run[f'{kind}_silent']:.0f} % of "
+                    f"{setting(run, keys)}: {100 * run[f'{kind}_ties']:.1f} % of the {kind} "
+                    f"answers are ties; {100 * run[f'{kind}_silent']:.1f} % of "
                     "the recordings leave the output silent."
                 )
     return lines

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -286,6 +287,75 @@ def test_a_full_disk_is_named(tmp_path):
     assert code == 2, err
     assert last.startswith(f"error: {tmp_path / 'run' / 'checkpoints'}: a checkpoint cannot be wri")
     assert "File too large" in last
+
+
+def test_ctrl_c_ends_in_one_line_and_resume_goes_on(tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    flags = (*SMALL, f"--config.data.path={tmp_path / 'data'}", "--config.epochs=1000")
+    process = start("nmnist", *flags, f"--config.workdir={tmp_path / 'run'}")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or metrics.read_text().count("\n") < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    other = command("nmnist", *flags, f"--config.workdir={tmp_path / 'run'}")
+    assert (other[0], "another process is at this run" in other[2]) == (2, True)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("error: interrupted; training goes on from its last")
+    assert "Traceback" not in err
+    assert final_weights(tmp_path / "run")[0] >= 2
+
+
+def test_results_are_not_written_over_what_is_not_ones_own(trained, tmp_path):
+    folder, *_ = trained
+    (tmp_path / "target.json").write_text("precious")
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    for place, message in (
+        (folder / "whole" / "results.json", "lies in the workdir of a run"),
+        (tmp_path / "link.json", "is no ordinary file"),
+    ):
+        code, _, err = command("evaluate", f"--checkpoint={folder / 'whole'}", f"--json={place}")
+        assert (code, message in err) == (2, True)
+    assert (tmp_path / "target.json").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [('"simulated"', '"simulates"', "it lacks simulated"), ('"sigmoid"', '"relu"', "spike='relu'")],
+)
+def test_a_checkpoint_of_another_version_is_named(trained, tmp_path, old, new, message):
+    folder, *_ = trained
+    shutil.copytree(folder / "whole" / "checkpoints", tmp_path / "checkpoints")
+    (file,) = (tmp_path / "checkpoints" / "15" / "record").glob("metadata")
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    code, _, err = command("evaluate", f"--checkpoint={tmp_path}")
+    assert (code, "is of another version" in err, message in err) == (2, True, True)
+
+
+def test_a_finished_run_without_its_report_gets_it_again(trained, tmp_path):
+    folder, *_ = trained
+    shutil.copytree(folder / "whole", tmp_path / "copy")
+    for name in ("report.html", "report.md"):
+        (tmp_path / "copy" / name).unlink()
+    results_before = json.loads((tmp_path / "copy" / "results.json").read_text())
+    flags = (*SMALL, f"--config.data.path={folder / 'data'}", "--config.epochs=15")
+    code, _, err = command("nmnist", *flags, f"--config.workdir={tmp_path / 'copy'}")
+    assert code == 0, err
+    assert "hard %" in (tmp_path / "copy" / "report.md").read_text()
+    again = json.loads((tmp_path / "copy" / "results.json").read_text())
+    assert again["runs"] == results_before["runs"]
+
+
+def test_a_network_larger_than_the_memory_is_refused(tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    flags = (f"--config.data.path={tmp_path / 'data'}", f"--config.workdir={tmp_path / 'run'}")
+    wide = "--config.network.hidden=(100000,100000,100000,100000)"
+    code, _, err = command("nmnist", *SMALL[1:], *flags, wide)
+    assert (code, "GB of memory, and this machine has" in err) == (2, True)
 
 
 def test_a_sweep_of_one_value_is_a_sweep(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import test_report
 
 from sast_jax import plots, results
+from sast_jax.results import KINDS
 
 
 def test_a_sweep_is_drawn_over_the_key_that_was_swept():
@@ -19,6 +20,28 @@ def test_a_sweep_is_drawn_over_the_key_that_was_swept():
     hard = left.containers[1].lines[0]
     np.testing.assert_allclose(np.array(hard.get_xdata(), float), [1, 2, 3])
     np.testing.assert_allclose(np.array(hard.get_ydata(), float), [10, 20, 30])
+
+
+def test_a_sweep_shows_the_validation_split_where_there_is_one():
+    runs = [
+        test_report.entry(rho=rho, **{f"validation_{kind}_accuracy": 0.01 * rho for kind in KINDS})
+        | {"validation_transfer_gap": 0.0}
+        for rho in (1.0, 2.0)
+    ]
+    left, right = plots.sweep(results.summarise(runs)).axes
+    assert (left.get_ylabel(), right.get_ylabel()) == (
+        "validation accuracy, %",
+        "validation gap, points",
+    )
+    np.testing.assert_allclose(np.array(left.containers[1].lines[0].get_ydata(), float), [1, 2])
+
+
+def test_the_busiest_neurons_are_shown_in_their_order():
+    spikes = np.zeros((3, 100))
+    spikes[:, 20:82] = 0.5
+    spikes[:2, 95] = spikes[:, 2] = 1
+    shown = plots._busiest(spikes)
+    np.testing.assert_array_equal(shown, [2, *range(20, 82), 95])
 
 
 def test_settings_of_a_sweep_have_a_colour_each():

@@ -23,7 +23,7 @@ def test_the_configs_that_come_with_it_are_sound(module):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"rho": -0.1}, "config.rho=-0.1 must be a number from 0"),
+        ({"rho": -0.1}, "config.rho=-0.1 must be a number from 0 up"),
         ({"rho": math.nan}, "config.rho=nan"),
         ({"rho": math.inf}, "config.rho=inf"),
         ({"epochs": 0}, "config.epochs=0"),

@@ -75,7 +75,7 @@ def nmnist(
     limits = {split: both[split] for split in splits}
     if source == "simulated":
         return _simulated(time_bins, limits, seed)
-    folder = pathlib.Path(path)
+    folder = pathlib.Path(path).expanduser()
     inner = folder / "NMNIST"  # tonic's name for its folder
     places = [inner, folder] if source == "tonic" else [folder, inner]
     for place in places:
