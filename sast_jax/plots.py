@@ -143,7 +143,7 @@ def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
                     f"hard {example.hard_prediction}"
                 )
         both = zip(example.soft, example.hard, strict=True)
-        shown = [_busiest(soft + hard) for soft, hard in both]
+        shown = [_active(soft + hard) for soft, hard in both]
         for kind, line, spikes in (("soft", upper, example.soft), ("hard", lower, example.hard)):
             for layer, spikes_TxN in enumerate(spikes):
                 axis = line[3 + layer]
@@ -199,9 +199,14 @@ def _axes(rows, columns, size):
     return figure, figure.subplots(rows, columns)
 
 
-def _busiest(spikes_TxN, most=64) -> np.ndarray:
-    """Indices, in order, of the neurons that spike most."""
-    return np.sort(np.argsort(-spikes_TxN.sum(axis=0), kind="stable")[:most])
+def _active(spikes_TxN, most=64) -> np.ndarray:
+    """Indices of neurons to show: all of a small layer, else an even choice of those that spike."""
+    everyone = np.arange(spikes_TxN.shape[1])
+    if len(everyone) <= most:
+        return everyone
+    active = np.flatnonzero(spikes_TxN.max(axis=0) > 0.5)
+    active = active if len(active) else everyone
+    return active[np.linspace(0, len(active) - 1, min(most, len(active))).astype(int)]
 
 
 def _colours(events_HxWxC) -> np.ndarray:

@@ -90,7 +90,7 @@ def _page(results, curves, notes, titles) -> str:
         "examples": "Left: the class, and what the network answers with soft and with hard spikes. "
         "Input: events summed over each third of the recording, blue where brightness "
         "rose and red where it fell. Then the layers' spikes over time (to the right), soft above "
-        "hard, of the 64 neurons of a layer that spike most.",
+        "hard: at most 64 neurons of each layer, evenly chosen from those that spike.",
         "sweep": "Means over seeds with 95 % intervals (none for a single seed), on the validation "
         "split if there is one.",
     }

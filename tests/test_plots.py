@@ -36,12 +36,15 @@ def test_a_sweep_shows_the_validation_split_where_there_is_one():
     np.testing.assert_allclose(np.array(left.containers[1].lines[0].get_ydata(), float), [1, 2])
 
 
-def test_the_busiest_neurons_are_shown_in_their_order():
-    spikes = np.zeros((3, 100))
-    spikes[:, 20:82] = 0.5
-    spikes[:2, 95] = spikes[:, 2] = 1
-    shown = plots._busiest(spikes)
-    np.testing.assert_array_equal(shown, [2, *range(20, 82), 95])
+def test_neurons_that_spike_are_shown_in_their_order():
+    spikes = np.zeros((3, 1000))
+    spikes[1, 20:820:2] = 1
+    shown = plots._active(spikes)
+    assert len(shown) == len(set(shown)) == 64
+    assert set(shown) <= set(range(20, 820, 2))
+    assert (shown[0], shown[-1]) == (20, 818)
+    np.testing.assert_array_equal(plots._active(spikes[:, :5]), range(5))
+    assert len(plots._active(np.zeros((3, 100)))) == 64
 
 
 def test_settings_of_a_sweep_have_a_colour_each():
