@@ -5,19 +5,22 @@ import pathlib
 
 from sast_jax.errors import InputError
 
+OF_A_RUN = ("config.json", "metrics.jsonl", "results.json", "report.html", "report.md")
+
 
 def check_writable(path: pathlib.Path) -> None:
     """Raises InputError unless a file of one's own can be written there."""
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: cannot be written; name a file in a folder that exists")
-    if path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir())):
-        raise InputError(f"{path}: is no ordinary file; name another")
-    if (path.parent / "checkpoints").is_dir():
-        raise InputError(f"{path}: lies in the workdir of a run; name a file elsewhere")
+    if path.name in OF_A_RUN and (path.parent / "checkpoints").is_dir():
+        raise InputError(f"{path}: belongs to the run in that folder; name another file")
 
 
 def write(path: pathlib.Path, text: str) -> None:
-    """Replaces a file in one step, so that nobody sees half of it."""
+    """Replaces a file in one step, so that nobody sees half of it; writes into a link or device."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text)

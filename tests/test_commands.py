@@ -310,15 +310,17 @@ def test_ctrl_c_ends_in_one_line_and_resume_goes_on(tmp_path):
 
 def test_results_are_not_written_over_what_is_not_ones_own(trained, tmp_path):
     folder, *_ = trained
-    (tmp_path / "target.json").write_text("precious")
+    (tmp_path / "target.json").write_text("old")
     (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
-    for place, message in (
-        (folder / "whole" / "results.json", "lies in the workdir of a run"),
-        (tmp_path / "link.json", "is no ordinary file"),
-    ):
-        code, _, err = command("evaluate", f"--checkpoint={folder / 'whole'}", f"--json={place}")
-        assert (code, message in err) == (2, True)
-    assert (tmp_path / "target.json").read_text() == "precious"
+    checkpoint = f"--checkpoint={folder / 'whole'}"
+    place = folder / "whole" / "results.json"
+    code, _, err = command("evaluate", checkpoint, f"--json={place}")
+    assert (code, "belongs to the run" in err) == (2, True)
+    assert command("evaluate", checkpoint, f"--json={tmp_path / 'link.json'}")[0] == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert "runs" in json.loads((tmp_path / "target.json").read_text())
+    code, out, _ = command("evaluate", checkpoint, "--json=/dev/stdout")
+    assert (code, '"runs": [' in out) == (0, True)
 
 
 @pytest.mark.parametrize(
