@@ -37,9 +37,7 @@ MEASURED_RECORDINGS = 9600  # of the split, at most
 
 
 def main() -> None:
-    file = None if _JSON.value is None else pathlib.Path(_JSON.value).expanduser()
-    if file is not None:
-        files.check_writable(file)
+    file = files.asked_for(_JSON.value)
     tables = {"step": steps(_ROUNDS.value)}
     if _DATA_PATH.value is not None:
         tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
@@ -173,12 +171,12 @@ def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
     size = {"time_bins": TIME_BINS, "duration": recordings.DURATION}
     to_frames = tonic.transforms.ToFrame(sensor_size=(34, 34, 2), n_time_bins=TIME_BINS)
     with tempfile.TemporaryDirectory() as scratch:
-        files = [pathlib.Path(scratch, f"{i}.bin") for i in range(len(chosen))]
-        for file, content in zip(files, split.read(chosen), strict=True):
+        unpacked = [pathlib.Path(scratch, f"{i}.bin") for i in range(len(chosen))]
+        for file, content in zip(unpacked, split.read(chosen), strict=True):
             file.write_bytes(content)
 
         def with_tonic():
-            for file in files:
+            for file in unpacked:
                 to_frames(tonic.io.read_mnist_file(file, dtype=tonic.datasets.NMNIST.dtype))
 
         def pack():

@@ -34,9 +34,7 @@ _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 
 
 def main() -> None:
-    file = None if _JSON.value is None else pathlib.Path(_JSON.value).expanduser()
-    if file is not None:
-        files.check_writable(file)
+    file = files.asked_for(_JSON.value)
     workdir = pathlib.Path(_CHECKPOINT.value).expanduser()
     checkpoints = Checkpoints(workdir / "checkpoints")
     record = checkpoints.record()

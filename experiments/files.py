@@ -8,12 +8,20 @@ from sast_jax.errors import InputError
 OF_A_RUN = ("config.json", "metrics.jsonl", "results.json", "report.html", "report.md")
 
 
-def check_writable(path: pathlib.Path) -> None:
-    """Raises InputError unless a file of one's own can be written there."""
+def asked_for(name: str | None) -> pathlib.Path | None:
+    """The file that a flag names, or None for none.
+
+    Raises:
+      InputError: no file of one's own can be written there.
+    """
+    if name is None:
+        return None
+    path = pathlib.Path(name).expanduser()
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: cannot be written; name a file in a folder that exists")
     if path.name in OF_A_RUN and (path.parent / "checkpoints").is_dir():
         raise InputError(f"{path}: belongs to the run in that folder; name another file")
+    return path
 
 
 def write(path: pathlib.Path, text: str) -> None:

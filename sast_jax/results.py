@@ -130,20 +130,20 @@ def remarks(runs: Sequence[dict]) -> list[str]:
     keys = list(dict.fromkeys(["rho", *varied(runs), "seed"]))
     lines = []
     for run in runs:
+        who = setting(run, keys)
         for kind in KINDS:
             if run[f"{kind}_confusion"] is None:
-                lines.append(f"{setting(run, keys)}: the loss became infinite or no number.")
+                lines.append(f"{who}: the loss became infinite or no number.")
                 break
             confusion_KxK = np.array(run[f"{kind}_confusion"])
             classes, answers = (np.flatnonzero(confusion_KxK.sum(axis=axis)) for axis in (1, 0))
             if len(answers) == 1 and len(classes) > 1:
                 lines.append(
-                    f"{setting(run, keys)}: collapsed, {kind} spikes answer every recording with "
-                    f"{answers[0]}."
+                    f"{who}: collapsed, {kind} spikes answer every recording with {answers[0]}."
                 )
             elif run[f"{kind}_ties"] > 0.1:
                 lines.append(
-                    f"{setting(run, keys)}: {100 * run[f'{kind}_ties']:.1f} % of the {kind} "
+                    f"{who}: {100 * run[f'{kind}_ties']:.1f} % of the {kind} "
                     f"answers are ties; {100 * run[f'{kind}_silent']:.1f} % of "
                     "the recordings leave the output silent."
                 )

@@ -47,6 +47,15 @@ def command(module, *arguments, within=(), timeout=600):
     return process.returncode, out, err
 
 
+def wait_for_epochs(process, workdir):
+    """Returns once a training that goes on has logged three epochs."""
+    metrics = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or metrics.read_text().count("\n") < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def final_weights(workdir):
     checkpoints = Checkpoints(workdir / "checkpoints")
     record = checkpoints.record()
@@ -67,11 +76,7 @@ def trained(tmp_path_factory):
     flags = (*SMALL, f"--config.data.path={folder / 'data'}", "--config.epochs=15")
     whole = start("nmnist", *flags, f"--config.workdir={folder / 'whole'}")
     killed = start("nmnist", *flags, f"--config.workdir={folder / 'killed'}")
-    metrics = folder / "killed" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not metrics.exists() or metrics.read_text().count("\n") < 3:
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_epochs(killed, folder / "killed")
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     out, err = whole.communicate(timeout=600)
@@ -293,11 +298,7 @@ def test_ctrl_c_ends_in_one_line_and_resume_goes_on(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     flags = (*SMALL, f"--config.data.path={tmp_path / 'data'}", "--config.epochs=1000")
     process = start("nmnist", *flags, f"--config.workdir={tmp_path / 'run'}")
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not metrics.exists() or metrics.read_text().count("\n") < 3:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_epochs(process, tmp_path / "run")
     other = command("nmnist", *flags, f"--config.workdir={tmp_path / 'run'}")
     assert (other[0], "another process is at this run" in other[2]) == (2, True)
     process.send_signal(signal.SIGINT)

