@@ -22,17 +22,44 @@ class Response(NamedTuple):
     states: tuple[lif.State, ...]
 
 
-Readout = Callable[[Response], jax.Array]
+class Readout(NamedTuple):
+    """How class scores are read from a response; see :func:`mean_spikes`, :func:`mean_current`.
+
+    Attributes:
+      evidence: response -> what counts for each class at each step, (T, B, K).
+      scale: factor on its mean over time.
+    """
+
+    evidence: Callable[[Response], jax.Array]
+    scale: float
+
+    def __call__(self, response: Response) -> jax.Array:
+        """Class scores (B, K)."""
+        return self.scale * self.evidence(response).mean(axis=0)
+
+    def after_each_step(self, response: Response) -> jax.Array:
+        """Class scores (T, B, K) if the recording had ended after each step."""
+        evidence_TxBxK = self.evidence(response).astype(jnp.float32)
+        steps_T = jnp.arange(1, len(evidence_TxBxK) + 1)
+        return self.scale * jnp.cumsum(evidence_TxBxK, axis=0) / steps_T[:, None, None]
 
 
 def mean_spikes(scale: float) -> Readout:
-    """Class scores (B, K): the time-mean of the output layer's spikes times ``scale``."""
-    return lambda response: scale * response.spikes[-1].mean(axis=0)
+    """Reads the time-mean of the output layer's spikes times ``scale``."""
+    return Readout(_output_spikes, scale)
 
 
 def mean_current(scale: float) -> Readout:
-    """Class scores (B, K): the time-mean of the output layer's input current times ``scale``."""
-    return lambda response: scale * response.current_TxBxK.mean(axis=0)
+    """Reads the time-mean of the output layer's input current times ``scale``."""
+    return Readout(_output_current, scale)
+
+
+def _output_spikes(response):
+    return response.spikes[-1]
+
+
+def _output_current(response):
+    return response.current_TxBxK
 
 
 class MLP(nn.Module):
@@ -113,19 +140,25 @@ class HalvingConv(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
-        _B, H, W, C = x_BxHxWxC.shape
-        k, out_h, out_w = self.kernel, -(-H // 2), -(-W // 2)
+        k, C = self.kernel, x_BxHxWxC.shape[-1]
         weights = self.param("kernel", _initializer(self.gain), (k, k, C, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        border = (k // 2, k // 2)
-        padded = jnp.pad(x_BxHxWxC, ((0, 0), border, border, (0, 0)))
-        views = [
-            padded[:, i : i + 2 * out_h - 1 : 2, j : j + 2 * out_w - 1 : 2]
-            for i in range(k)
-            for j in range(k)
-        ]
-        patches = jnp.concatenate(views, axis=-1)
+        patches = halving_patches(x_BxHxWxC, k)
         return patches @ weights.reshape(-1, self.channels) + bias[None, None, None]
+
+
+def halving_patches(x_BxHxWxC: jax.Array, kernel: int) -> jax.Array:
+    """What each output of a HalvingConv sees: (B, ceil(H / 2), ceil(W / 2), kernel^2 C)."""
+    H, W = x_BxHxWxC.shape[1:3]
+    out_h, out_w = -(-H // 2), -(-W // 2)
+    border = (kernel // 2, kernel // 2)
+    padded = jnp.pad(x_BxHxWxC, ((0, 0), border, border, (0, 0)))
+    views = [
+        padded[:, i : i + 2 * out_h - 1 : 2, j : j + 2 * out_w - 1 : 2]
+        for i in range(kernel)
+        for j in range(kernel)
+    ]
+    return jnp.concatenate(views, axis=-1)
 
 
 def _dense_layers(features, gain, spikes_TxBxN, cell, states) -> Response:

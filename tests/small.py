@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from sast_jax import lif, networks, spikes, training
+from sast_jax.data import packing
 
 SHAPE = (6, 6, 2)
 N, T, K, B = 40, 5, 3, 8
@@ -23,6 +24,20 @@ def recordings():
         rate[n, :, 2 * label : 2 * label + 2] = 0.7
     frames = (rng.random(rate.shape) < rate).astype(np.uint8)
     return jnp.asarray(np.packbits(frames.reshape(N, T, -1), axis=-1)), jnp.asarray(labels)
+
+
+def frames():
+    """The recordings as a split of a data set."""
+    packed, labels = (np.asarray(leaf) for leaf in recordings())
+    count = np.zeros((N, 2), np.int64)
+    return packing.Frames(packed, labels, np.arange(N), count, count[:1], np.int64(0))
+
+
+def batch():
+    """The first B recordings as a batch: frames (T, B, H, W, C) and labels."""
+    packed, labels = recordings()
+    frames = jnp.moveaxis(packing.unpack(packed[:B], SHAPE), 1, 0)
+    return frames.astype(jnp.float32), labels[:B]
 
 
 def as_it_is(smooth):

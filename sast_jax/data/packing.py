@@ -105,3 +105,10 @@ def unpack(packed_xP: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
     H, W, C = shape
     flat = jnp.unpackbits(packed_xP, axis=-1, count=H * W * C)
     return flat.reshape(*packed_xP.shape[:-1], H, W, C)
+
+
+def time_first(
+    packed_BxTxP: jax.Array, shape: tuple[int, int, int], dtype: jax.typing.DTypeLike = jnp.float32
+) -> jax.Array:
+    """The frames (T, B, H, W, C) of packed recordings, as networks take them, inside jit."""
+    return unpack(jnp.moveaxis(packed_BxTxP, 1, 0), shape).astype(dtype)

@@ -1,0 +1,137 @@
+"""A trained network in the number formats of a chip."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax import connections, integers, lif, quantisation
+from sast_jax.connections import Connection
+from sast_jax.data import packing
+from sast_jax.quantisation import Quantised
+from sast_jax.training import Hyperparameters, Recipe
+
+LEAKS = {"fraction": integers.fraction, "shifts": integers.shifts}
+SCALES = {  # (kernel, bits, per channel, gram) -> scales
+    "error": quantisation.least_error,
+    "max": lambda kernel, bits, per_channel, _: quantisation.largest(kernel, bits, per_channel),
+}
+BATCH = 32  # calibration recordings at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """Number formats of an integer network.
+
+    Attributes:
+      weight_bits: 2 to 8.
+      per_channel: a scale for each output neuron or channel, else one a layer.
+      scale: of the weights: "error" (least error of the currents on calibration recordings) or
+        "max" (the largest weight).
+      membrane_bits: of the word that holds a potential, 2 to 32.
+      headroom: thresholds that the word must hold at least, from 1 up.
+      leak: "fraction" (k / 2^n) or "shifts" (a sum of them).
+      leak_bits: n.
+      leak_error: largest error of the leak 1 - decay that is accepted, as a share of it.
+    """
+
+    weight_bits: int = 8
+    per_channel: bool = True
+    scale: str = "error"
+    membrane_bits: int = 16
+    headroom: float = 16.0
+    leak: str = "fraction"
+    leak_bits: int = 8
+    leak_error: float = 0.1
+
+
+def kernels(
+    network: Sequence[Connection], chip: Chip, grams: Sequence[jax.Array] | None = None
+) -> list[Quantised]:
+    """The weights of a network as integers.
+
+    Args:
+      network: its connections.
+      chip: number formats.
+      grams: what enters each layer, from :func:`grams`, to choose scales by; None counts every
+        input alike.
+    """
+    quantised = []
+    for connection, gram_IxI in zip(network, grams or [None] * len(network), strict=True):
+        choose = SCALES[chip.scale]
+        scale_O = choose(connection.kernel, chip.weight_bits, chip.per_channel, gram_IxI)
+        quantised.append(quantisation.quantise(connection.kernel, scale_O, chip.weight_bits))
+    return quantised
+
+
+def rounded(network: Sequence[Connection], kernels: Sequence[Quantised]) -> list[Connection]:
+    """The network with the weights that these integers stand for; biases as they were."""
+    return [
+        connection._replace(kernel=quantisation.dequantise(kernel))
+        for connection, kernel in zip(network, kernels, strict=True)
+    ]
+
+
+def to_integers(
+    recipe: Recipe,
+    network: Sequence[Connection],
+    hyper: Hyperparameters,
+    chip: Chip,
+    kernels: Sequence[Quantised],
+) -> tuple[integers.Neurons, list[integers.Layer]]:
+    """One trained network in integers.
+
+    Args:
+      recipe, hyper: of the network.
+      network: its connections.
+      chip: number formats.
+      kernels: its weights in them, from :func:`kernels`.
+
+    Raises:
+      InputError: the formats cannot hold this network.
+    """
+    neurons = integers.Neurons(
+        bits=chip.membrane_bits,
+        leak=LEAKS[chip.leak](float(hyper.decay), chip.leak_bits, chip.leak_error),
+        nearest=True,
+        subtract=recipe.cell is lif.reset_by_subtraction,
+    )
+    return neurons, integers.build(network, kernels, recipe.threshold, neurons, chip.headroom)
+
+
+def grams(
+    recipe: Recipe,
+    network: Sequence[Connection],
+    hyper: Hyperparameters,
+    recordings: packing.Frames | None,
+) -> list[jax.Array] | None:
+    """What enters each layer of the hard network: the mean product (I, I) of any two inputs.
+
+    Args:
+      recipe, network, hyper: of the network.
+      recordings: to calibrate with, none of them of a test split; None gives None.
+    """
+    if recordings is None:
+        return None
+    packed_NxTxP, total = recordings.packed_NxTxP, None
+    for start in range(0, len(packed_NxTxP), BATCH):
+        batch = jnp.asarray(packed_NxTxP[start : start + BATCH])
+        sums = _products(recipe, network, hyper, batch)
+        total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+    return [products / len(packed_NxTxP) for products in total]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _products(recipe, network, hyper, packed_BxTxP):
+    frames = packing.time_first(packed_BxTxP, recipe.frame_shape)
+    cells = [recipe.hard_cell(hyper)] * len(network)
+    spikes = connections.respond(network, cells, frames).spikes
+    sums = []
+    for connection, x_TxBxS in zip(network, [frames, *spikes[:-1]], strict=True):
+        per_step = x_TxBxS.reshape(-1, *x_TxBxS.shape[2:])
+        met = connections.receptive(connection.kernel, per_step)
+        flat = met.reshape(-1, met.shape[-1])
+        sums.append(flat.T @ flat / (len(flat) / len(packed_BxTxP)))
+    return sums

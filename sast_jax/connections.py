@@ -1,0 +1,84 @@
+"""A trained network as a list of connections: what hardware, counts and exports start from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from sast_jax import lif, networks
+
+
+class Connection(NamedTuple):
+    """What leads into one layer of neurons: current = input @ kernel + bias.
+
+    Attributes:
+      kernel: (inputs, outputs) if fully connected, (k, k, channels, outputs) of a
+        :class:`sast_jax.networks.HalvingConv`.
+      bias: (outputs,).
+    """
+
+    kernel: jax.Array
+    bias: jax.Array
+
+
+def connections(params: Mapping[str, Any]) -> list[Connection]:
+    """Those of a network of :mod:`sast_jax.networks`, from input to output."""
+
+    def place(name):
+        kind, number = name.split("_")
+        return ("HalvingConv", "Dense").index(kind), int(number)
+
+    return [Connection(**params[name]) for name in sorted(params, key=place)]
+
+
+def receptive(kernel: jax.Array, spikes_BxS: jax.Array) -> jax.Array:
+    """The input of a connection, so that its product with the kernel as a matrix is the current.
+
+    Args:
+      kernel: of a connection; only its shape counts.
+      spikes_BxS: (B, ...), one step or several; frames (B, H, W, C) for a convolution.
+
+    Returns:
+      (B, inputs) for a full connection, (B, H/2, W/2, inputs) for a convolution, in the same dtype.
+    """
+    if kernel.ndim == 2:
+        return spikes_BxS.reshape(spikes_BxS.shape[0], -1)
+    return networks.halving_patches(spikes_BxS, kernel.shape[0])
+
+
+def sums(connection: Connection, spikes_TxBxS: jax.Array) -> jax.Array:
+    """The input current of a layer for all steps (T, B, ...), its bias included."""
+    T, B = spikes_TxBxS.shape[:2]
+    flat = receptive(connection.kernel, spikes_TxBxS.reshape(T * B, *spikes_TxBxS.shape[2:]))
+    current = flat @ connection.kernel.reshape(-1, connection.kernel.shape[-1])
+    current = current + connection.bias.reshape((1,) * (current.ndim - 1) + connection.bias.shape)
+    return current.reshape(T, B, *current.shape[1:])
+
+
+def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
+    """All spikes of a layer reach the next one."""
+    return spikes_TxBxN
+
+
+def respond(
+    network: Sequence[Connection],
+    cells: Sequence[lif.Cell],
+    frames_TxBxHxWxC: jax.Array,
+    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+) -> networks.Response:
+    """What the network does if each layer has a cell of its own, and spikes are lost on the way.
+
+    Args:
+      network: its connections.
+      cells: one a layer.
+      frames_TxBxHxWxC: time first.
+      transmit: (layer, spikes of it) -> what leaves the layer.
+    """
+    spikes_TxBxS, sent, ends = frames_TxBxHxWxC, [], []
+    for layer, (connection, cell) in enumerate(zip(network, cells, strict=True)):
+        current = sums(connection, spikes_TxBxS)
+        end, spikes_TxBxS = lif.integrate(cell, current)
+        spikes_TxBxS = transmit(layer, spikes_TxBxS)
+        sent.append(spikes_TxBxS)
+        ends.append(end)
+    return networks.Response(tuple(sent), current, tuple(ends))

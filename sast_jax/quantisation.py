@@ -1,0 +1,132 @@
+"""Weights of few bits: symmetric levels, one scale a tensor or a channel.
+
+A kernel becomes ``scale * integers`` with integers in -(2^(bits-1) - 1) .. 2^(bits-1) - 1, so that
+zero is exact and 2 bits mean -1, 0 and 1.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+import scipy.stats
+
+from sast_jax.errors import InputError
+
+FACTORS = np.geomspace(1.0, 0.03, 36)  # of the largest scale, tried by :func:`least_error`
+
+
+class Quantised(NamedTuple):
+    """A kernel as integers and a scale.
+
+    Attributes:
+      integers: int8, of the kernel's shape.
+      scale: (outputs,), equal for all of them if there is one for the tensor.
+    """
+
+    integers: jax.Array
+    scale: jax.Array
+
+
+def levels(bits: int) -> int:
+    """The largest integer of a symmetric format.
+
+    Raises:
+      InputError: weights of so many bits do not exist here.
+    """
+    if not 2 <= bits <= 8:
+        raise InputError(f"weights of {bits} bits: choose from 2 (-1, 0, 1) to 8")
+    return 2 ** (bits - 1) - 1
+
+
+def largest(kernel: jax.Array, bits: int, per_channel: bool) -> jax.Array:
+    """The scale (outputs,) at which no weight is clipped."""
+    magnitude_O = jnp.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
+    if not per_channel:
+        magnitude_O = jnp.full_like(magnitude_O, magnitude_O.max())
+    return jnp.where(magnitude_O > 0, magnitude_O, 1) / levels(bits)
+
+
+def for_normal(kernel: jax.Array, bits: int, per_channel: bool) -> jax.Array:
+    """The scale (outputs,) at which normally distributed weights differ least, in the mean square.
+
+    It takes one pass over the weights, so training can afford it at each step.
+
+    Reference: Max, Quantizing for minimum distortion, IRE Transactions on Information Theory
+    6(1):7-12, 1960, table II, for an odd number of levels.
+    """
+    power_O = jnp.square(kernel).reshape(-1, kernel.shape[-1]).mean(axis=0)
+    if not per_channel:
+        power_O = jnp.full_like(power_O, power_O.mean())
+    return jnp.where(power_O > 0, jnp.sqrt(power_O), 1) * _normal_step(levels(bits))
+
+
+@functools.cache
+def _normal_step(top: int) -> float:
+    """The step, in standard deviations, of the best uniform quantiser with levels -top..top."""
+
+    def distortion(step):  # of the normal x and its level q, less that of x alone
+        level = step * np.arange(-top, top + 1)
+        edges = np.concatenate([[-np.inf], level[:-1] + step / 2, [np.inf]])
+        x_times_q = -level * np.diff(scipy.stats.norm.pdf(edges))
+        q_squared = level**2 * np.diff(scipy.stats.norm.cdf(edges))
+        return (q_squared - 2 * x_times_q).sum()
+
+    return float(scipy.optimize.minimize_scalar(distortion, bounds=(1e-3, 2), method="bounded").x)
+
+
+def least_error(
+    kernel: jax.Array, bits: int, per_channel: bool, gram_IxI: jax.Array | None = None
+) -> jax.Array:
+    """The scale (outputs,) at which the currents differ least, in the mean square.
+
+    Args:
+      kernel: (..., outputs).
+      bits: of a weight.
+      per_channel: a scale for each output, else one for all.
+      gram_IxI: mean product of any two inputs over calibration recordings; None counts the
+        weights' own error, as if inputs were independent and alike.
+    """
+    top = levels(bits)
+    # At those above 1 the largest weight is a whole number of steps, though not the last, so that
+    # what is rounded to few bits already stays as it is.
+    whole = [top / k for k in range(1, top)] if top <= 7 else []
+    factors_F = jnp.asarray([*FACTORS, *whole], kernel.dtype)
+    most_O = largest(kernel, bits, per_channel)
+    return _least_error(kernel, most_O, top, factors_F, per_channel, gram_IxI)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _least_error(kernel, most_O, top, factors_F, per_channel, gram_IxI):
+    weights_IxO = kernel.reshape(-1, kernel.shape[-1])
+
+    def error(factor):
+        scale_O = factor * most_O
+        off_IxO = weights_IxO - scale_O[None] * _integers(weights_IxO, scale_O, top)
+        seen_IxO = off_IxO if gram_IxI is None else gram_IxI @ off_IxO
+        return (off_IxO * seen_IxO).sum(axis=0)
+
+    errors_FxO = jax.lax.map(error, factors_F)
+    if not per_channel:
+        errors_FxO = jnp.broadcast_to(errors_FxO.sum(axis=1, keepdims=True), errors_FxO.shape)
+    return factors_F[errors_FxO.argmin(axis=0)] * most_O
+
+
+def quantise(kernel: jax.Array, scale_O: jax.Array, bits: int) -> Quantised:
+    """Rounds to the nearest level, half to even, and clips."""
+    return Quantised(_integers(kernel, scale_O, levels(bits)).astype(jnp.int8), scale_O)
+
+
+def dequantise(quantised: Quantised) -> jax.Array:
+    """The kernel that the integers stand for."""
+    return quantised.integers.astype(quantised.scale.dtype) * _along(quantised)
+
+
+def _along(like: Quantised):
+    return like.scale.reshape((1,) * (like.integers.ndim - 1) + like.scale.shape)
+
+
+def _integers(kernel, scale_O, top):
+    return jnp.clip(jnp.round(kernel / _along(Quantised(kernel, scale_O))), -top, top)

@@ -1,0 +1,70 @@
+"""Networks of a few epochs, an MLP and a convolutional one, on simulated and on real recordings."""
+
+import functools
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import setup
+from experiments.configs import nmnist
+from sast_jax import connections, training
+from sast_jax.data import packing, sources
+
+
+class Run(NamedTuple):
+    """One trained network.
+
+    Attributes:
+      recipe, hyper, params: of it.
+      network: its connections.
+      test: recordings that it has not seen.
+    """
+
+    recipe: training.Recipe
+    hyper: training.Hyperparameters
+    params: dict
+    network: list[connections.Connection]
+    test: packing.Frames
+
+
+KINDS = {
+    "MLP": {"network.hidden": (64, 32), "epochs": 4},
+    "ConvNet": {"network.channels": (8, 12), "network.hidden": (32,), "epochs": 3},
+}
+
+
+@functools.cache
+def train(kind: str, folder: pathlib.Path | None) -> Run:
+    """Trains with a reset to zero, on 1,500 recordings of a folder or on simulated ones."""
+    config = nmnist.get_config()
+    config.update_from_flattened_dict(KINDS[kind])
+    config.lif.reset = "zero"
+    config.forward, config.slope, config.slope_end = "hard", 4.0, 4.0
+    config.network.kernel, config.network.gain = 3, 2.0
+    config.learning_rate, config.batch_size = 4e-3, 32
+    config.data.update(shift=0, rotation=0.0, zoom=0.0)
+    source = sources.nmnist(
+        "simulated" if folder is None else "folder",
+        "" if folder is None else folder,
+        time_bins=config.data.time_bins,
+        train_limit=1500,
+        test_limit=200,
+    )
+    recipe = setup.recipe(config, source.frame_shape, source.classes, 1500)
+    hyper_R = setup.hyperparameters(config)
+    state_R = training.initialise(recipe, hyper_R)
+    for _ in range(config.epochs):
+        state_R, _ = training.train_epoch(
+            recipe, state_R, hyper_R, source.train.packed_NxTxP, source.train.labels_N, False
+        )
+    params, hyper = jax.tree.map(lambda leaf: leaf[0], (state_R.params, hyper_R))
+    return Run(recipe, hyper, params, connections.connections(params), source.test)
+
+
+def frames(run: Run) -> np.ndarray:
+    """The test recordings, (T, N, H, W, C)."""
+    return np.asarray(
+        packing.unpack(np.moveaxis(run.test.packed_NxTxP, 1, 0), run.recipe.frame_shape)
+    )
