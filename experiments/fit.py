@@ -4,7 +4,7 @@ import json
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ class Job(NamedTuple):
 
     Attributes:
       recipe, hyper_R, runs: what the runs share, and what differs, as arrays and in words.
+      initial_R: parameters to start from; None for random ones.
       train: recordings to train on.
       watched, split: recordings to evaluate after each epoch, and the name of their split.
       about: what every checkpoint says of itself, so that its networks can be built again.
@@ -35,6 +36,7 @@ class Job(NamedTuple):
     recipe: Recipe
     hyper_R: Hyperparameters
     runs: list[dict]
+    initial_R: Any
     train: packing.Frames
     watched: packing.Frames
     split: str
@@ -58,7 +60,7 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
     """
     _check_memory(job)
     checkpoints = Checkpoints(job.workdir / "checkpoints")
-    state_R = training.initialise(job.recipe, job.hyper_R)
+    state_R = training.initialise(job.recipe, job.hyper_R, job.initial_R)
     progress = Progress(0, [0.0] * len(job.runs), [True] * len(job.runs))
     if checkpoints.latest() is None:
         checkpoints.save(0, state_R, _record(job, progress))

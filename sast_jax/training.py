@@ -53,7 +53,7 @@ class Recipe:
         :func:`sast_jax.spikes.hard_forward`.
       cell: reset; (decay, threshold, spike) -> step, from :mod:`sast_jax.lif`.
       threshold: of the membrane potential.
-      readout: response -> class scores.
+      readout: how class scores are read from a response.
       optimizer: (learning_rate, steps) -> the optax transformation behind the SAM link.
       epochs: number of passes over the training set.
       epoch_steps: batches of an epoch; the recordings left over are dropped, others each time.
@@ -67,6 +67,10 @@ class Recipe:
       groups: m-sharpness: parts of the batch that are each perturbed on their own.
       first_epoch: SAM begins with this epoch; plain training before.
       augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
+      rounding: parameters -> those that stand in their place, in training and ever after, such as
+        :func:`sast_jax.weights.rounded`; None for themselves.
+      noise: (key, parameters) -> those of the forward pass of training alone, such as
+        :func:`sast_jax.weights.noisy`; None for none.
     """
 
     network: nn.Module
@@ -87,6 +91,8 @@ class Recipe:
     groups: int = 1
     first_epoch: int = 0
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    rounding: Callable[[Any], Any] | None = None
+    noise: Callable[[jax.Array, Any], Any] | None = None
 
     def soft_cell(self, hyper: Hyperparameters) -> lif.Cell:
         """The trained neuron with its smooth spike, at the slope training ends with."""
@@ -95,6 +101,9 @@ class Recipe:
     def hard_cell(self, hyper: Hyperparameters) -> lif.Cell:
         """The same neuron with a hard spike: the swap, and nothing else."""
         return self.cell(hyper.decay, self.threshold, spikes.heaviside)
+
+
+Batch = tuple[jax.Array, jax.Array]
 
 
 class TrainState(NamedTuple):
@@ -122,17 +131,19 @@ class Metrics(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def initialise(recipe: Recipe, hyper_R: Hyperparameters) -> TrainState:
-    """Fresh states (R, ...) of the runs."""
+def initialise(recipe: Recipe, hyper_R: Hyperparameters, params_R: Any = None) -> TrainState:
+    """Fresh states (R, ...) of the runs, with random parameters or with those given."""
 
-    def one(hyper):
+    def one(args):
+        hyper, params = args
         weights_key, key = jax.random.split(jax.random.key(hyper.seed))
-        frames = jnp.zeros((1, 1, *recipe.frame_shape))
-        params = recipe.network.init(weights_key, frames, recipe.hard_cell(hyper))["params"]
+        if params is None:
+            frames = jnp.zeros((1, 1, *recipe.frame_shape))
+            params = recipe.network.init(weights_key, frames, recipe.hard_cell(hyper))["params"]
         links = _links(recipe, hyper, jnp.int32(0))
         return TrainState(jnp.int32(0), key, params, tuple(link.init(params) for link in links))
 
-    return jax.lax.map(one, hyper_R)
+    return jax.lax.map(one, (hyper_R, params_R))
 
 
 def shapes(recipe: Recipe, hyper_R: Hyperparameters) -> TrainState:
@@ -176,7 +187,7 @@ def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
     N, B = len(labels_N), recipe.batch_size
     steps = recipe.epoch_steps
     epoch_key = jax.random.fold_in(state.key, state.step)
-    descent_key, ascent_key, augment_key = jax.random.split(epoch_key, 3)
+    descent_key, ascent_key, augment_key, noise_key = jax.random.split(epoch_key, 4)
 
     def batches(key, size):
         return jax.random.permutation(key, N)[: steps * B].reshape(steps, B)[:, :size]
@@ -206,14 +217,21 @@ def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
             second = load(ascent, keys[1])
         else:
             second = batch[0][:, :size], batch[1][:size]
-        return train_step(recipe, state, hyper, batch, second)
+        return train_step(recipe, state, hyper, batch, second, noise_key)
 
     state, (losses, accuracies) = jax.lax.scan(body, state, (descent_SxB, ascent_SxA))
     finite = jnp.stack([jnp.isfinite(w).all() for w in jax.tree.leaves(state.params)]).all()
     return state, Metrics(losses.mean(), accuracies.mean(), finite & jnp.isfinite(losses).all())
 
 
-def train_step(recipe: Recipe, state: TrainState, hyper: Hyperparameters, batch, ascent_batch):
+def train_step(
+    recipe: Recipe,
+    state: TrainState,
+    hyper: Hyperparameters,
+    batch: Batch,
+    ascent_batch: Batch | None,
+    key: jax.Array,
+) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
     """One step of one run.
 
     Args:
@@ -221,6 +239,7 @@ def train_step(recipe: Recipe, state: TrainState, hyper: Hyperparameters, batch,
       state, hyper: of this run.
       batch: frames (T, B, H, W, C) and labels (B,) whose loss is descended.
       ascent_batch: the same, of the recordings that choose SAM's perturbation; None trains plainly.
+      key: of what ``recipe.noise`` draws, the same for both gradients of the step.
 
     Returns:
       The new state, and loss and accuracy at the old parameters on the ascent batch (or the batch).
@@ -228,7 +247,13 @@ def train_step(recipe: Recipe, state: TrainState, hyper: Hyperparameters, batch,
     smooth = recipe.spike(slope_at(recipe, hyper, state.step))
     cell = recipe.cell(hyper.decay, recipe.threshold, recipe.forward(smooth))
 
+    noise_key = jax.random.fold_in(key, state.step)
+
     def loss(params, frames, labels):
+        if recipe.rounding:
+            params = recipe.rounding(params)
+        if recipe.noise:
+            params = recipe.noise(noise_key, params)
         scores = recipe.readout(recipe.network.apply({"params": params}, frames, cell))
         accuracy = (scores.argmax(-1) == labels).mean()
         return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean(), accuracy
@@ -264,9 +289,10 @@ def train_step(recipe: Recipe, state: TrainState, hyper: Hyperparameters, batch,
     return TrainState(state.step + 1, state.key, params, optimizer_state), tuple(metrics)
 
 
-def trained(recipe: Recipe, state: TrainState) -> Any:
-    """The parameters to evaluate, of one run or of R: without a perturbation made ahead."""
-    return eval_params(state.optimizer, state.params) if recipe.ahead else state.params
+def trained(recipe: Recipe, state_R: TrainState) -> Any:
+    """The parameters to evaluate, of R runs: without a perturbation made ahead, and rounded."""
+    params_R = eval_params(state_R.optimizer, state_R.params) if recipe.ahead else state_R.params
+    return jax.vmap(recipe.rounding)(params_R) if recipe.rounding else params_R
 
 
 def slope_at(recipe: Recipe, hyper: Hyperparameters, step: jax.typing.ArrayLike) -> jax.Array:
