@@ -1,0 +1,104 @@
+"""Evaluates the hard network of a NIR file that ``experiments.export`` has written.
+
+    python -m experiments.evaluate_nir --file=FILE --data_path=FOLDER
+
+The accuracy is that of the exported file as it is, whichever way its weights are scaled or rounded.
+FOLDER holds recordings as :mod:`experiments.evaluate` takes them.
+"""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+from experiments import checks, cli, datasets, files, setup
+from experiments.configs import nmnist
+from sast_jax import connections, evaluation, lif, networks, nir_graph, results, spikes
+from sast_jax.data import packing
+from sast_jax.errors import InputError
+
+_FILE = flags.DEFINE_string("file", None, "NIR file", required=True)
+_DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
+_SPLIT = flags.DEFINE_enum("split", "test", ["test", "train"], "which split to evaluate on")
+_ABOVE = flags.DEFINE_integer(
+    "above", 0, "leave out recordings whose file number is not above this", lower_bound=0
+)
+_JSON = flags.DEFINE_string("json", None, "file to write the results to")
+
+
+class Exported(NamedTuple):
+    """The network of a NIR file as a model: networks are lists of connections.
+
+    Attributes:
+      frame_shape, decay, threshold: of the network.
+      readout: how class scores are read.
+    """
+
+    frame_shape: tuple[int, int, int]
+    decay: float
+    threshold: float
+    readout: networks.Readout
+
+    def __call__(self, network, packed_BxTxP: jax.Array) -> evaluation.Outcome:
+        frames = packing.time_first(packed_BxTxP, self.frame_shape)
+        cell = lif.reset_to_zero(self.decay, self.threshold, spikes.heaviside)
+        response = connections.respond(network, [cell] * len(network), frames)
+        return evaluation.outcome(self, response)
+
+
+def main() -> None:
+    file = files.asked_for(_JSON.value)
+    hard, about = nir_graph.read(pathlib.Path(_FILE.value).expanduser())
+    load, readout, data = _settings(about)
+    source = load(data, (_SPLIT.value,))
+    frames = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
+    if hard.frame_shape != source.frame_shape or len(hard.connections[-1].bias) != source.classes:
+        raise InputError(
+            f"{_FILE.value}: takes frames of {hard.frame_shape} and has "
+            f"{len(hard.connections[-1].bias)} outputs; these recordings have "
+            f"{source.frame_shape} and {source.classes} classes"
+        )
+    print(f"Data: {source.name}; {len(frames.labels_N)} {_SPLIT.value} recordings")
+    print(f"Trained on: {about['trained_on']}")
+    datasets.warn(source, frames, bool(about["simulated"]))
+    model = Exported(hard.frame_shape, hard.decay, hard.threshold, readout)
+    network_R = jax.tree.map(lambda leaf: leaf[None], list(hard.connections))
+    answers = evaluation.respond(model, network_R, jnp.asarray(frames.packed_NxTxP))
+    (outcome,) = (evaluation.Outcome(*leaves) for leaves in zip(*answers, strict=True))
+    measured = evaluation.measure(outcome, frames.labels_N)
+    done = {f"hard_{key}": value for key, value in measured.items()}
+    done = {"recordings": len(frames.labels_N), "data": source.name, **done}
+    low, high = (100 * end for end in done["hard_accuracy_ci95"])
+    print(
+        f"hard accuracy {100 * done['hard_accuracy']:.2f} % [{low:.2f}, {high:.2f}] on "
+        f"{done['recordings']} recordings"
+    )
+    if file is not None:
+        files.write(file, json.dumps(results.finite(done), indent=2))
+
+
+def _settings(about: dict):
+    """The loader, the readout and ``config.data`` that a file's metadata name."""
+    config = nmnist.get_config()
+    needed = {"experiment", "readout", "readout_scale", "time_bins", "trained_on", "simulated"}
+    try:
+        if missing := needed - about.keys():
+            raise KeyError(min(missing))
+        config.update(readout=about["readout"], readout_scale=float(about["readout_scale"]))
+        config.data.update(
+            source="folder", path=_DATA_PATH.value, time_bins=int(about["time_bins"])
+        )
+        checks.check(config)
+        load = datasets.LOADERS[about["experiment"]]
+    except (KeyError, TypeError, ValueError, InputError) as error:
+        raise InputError(
+            f"{_FILE.value}: its metadata cannot be used ({error}); export it with this version"
+        ) from error
+    return load, setup.READOUTS[config.readout](config.readout_scale), config.data
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,39 @@
+"""Hard networks as StableHLO, for everything that runs XLA programs."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import export as jax_export
+
+from sast_jax import connections
+from sast_jax.connections import Connection
+from sast_jax.training import Hyperparameters, Recipe
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def export(
+    recipe: Recipe, network: Sequence[Connection], hyper: Hyperparameters, time_bins: int
+) -> bytes:
+    """One hard network with its weights, serialized by :mod:`jax.export`.
+
+    ``jax.export.deserialize(data).call(frames)`` takes frames (B, T, H, W, C) of any batch size, in
+    float32 and 0 or 1, and returns class scores (B, K) and the spikes of the output layer
+    (B, T, K). ``jax.export.deserialize(data).mlir_module()`` is the StableHLO text.
+
+    Args:
+      recipe, hyper: of the network.
+      network: its connections.
+      time_bins: T.
+    """
+
+    def answer(frames_BxTxHxWxC):
+        frames = jnp.moveaxis(frames_BxTxHxWxC, 1, 0)
+        response = connections.respond(network, [recipe.hard_cell(hyper)] * len(network), frames)
+        return recipe.readout(response), jnp.moveaxis(response.spikes[-1], 0, 1)
+
+    (batch,) = jax_export.symbolic_shape("b")
+    frames = jax.ShapeDtypeStruct((batch, time_bins, *recipe.frame_shape), jnp.float32)
+    exported = jax_export.export(jax.jit(answer), platforms=PLATFORMS)(frames)
+    return bytes(exported.serialize())

@@ -1,0 +1,191 @@
+"""Export and the flags of hardware as a user runs them."""
+
+import json
+
+import jax
+import nir
+import nmnist_files
+import numpy as np
+import pytest
+import test_run
+from jax import export as jax_export
+from test_commands import command
+
+from experiments import trained
+from sast_jax import weights
+from sast_jax.errors import InputError
+
+
+def train(folder, name, **changes):
+    config = test_run.settings(folder, workdir=str(folder / name), **changes)
+    return test_run.train(config)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two runs that NIR can say, and one that it cannot."""
+    folder = tmp_path_factory.mktemp("hardware")
+    nmnist_files.dataset(folder / "data", per_class=8)
+    train(folder, "zero", **{"lif.reset": "zero", "sweep.seeds": 2, "epochs": 8})
+    train(folder, "subtract", **{"lif.reset": "subtract"})
+    return folder
+
+
+def test_an_exported_file_evaluates_as_the_run(folder, tmp_path):
+    runs = json.loads((folder / "zero" / "results.json").read_text())["runs"]
+    where = f"--checkpoint={folder / 'zero'}"
+    for parameterisation, run in (("A", 0), ("B", 1)):
+        flags = (f"--parameterisation={parameterisation}", f"--run={run}")
+        code, out, err = command("export", where, *flags, f"--out={tmp_path / 'a.nir'}")
+        assert code == 0, err
+        assert out.startswith(f"{tmp_path / 'a.nir'}: ")
+        flags = (f"--data_path={folder / 'data'}", f"--json={tmp_path / 'out.json'}")
+        code, out, err = command("evaluate_nir", f"--file={tmp_path / 'a.nir'}", *flags)
+        assert code == 0, err
+        found = json.loads((tmp_path / "out.json").read_text())
+        assert found["hard_accuracy"] == runs[run]["hard_accuracy"]
+        assert found["hard_confusion"] == runs[run]["hard_confusion"]
+
+
+def test_weights_of_few_bits_are_exported_with_their_scales(folder, tmp_path):
+    flags = (f"--checkpoint={folder / 'zero'}", "--weight_bits=3", f"--out={tmp_path / 'a.nir'}")
+    code, out, err = command("export", *flags)
+    assert code == 0, err
+    assert "weights of 3 bits" in out
+
+    graph = nir.read(tmp_path / "a.nir")
+    for number in (1, 2):
+        node = graph.nodes[f"connection_{number}"]
+        integers = node.weight / node.metadata["scale"][:, None]
+        np.testing.assert_allclose(integers, np.round(integers), atol=1e-5)
+        assert np.abs(integers).max() <= 3.001
+
+
+def test_what_nir_cannot_say_goes_to_stablehlo(folder, tmp_path):
+    flags = (f"--checkpoint={folder / 'subtract'}", f"--out={tmp_path / 'a'}")
+    code, _, err = command("export", *flags)
+    assert code == 2
+    assert err.startswith("error: NIR has no reset by subtraction") and err.count("\n") == 1
+    assert not (tmp_path / "a").exists()
+    code, _, err = command("export", *flags, "--format=stablehlo")
+    assert code == 0, err
+    program = jax_export.deserialize(bytearray((tmp_path / "a").read_bytes()))
+    frames = np.ones((2, 4, 34, 34, 2), np.float32)
+    found = trained.load(folder / "subtract")
+    params, hyper = jax.tree.map(lambda leaf: leaf[0], (found.params_R, found.hyper_R))
+    expected = found.recipe.network.apply(
+        {"params": params}, np.moveaxis(frames, 1, 0), found.recipe.hard_cell(hyper)
+    )
+    np.testing.assert_allclose(program.call(frames)[0], found.recipe.readout(expected), rtol=1e-6)
+
+
+def test_evaluate_takes_other_conditions_than_the_run(folder, tmp_path):
+    levels = ("--hardware.weight_bits=5,", "--hardware.draws=2", "--hardware.dead=0.5,")
+    others = [f"--hardware.{kind}=0.0," for kind in ("weights", "thresholds", "leaks")]
+    others += [f"--hardware.{kind}=0.0," for kind in ("dropped", "spurious")]
+    where = (f"--checkpoint={folder / 'subtract'}", f"--json={tmp_path / 'out.json'}")
+    code, out, err = command("evaluate", *where, *levels, *others)
+    assert code == 0, err
+    done = json.loads((tmp_path / "out.json").read_text())
+    rows = {row["condition"]: row for row in done["hardware"]}
+    assert set(rows) >= {"INT5", "dead neurons 0.5", "weight mismatch 0"}
+    assert rows["weight mismatch 0"]["hard_accuracy"] == done["hard_accuracy"]
+    assert done["config"]["hardware"]["weight_bits"] == [5]
+    assert "INT5" in out
+
+
+@pytest.mark.parametrize(
+    "module, flags, message",
+    [
+        ("evaluate", ["--hardware.weight_bits=1,"], "config.hardware.weight_bits=1 must be from 2"),
+        ("evaluate", ["--hardware.word=1"], "no config key 'word'"),
+        (
+            "evaluate",
+            ["--hardware.membrane_bits=4", "--hardware.weight_bits=8,"],
+            "a membrane of 4 bits cannot hold 16 times the threshold of layer 1",
+        ),
+        ("evaluate", ["--hardware.leak_bits=2"], "a leak of 2 bits expresses the decay 0.9 as 4/4"),
+        ("export", ["--out=a.nir", "--run=2"], "--run=2: choose from 0 to 1"),
+        ("export", ["--out=a.nir", "--weight_bits=1"], "weights of 1 bits: choose from 2"),
+        ("export", ["--out=/none/a.nir"], "/none/a.nir: cannot be written"),
+        ("export", ["--out=a.nir", "--dt=0"], "--dt=0.0 must be above 0 seconds"),
+        ("export", ["--out=a.nir", "--dt=nan"], "--dt=nan must be above 0 seconds"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(folder, module, flags, message):
+    code, out, err = command(module, f"--checkpoint={folder / 'zero'}", *flags)
+    assert code == 2, (out, err)
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and message in last
+    assert "Traceback" not in err
+
+
+def test_a_file_that_is_not_ours_is_named(tmp_path):
+    (tmp_path / "a.nir").write_text("no graph")
+    code, _, err = command("evaluate_nir", f"--file={tmp_path / 'a.nir'}", "--data_path=.")
+    assert code == 2
+    assert err == (
+        f"error: {tmp_path / 'a.nir'}: not a NIR file that can be read "
+        "(Unable to synchronously open file (file signature not found))\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("time_bins", "six", "its metadata cannot be used (invalid literal"),
+        ("time_bins", 0, "its metadata cannot be used (config.data.time_bins=0 must be"),
+        ("readout", "votes", "its metadata cannot be used (config.readout='votes' must be"),
+        ("trained_on", None, "its metadata cannot be used ('trained_on')"),
+    ],
+)
+def test_metadata_that_were_changed_are_named(folder, tmp_path, key, value, message):
+    path = tmp_path / "a.nir"
+    code, _, err = command("export", f"--checkpoint={folder / 'zero'}", f"--out={path}")
+    assert code == 0, err
+    graph = nir.read(path)
+    graph.metadata = {k: v for k, v in graph.metadata.items() if k != key}
+    graph.metadata |= {} if value is None else {key: value}
+    nir.write(path, graph)
+    code, _, err = command("evaluate_nir", f"--file={path}", f"--data_path={folder / 'data'}")
+    assert code == 2 and err.count("\n") == 1
+    assert err.startswith(f"error: {path}: {message}")
+
+
+def test_a_chip_that_cannot_hold_a_network_loses_nothing(folder):
+    with pytest.raises(InputError, match=r"INT8: a membrane of 3 bits .* experiments\.evaluate"):
+        train(folder, "narrow", **{"hardware.membrane_bits": 3, "hardware.weight_bits": (8,)})
+    done = json.loads((folder / "narrow" / "results.json").read_text())
+    assert 0 <= done["runs"][0]["hard_accuracy"] <= 1
+    (row,) = done["runs"][0]["hardware"]
+    assert row["integer_accuracy"] is None and row["hard_accuracy"] is not None
+    assert (folder / "narrow" / "report.html").exists()
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_run(folder):
+    start = {"initial": str(folder / "zero"), "lif.reset": "zero", "sweep.seeds": 2}
+    little = {"learning_rate": 1e-9, "epochs": 1, "weights.bits": 2}
+    train(folder, "tuned", **start, **little)
+    before, after = (trained.load(folder / name).params_R for name in ("zero", "tuned"))
+    expected = jax.vmap(weights.rounded(2, True))(before)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(after), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    one = {**start, "sweep.seeds": 1, **little}
+    with pytest.raises(InputError, match=r"another network or another number of runs"):
+        train(folder, "fewer", **one)
+    with pytest.raises(InputError, match=r"another network or another number of runs"):
+        train(folder, "wider", **{**start, "network.hidden": (17,), **little})
+    held_out = {**start, **little, "data.validation": 0.2}
+    with pytest.raises(InputError, match="was trained on recordings that are held out here"):
+        train(folder, "leaking", **held_out)
+    with pytest.raises(InputError, match="no checkpoint here"):
+        train(folder, "nothing", **{**start, "initial": str(folder / "data")})
+
+
+def test_a_run_of_one_seed_starts_all_others(folder):
+    start = {"initial": str(folder / "subtract"), "lif.reset": "subtract", "sweep.seeds": 3}
+    train(folder, "three", **start, **{"learning_rate": 1e-9, "epochs": 1})
+    before, after = (
+        trained.load(folder / name).params_R["Dense_0"]["kernel"] for name in ("subtract", "three")
+    )
+    np.testing.assert_allclose(after, np.repeat(before, 3, axis=0), atol=1e-6)
