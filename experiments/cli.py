@@ -43,6 +43,19 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
     return config
 
 
+def define_settings(name: str, defaults: ConfigDict) -> Callable[[], dict]:
+    """Defines flags ``--<name>.<key>`` for these settings.
+
+    Returns:
+      A function that gives those that are on the command line, once the flags are parsed.
+    """
+    try:
+        flag = config_flags.DEFINE_config_dict(name, defaults)
+    except Exception as error:
+        _fail(_reason(error), USER_ERROR)
+    return lambda: {k: flag.value[k] for k in flag.value if f"{name}.{k}" in flags.FLAGS}
+
+
 def run(main: Callable[[], None]) -> None:
     """Parses the flags, runs ``main`` and exits; a user's mistake is one line and exit code 2."""
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse)

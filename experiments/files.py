@@ -17,21 +17,24 @@ def asked_for(name: str | None) -> pathlib.Path | None:
     if name is None:
         return None
     path = pathlib.Path(name).expanduser()
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: cannot be written; name a file in a folder that exists")
     if path.name in OF_A_RUN and (path.parent / "checkpoints").is_dir():
         raise InputError(f"{path}: belongs to the run in that folder; name another file")
     return path
 
 
-def write(path: pathlib.Path, text: str) -> None:
+def write(path: pathlib.Path, content: str | bytes) -> None:
     """Replaces a file in one step, so that nobody sees half of it; writes into a link or device."""
+    content = content.encode() if isinstance(content, str) else content
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_text(text)
+        path.write_bytes(content)
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text)
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import datasets, files, fit, machine, setup, workdirs
+from experiments import checks, datasets, files, fit, machine, measure, setup, trained, workdirs
 from sast_jax import evaluation, plots, report, results, training
 from sast_jax.data import likeness, packing
 from sast_jax.data.sources import Source
@@ -31,7 +31,7 @@ def run(experiment: str, config: ConfigDict) -> dict:
     Raises:
       InputError: anything a user can set wrong, before anything of theirs is overwritten.
     """
-    setup.check(config)
+    checks.check(config)
     source = datasets.LOADERS[experiment](config.data)
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
@@ -39,8 +39,11 @@ def run(experiment: str, config: ConfigDict) -> dict:
     for split in ("train", "test"):
         if getattr(source, split) is None:
             raise InputError(f"{source.name}: no {split} split, which a training run needs")
-    train, validation = hold_out(source.train, config.data.validation, config.data.seed)
+    train, validation = datasets.hold_out(source.train, config.data.validation, config.data.seed)
     recipe = setup.recipe(config, source.frame_shape, source.classes, len(train.labels_N))
+    hyper_R, initial_R = setup.hyperparameters(config), None
+    if config.initial:
+        initial_R = trained.initial(config, recipe, hyper_R, source.fingerprint)
     workdir = workdirs.claim(experiment, config, source.fingerprint)
     with workdirs.held(workdir):
         done = workdirs.finished(workdir)
@@ -57,7 +60,8 @@ def run(experiment: str, config: ConfigDict) -> dict:
             }
             job = fit.Job(
                 recipe=recipe,
-                hyper_R=setup.hyperparameters(config),
+                hyper_R=hyper_R,
+                initial_R=initial_R,
                 runs=setup.grid(config),
                 train=train,
                 watched=source.test if validation is None else validation,
@@ -65,42 +69,22 @@ def run(experiment: str, config: ConfigDict) -> dict:
                 about=about,
                 workdir=workdir,
             )
-            done = _conclude(job, source, validation, *fit.fit(job))
+            done = _conclude(job, config, source, validation, *fit.fit(job))
         else:
             print(f"{workdir}: this very run is finished; its results again")
-    print(results.table(done))
-    for line in results.remarks(done["runs"]):
-        print(f"note: {line}")
+    measure.show(done)
     print(f"report: {workdir / 'report.html'}")
+    measure.raise_failure(done["runs"], workdir)
     return done
 
 
-def hold_out(
-    frames: packing.Frames, fraction: float, seed: int
-) -> tuple[packing.Frames, packing.Frames | None]:
-    """The recordings to train on, and a random fraction of them held out, or None.
-
-    Raises:
-      InputError: the fraction is too small for a recording, or leaves none to train on.
-    """
-    if not fraction:
-        return frames, None
-    count = round(fraction * len(frames.labels_N))
-    if not 0 < count < len(frames.labels_N):
-        raise InputError(
-            f"config.data.validation={fraction} holds out {count} of {len(frames.labels_N)} "
-            "recordings; change it, or set it to 0"
-        )
-    order = np.random.default_rng(seed).permutation(len(frames.labels_N))
-    return frames.take(np.sort(order[count:])), frames.take(np.sort(order[:count]))
-
-
-def _conclude(job: fit.Job, source: Source, validation, state_R, progress) -> dict:
+def _conclude(job: fit.Job, config: ConfigDict, source: Source, validation, state_R, progress):
     """Evaluates the last epoch on the whole test split, and writes results and report."""
     params_R = training.trained(job.recipe, state_R)
-    measured = evaluation.evaluate(job.recipe, params_R, job.hyper_R, source.test)
+    networks = job.recipe, params_R, job.hyper_R
+    measured = measure.measure(*networks, source.test, job.train, config)
     if validation is not None:
-        held_out = evaluation.evaluate(job.recipe, params_R, job.hyper_R, validation)
+        held_out = measure.measure(*networks, validation, job.train, config)
         for entry, result in zip(measured, held_out, strict=True):
             entry |= {f"validation_{key}": value for key, value in result.items()}
     about = {key: job.about[key] for key in ("experiment", "data", "train_recordings")}

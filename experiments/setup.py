@@ -1,4 +1,4 @@
-"""From a ConfigDict to what the library takes: checked first, then a recipe and a grid of runs."""
+"""From a checked ConfigDict to what the library takes: a recipe, a grid of runs, conditions."""
 
 import functools
 import itertools
@@ -10,8 +10,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from experiments.configs import nmnist
-from sast_jax import lif, networks, results, spikes, training
+from sast_jax import chips, lif, networks, results, spikes, training, trials, weights
 from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.sam import (
@@ -25,6 +24,7 @@ from sast_jax.sam import (
     sharpness_aware,
     vasso,
 )
+from sast_jax.variation import Variation
 
 SPIKES = {"sigmoid": spikes.sigmoid, "arctan": spikes.arctan}
 RESETS = {"zero": lif.reset_to_zero, "subtract": lif.reset_by_subtraction}
@@ -50,117 +50,7 @@ AHEAD = {  # (optimizer, radius) -> optimizer
 }
 SWEPT = results.GRID_KEYS
 
-_CHOICES = {
-    "schedule": SCHEDULES,
-    "forward": FORWARDS,
-    "spike": SPIKES,
-    "readout": READOUTS,
-    "lif.reset": RESETS,
-    "sam.method": (*LINKS, *AHEAD),
-    "sam.ascent_batch": ("same", "independent"),
-    "data.source": ("auto", "folder", "tonic", "simulated"),
-}
-_RANGES = {  # inclusive
-    "rho": (0, math.inf),
-    "seed": (0, 2**31 - 1),
-    "epochs": (1, 10**6),
-    "batch_size": (1, math.inf),
-    "lif.decay": (0, 1),
-    "network.kernel": (1, 11),  # the convolution is written out offset by offset
-    "sam.warmup": (0, 1),
-    "sam.start": (0, 1),
-    "sam.alpha": (0, math.inf),
-    "sam.group_size": (0, math.inf),
-    "sweep.seeds": (1, 10**4),
-    "data.time_bins": (1, 310),  # down to a millisecond each
-    "data.train_limit": (0, math.inf),
-    "data.test_limit": (0, math.inf),
-    "data.seed": (0, 2**31 - 1),
-    "data.shift": (0, 33),
-    "data.rotation": (0, 90),
-    "data.zoom": (0, 0.9),
-}
-_ABOVE_ZERO = (
-    "learning_rate",
-    "slope",
-    "slope_end",
-    "readout_scale",
-    "lif.threshold",
-    "network.gain",
-    "sam.ascent_fraction",
-    "sam.bound",
-)
-_SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single value stands
-
-
-def check(config: ConfigDict) -> None:
-    """Checks every value and every relation between values that needs no recording.
-
-    Raises:
-      InputError: naming the key, its value and what it may be.
-    """
-    expected, found = _keys(nmnist.get_config().to_dict()), _keys(config.to_dict())
-    if expected != found:
-        key = min(expected ^ found)
-        raise InputError(
-            f"config.{key} is {'missing' if key in expected else 'not known'}; a config starts "
-            "from experiments.configs.nmnist.get_config()"
-        )
-    for key, choices in _CHOICES.items():
-        if _get(config, key) not in choices:
-            _refuse(key, _get(config, key), "one of " + ", ".join(repr(c) for c in choices))
-    for key in (*_RANGES, *_ABOVE_ZERO):
-        _check_number(key, key, _get(config, key))
-    for name in SWEPT:
-        values = config.sweep[name]
-        if isinstance(values, str):
-            _refuse(f"sweep.{name}", values, "numbers with commas between them")
-        for value in values:
-            _check_number(f"sweep.{name}", _SWEPT_KEYS.get(name, name), value)
-        if len(set(values)) < len(values):
-            _refuse(f"sweep.{name}", values, "free of repetitions")
-    last_seed = config.seed + config.sweep.seeds - 1
-    if last_seed > _RANGES["seed"][1]:
-        _refuse("sweep.seeds", config.sweep.seeds, "smaller, as seed + sweep.seeds is too large")
-    for key in ("network.hidden", "network.channels"):
-        for width in _get(config, key):
-            if not isinstance(width, int) or not 1 <= width <= 10**5:
-                _refuse(key, _get(config, key), f"whole numbers from 1 to {10**5}")
-    if config.sam.ascent_fraction > 1:
-        _refuse("sam.ascent_fraction", config.sam.ascent_fraction, "at most 1")
-    if config.network.kernel % 2 == 0:
-        _refuse("network.kernel", config.network.kernel, "an odd number of pixels")
-    if not 0 <= config.data.validation < 1:
-        _refuse("data.validation", config.data.validation, "from 0 to below 1")
-    if first_epoch(config) >= config.epochs:
-        _refuse("sam.start", config.sam.start, "early enough to leave an epoch for SAM")
-    for warmup in config.sweep.warmup or (config.sam.warmup,):
-        if (begin := first_epoch(config) / config.epochs) and begin + warmup > 1:
-            raise InputError(
-                f"config.sam.start={config.sam.start}, in whole epochs {begin:.3g}, and a warm-up "
-                f"of {warmup} end after training, so that the radius never reaches rho; lower one"
-            )
-    _check_method(config)
-    groups = config.sam.group_size
-    if groups and (config.batch_size % groups or config.sam.ascent_fraction != 1):
-        raise InputError(
-            f"config.sam.group_size={groups} must divide config.batch_size={config.batch_size} and "
-            "needs --config.sam.ascent_fraction=1"
-        )
-
-
-def _check_method(config):
-    method = config.sam.method
-    if config.sam.adaptive and method != "sam":
-        _refuse("sam.adaptive", True, f"False with config.sam.method={method!r}")
-    part = config.sam.ascent_fraction != 1 or config.sam.ascent_batch != "same"
-    if part and (method == "gsam" or method in AHEAD):
-        raise InputError(
-            f"config.sam.method={method!r} takes its perturbation from the whole batch; add "
-            "--config.sam.ascent_fraction=1 --config.sam.ascent_batch=same"
-        )
-    if method in AHEAD and config.sam.group_size:
-        _refuse("sam.group_size", config.sam.group_size, f"0 with config.sam.method={method!r}")
+SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single value stands
 
 
 def first_epoch(config: ConfigDict) -> int:
@@ -170,7 +60,7 @@ def first_epoch(config: ConfigDict) -> int:
 
 def grid(config: ConfigDict) -> list[dict]:
     """The runs of a config, each as its seed and the values that a sweep can set."""
-    axes = [config.sweep[name] or (_get(config, _SWEPT_KEYS.get(name, name)),) for name in SWEPT]
+    axes = [config.sweep[name] or (get(config, SWEPT_KEYS.get(name, name)),) for name in SWEPT]
     seeds = range(config.seed, config.seed + config.sweep.seeds)
     return [
         {"seed": seed, **{name: float(v) + 0.0 for name, v in zip(SWEPT, values, strict=True)}}
@@ -205,6 +95,30 @@ def augment(config: ConfigDict) -> Callable | None:
     return functools.partial(augmentation.shift, pixels=pixels) if pixels else None
 
 
+def chip(config: ConfigDict) -> chips.Chip:
+    """Number formats of the integer networks; weights of the first width that is tried."""
+    given = config.hardware
+    return chips.Chip(
+        weight_bits=given.weight_bits[0] if given.weight_bits else 8,
+        per_channel=given.per_channel,
+        scale=given.scale,
+        membrane_bits=given.membrane_bits,
+        headroom=given.headroom,
+        leak=given.leak,
+        leak_bits=given.leak_bits,
+        leak_error=given.leak_error,
+    )
+
+
+def conditions(config: ConfigDict) -> trials.Conditions:
+    """What the trained networks are tried under."""
+    given = config.hardware
+    levels = [(kind, level) for kind in Variation._fields for level in given[kind]]
+    return trials.Conditions(
+        chip(config), tuple(given.weight_bits), tuple(levels) if given.draws else (), given.draws
+    )
+
+
 def recipe(
     config: ConfigDict, frame_shape: tuple[int, int, int], classes: int, recordings: int
 ) -> training.Recipe:
@@ -222,7 +136,7 @@ def recipe(
     def optimizer(learning_rate, steps):
         return optax.adam(SCHEDULES[config.schedule](learning_rate, steps))
 
-    method = config.sam.method
+    method, bits = config.sam.method, config.weights.bits
     return training.Recipe(
         network=network(config, classes),
         frame_shape=frame_shape,
@@ -242,32 +156,12 @@ def recipe(
         groups=config.batch_size // config.sam.group_size if config.sam.group_size else 1,
         first_epoch=first_epoch(config),
         augment=augment(config),
+        rounding=weights.rounded(bits, config.weights.per_channel) if bits else None,
+        noise=weights.noisy(config.weights.noise) if config.weights.noise else None,
     )
 
 
-def _get(config, key):
+def get(config, key):
     for part in key.split("."):
         config = config[part]
     return config
-
-
-def _keys(nest: dict, prefix: str = "") -> set[str]:
-    own = {f"{prefix}{key}" for key in nest}
-    inner = (_keys(v, f"{prefix}{key}.") for key, v in nest.items() if isinstance(v, dict))
-    return own.union(*inner)
-
-
-def _check_number(shown, key, value):
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if key in _ABOVE_ZERO:
-        if not (number and math.isfinite(value) and value > 0):
-            _refuse(shown, value, "a number above 0")
-    else:
-        low, high = _RANGES[key]
-        if not (number and math.isfinite(value) and low <= value <= high):
-            upto = "up" if high == math.inf else f"to {high}"
-            _refuse(shown, value, f"a number from {low} {upto}")
-
-
-def _refuse(key, value, wanted):
-    raise InputError(f"config.{key}={value!r} must be {wanted}")

@@ -19,70 +19,92 @@ from sast_jax.training import Hyperparameters, Recipe
 
 
 class Outcome(NamedTuple):
-    """What R networks answered on N recordings.
+    """What networks answer, or of R networks and N recordings with leading axes (R, N).
 
     Attributes:
-      scores_RxNxK: class scores; the prediction is their argmax, the lowest class at a tie.
-      rates_RxNxL: mean spike of each layer over steps and neurons.
+      scores_BxK: class scores; the prediction is their argmax, the lowest class at a tie.
+      rates_BxL: mean spike of each layer over steps and neurons.
+      early_BxT: the class answered if the recording had ended after each step.
     """
 
-    scores_RxNxK: np.ndarray
-    rates_RxNxL: np.ndarray
+    scores_BxK: jax.Array
+    rates_BxL: jax.Array
+    early_BxT: jax.Array
+
+
+class Swap(NamedTuple):
+    """A network with a cell of its recipe: a model for :func:`respond`.
+
+    Attributes:
+      recipe: what the runs share.
+      cell: ``Recipe.soft_cell`` or ``Recipe.hard_cell``.
+    """
+
+    recipe: Recipe
+    cell: Callable[[Recipe, Hyperparameters], lif.Cell]
+
+    def __call__(self, network: tuple[Any, Hyperparameters], packed_BxTxP: jax.Array) -> Outcome:
+        params, hyper = network
+        response = apply(self.recipe, params, self.cell(self.recipe, hyper), packed_BxTxP)
+        return outcome(self.recipe, response)
+
+
+def outcome(recipe: Recipe, response: Response) -> Outcome:
+    """What counts of a response."""
+    early_BxT = recipe.readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
+    return Outcome(recipe.readout(response), networks.firing_rates(response), early_BxT)
 
 
 def respond(
-    recipe: Recipe,
-    cell: Callable[[Recipe, Hyperparameters], lif.Cell],
-    params_R: Any,
-    hyper_R: Hyperparameters,
+    model: Callable[[Any, jax.Array], Outcome],
+    networks_R: Any,
     packed_NxTxP: jax.Array,
     batch_size: int = 128,
 ) -> Outcome:
     """Runs R networks on recordings, never augmented.
 
     Args:
-      recipe: what the runs share.
-      cell: ``Recipe.soft_cell`` or ``Recipe.hard_cell``.
-      params_R: parameters with a leading run axis.
-      hyper_R: what differs between the runs.
+      model: (network, packed (B, T, P)) -> what it answers, each leaf (B, ...). Hashable: equal
+        ones are compiled once.
+      networks_R: what the model takes, with a leading run axis.
       packed_NxTxP: the recordings; see :class:`sast_jax.data.packing.Frames`.
       batch_size: recordings at a time.
+
+    Returns:
+      What the model returns, as NumPy arrays (R, N, ...).
     """
     N = len(packed_NxTxP)
     batch_size = min(batch_size, N)
-    starts = jnp.minimum(jnp.arange(0, N, batch_size), N - batch_size)  # the last one overlaps
-    scores_RxSxBxK, rates_RxSxBxL = _respond(
-        recipe, cell, batch_size, params_R, hyper_R, packed_NxTxP, starts
-    )
+    starts = np.minimum(np.arange(0, N, batch_size), N - batch_size)  # the last one overlaps
 
     def whole(x_RxSxBxD):
-        out = np.empty((x_RxSxBxD.shape[0], N, x_RxSxBxD.shape[-1]), np.float32)
-        for i, start in enumerate(np.asarray(starts)):
+        out = np.empty((len(x_RxSxBxD), N, *x_RxSxBxD.shape[3:]), x_RxSxBxD.dtype)
+        for i, start in enumerate(starts):
             out[:, start : start + batch_size] = x_RxSxBxD[:, i]
         return out
 
-    return Outcome(whole(scores_RxSxBxK), whole(rates_RxSxBxL))
+    return jax.tree.map(
+        whole, _respond(model, batch_size, networks_R, packed_NxTxP, jnp.asarray(starts))
+    )
 
 
 def apply(recipe: Recipe, params: Any, cell: lif.Cell, packed_BxTxP: jax.Array) -> Response:
     """What one network does with packed recordings."""
-    frames = packing.unpack(jnp.moveaxis(packed_BxTxP, 1, 0), recipe.frame_shape)
-    return recipe.network.apply({"params": params}, frames.astype(jnp.float32), cell)
+    frames = packing.time_first(packed_BxTxP, recipe.frame_shape)
+    return recipe.network.apply({"params": params}, frames, cell)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _respond(recipe, cell, batch_size, params_R, hyper_R, packed_NxTxP, starts):
-    def one_run(args):
-        params, hyper = args
-
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _respond(model, batch_size, networks_R, packed_NxTxP, starts):
+    def one_run(network):
         def one_batch(start):
-            packed_BxTxP = jax.lax.dynamic_slice_in_dim(packed_NxTxP, start, batch_size)
-            response = apply(recipe, params, cell(recipe, hyper), packed_BxTxP)
-            return recipe.readout(response), networks.firing_rates(response)
+            return model(network, jax.lax.dynamic_slice_in_dim(packed_NxTxP, start, batch_size))
 
         return jax.lax.map(one_batch, starts)
 
-    return jax.lax.map(one_run, (params_R, hyper_R))
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(one_run, networks_R)
+    return jax.vmap(one_run)(networks_R)
 
 
 def evaluate(
@@ -93,20 +115,21 @@ def evaluate(
     Returns:
       For each run: ``recordings`` (their number), ``transfer_gap`` (soft minus hard accuracy), and
       for both ``soft_`` and ``hard_``: ``accuracy`` (fraction), ``accuracy_ci95`` (its Wilson
-      interval), ``rate`` (mean spike over all layers, each layer counting the same), ``rates`` (by
-      layer), ``ties`` and ``silent`` (fractions of the recordings whose highest score is shared,
-      and whose output layer never spikes), ``confusion`` (counts, true class by predicted class).
+      interval), ``accuracy_by_step`` (if the recordings had ended after each step), ``rate`` (mean
+      spike over all layers, each layer counting the same), ``rates`` (by layer), ``ties`` and
+      ``silent`` (fractions of the recordings whose highest score is shared, and whose output layer
+      never spikes), ``confusion`` (counts, true class by predicted class).
     """
     packed_NxTxP = jnp.asarray(frames.packed_NxTxP)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_R)]
     sound_R = np.all([[np.isfinite(w).all() for w in leaf] for leaf in leaves], axis=0)
     runs = [{"recordings": len(frames.labels_N)} for _ in hyper_R.seed]
     for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
-        outcome = respond(recipe, cell, params_R, hyper_R, packed_NxTxP)
+        answers = respond(Swap(recipe, cell), (params_R, hyper_R), packed_NxTxP)
         # A threshold makes silence of NaN, which must not pass for an answer.
-        outcome.scores_RxNxK[~sound_R] = np.nan
-        for run, scores_NxK, rates_NxL in zip(runs, *outcome, strict=True):
-            measured = measure(scores_NxK, rates_NxL, frames.labels_N)
+        answers.scores_BxK[~sound_R] = np.nan
+        for run, *answer in zip(runs, *answers, strict=True):
+            measured = measure(Outcome(*answer), frames.labels_N)
             run |= {prefix + key: value for key, value in measured.items()}
     for run in runs:
         sound = None not in (run["soft_accuracy"], run["hard_accuracy"])
@@ -114,14 +137,16 @@ def evaluate(
     return runs
 
 
-def measure(scores_NxK: np.ndarray, rates_NxL: np.ndarray, labels_N: np.ndarray) -> dict:
+def measure(answers: Outcome, labels_N: np.ndarray) -> dict:
     """What :func:`evaluate` says of one run and one spike function.
 
     All of it is None for a network whose scores are not finite.
     """
+    scores_NxK, rates_NxL, early_NxT = answers
     if not np.isfinite(scores_NxK).all():
-        nothing = dict.fromkeys(("accuracy", "accuracy_ci95", "rate", "ties", "silent"))
-        return nothing | {"rates": [None] * rates_NxL.shape[-1], "confusion": None}
+        nothing = ("accuracy", "accuracy_ci95", "accuracy_by_step", "rate", "ties", "silent")
+        rates = [None] * rates_NxL.shape[-1]
+        return dict.fromkeys(nothing) | {"rates": rates, "confusion": None}
     classes = scores_NxK.shape[-1]
     predicted_N = scores_NxK.argmax(axis=-1)
     tied_N = (scores_NxK == scores_NxK.max(axis=-1, keepdims=True)).sum(axis=-1) > 1
@@ -132,6 +157,7 @@ def measure(scores_NxK: np.ndarray, rates_NxL: np.ndarray, labels_N: np.ndarray)
     return {
         "accuracy": hits / len(labels_N),
         "accuracy_ci95": intervals.wilson(hits, len(labels_N)),
+        "accuracy_by_step": (early_NxT == labels_N[:, None]).mean(axis=0).tolist(),
         "rate": float(rates_L.mean()),
         "rates": rates_L.tolist(),
         "ties": float(tied_N.mean()),

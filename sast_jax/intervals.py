@@ -20,3 +20,8 @@ def student(values: Sequence[float]) -> tuple[float, list[float] | None]:
         return mean, None
     half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
     return mean, [mean - half, mean + half]
+
+
+def within(interval: Sequence[float] | None, low: float, high: float) -> list[float] | None:
+    """An interval cut to the values that there can be, as Student's knows no ends."""
+    return interval and [max(interval[0], low), min(interval[1], high)]

@@ -10,9 +10,18 @@ import matplotlib.figure
 import numpy as np
 
 from sast_jax import results
-from sast_jax.results import KINDS
+from sast_jax.results import KINDS, NETWORKS
 
-SOFT, HARD = "#1f77b4", "#d62728"
+SOFT, HARD, INTEGER = "#1f77b4", "#d62728", "#2ca02c"
+_AXES = {
+    "weight_bits": "bits of a weight",
+    "weights": "mismatch of weights",
+    "thresholds": "mismatch of thresholds",
+    "leaks": "mismatch of leaks",
+    "dead": "share of dead neurons",
+    "dropped": "share of dropped spikes",
+    "spurious": "spurious spikes a step",
+}
 
 
 class Example(NamedTuple):
@@ -54,6 +63,48 @@ def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
     return figure
 
 
+def early(runs: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Accuracy if the recordings had ended after each step: a line a run."""
+    figure, axis = _axes(1, 1, (7, 4))
+    looks = _Looks(runs)
+    for run in runs:
+        for kind in KINDS:
+            accuracies_T = run[f"{kind}_accuracy_by_step"] or [np.nan]
+            steps = range(1, len(accuracies_T) + 1)
+            axis.plot(steps, 100 * np.array(accuracies_T), lw=1, **looks.line(run, kind))
+    axis.set(xlabel="steps of time seen", ylabel="accuracy, %")
+    _legend(axis)
+    return figure
+
+
+def hardware(summary: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Accuracy over the levels of each kind of condition, from the network as it was trained on."""
+    tried = [row for row in summary if row.get("hardware")]
+    looks = _Looks(summary)
+    kinds = list(dict.fromkeys(trial["kind"] for row in tried for trial in row["hardware"]))
+    columns = min(len(kinds), 4)
+    lines = -(-len(kinds) // columns)
+    figure, axes = _axes(lines, columns, (3.2 * columns, 2.8 * lines), squeeze=False, sharey=True)
+    for axis, kind in itertools.zip_longest(axes.flat, kinds):
+        if kind is None:
+            axis.remove()
+            continue
+        for row in tried:
+            trials = [trial for trial in row["hardware"] if trial["kind"] == kind]
+            for network in NETWORKS:
+                means = [100 * _number(trial[f"{network}_accuracy_mean"]) for trial in trials]
+                levels = [trial["level"] for trial in trials]
+                if network in KINDS and kind != "weight_bits":
+                    levels = [0, *levels]
+                    means = [100 * _number(row[f"{network}_accuracy_mean"]), *means]
+                axis.plot(levels, means, marker=".", lw=1, **looks.line(row, network))
+        axis.set(xlabel=_AXES[kind])
+    for axis in axes[:, 0]:
+        axis.set(ylabel="accuracy, %")
+    _legend(axes[0, 0])
+    return figure
+
+
 def rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
     """Mean spike of each layer, soft and hard: a dot a run, and a line for a setting's mean."""
     figure, axis = _axes(1, 1, (7, 4))
@@ -74,7 +125,7 @@ def rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
 
 
 class _Looks:
-    """Lines of a plot: soft dashed, hard whole; a colour for each setting if there are several."""
+    """Soft dashed, hard whole, integers dotted; a colour for each setting if there are several."""
 
     def __init__(self, rows):
         self._varied = results.varied(rows)
@@ -89,7 +140,7 @@ class _Looks:
         return matplotlib.colors.to_hex(matplotlib.colormaps["turbo"](place)) if several else alone
 
     def line(self, row, kind) -> dict:
-        colour, style = {"soft": (SOFT, "--"), "hard": (HARD, "-")}[kind]
+        colour, style = {"soft": (SOFT, "--"), "hard": (HARD, "-"), "integer": (INTEGER, ":")}[kind]
         label = f"{kind} {self.setting(row)}".strip()
         return {"color": self.colour(row, colour), "ls": style, "label": label}
 
@@ -194,9 +245,9 @@ def sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
     return figure
 
 
-def _axes(rows, columns, size):
+def _axes(rows, columns, size, **options):
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def _active(spikes_TxN, most=64) -> np.ndarray:

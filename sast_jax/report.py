@@ -9,9 +9,16 @@ from collections.abc import Sequence
 
 import markdown
 
-from sast_jax import plots
+from sast_jax import plots, tables
 from sast_jax import results as results_lib
 
+_OPERATIONS = (
+    "Of the hard network, means per recording, in NeuroBench's terms. AC: a spike meets a weight "
+    "that is not 0. MAC: the same where inputs are not all -1, 0 or 1. Dense: every input meets "
+    "every weight at each step. Energies are of the effective operations alone, at 0.9 pJ an AC in "
+    "float32 and 0.1 pJ in integers of 32 bits (45 nm, Horowitz, ISSCC 2014): without neurons, "
+    "memory and transport."
+)
 _STYLE = """
 body { font-family: sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; text-align: right }
@@ -42,11 +49,14 @@ def write(
     figures = {
         "curves": ("Learning curves", plots.curves(curves)),
         "rates": ("Firing rates by layer", plots.rates(results["runs"])),
+        "early": ("Early decisions", plots.early(results["runs"])),
         "confusion": (f"Confusion, {first}", plots.confusion(results["runs"][0])),
         "examples": (f"Example recordings, {first}", plots.examples(examples)),
     }
     if len(results["summary"]) > 1:
         figures["sweep"] = ("Accuracy and gap of the sweep", plots.sweep(results["summary"]))
+    if any(row.get("hardware") for row in results["summary"]):
+        figures["hardware"] = ("Conditions of hardware", plots.hardware(results["summary"]))
     for name, (_, figure) in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=110)
     text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
@@ -76,7 +86,7 @@ def _page(results, curves, notes, titles) -> str:
         "spikes. Seconds: of training, without compiling and evaluating; runs that are trained "
         "together share them evenly. Brackets: 95 % interval, Wilson over recordings for a single "
         "run, Student's t over seeds for a mean.",
-        results_lib.table(results, "github"),
+        tables.runs(results, "github"),
         *(f"**Note.** {note}" for note in [*results_lib.remarks(runs), *notes]),
     ]
     captions = {
@@ -85,6 +95,7 @@ def _page(results, curves, notes, titles) -> str:
         f"{watched['split']} split, as a progress report only. The loss is on the batch (or its "
         "part) that the ascent is taken on, on the whole batch without SAM.",
         "rates": "Mean spike of each layer over steps, neurons and recordings; dots: runs.",
+        "early": "Of each run, if the recordings had ended after so many steps.",
         "confusion": "Of each true class (rows), the percentage that was answered with each class "
         "(columns).",
         "examples": "Left: the class, and what the network answers with soft and with hard spikes. "
@@ -94,12 +105,60 @@ def _page(results, curves, notes, titles) -> str:
         "sweep": "Means over seeds with 95 % intervals (none for a single seed), on the validation "
         "split if there is one.",
     }
+    if "hardware" in titles:
+        tried = tables.hardware(results, "github"), _hardware(results["config"])
+        captions["hardware"] = "\n\n".join(tried)
     for name, title in titles.items():
         parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]
+    if operations := tables.operations(results, "github"):
+        who = ["rho", *results_lib.varied(results["summary"]), "seed"]
+        costs = [_cost(run, list(dict.fromkeys(who))) for run in runs]
+        parts += ["## Operations", operations, _OPERATIONS, *costs]
     machine = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
     parts += ["## Settings", f"```json\n{json.dumps(results['config'], indent=2)}\n```"]
     parts += [f"Machine: {machine}."]
     return "\n\n".join(parts) + "\n"
+
+
+def _hardware(config) -> str:
+    chip, decay = config["hardware"], config["lif"]["decay"]
+    bits = chip["leak_bits"]
+    chosen = {
+        "error": f"the least error of the currents on {chip['calibration']} training recordings",
+        "max": "the largest weight",
+    }[chip["scale"]]
+    return (
+        "INT: weights of so many bits, symmetric, their scale set for "
+        f"{'an output' if chip['per_channel'] else 'a layer'} by {chosen}. Soft and hard change "
+        "the weights alone; integer is the integer network, with biases of 32 bits, potentials of "
+        f"{chip['membrane_bits']} bits that hold at least {chip['headroom']:g} thresholds "
+        f"and leaks of {bits} bits "
+        f"({chip['leak']}: the decay {decay:g} is {round(decay * 2**bits)}/{2**bits}). Clipped: "
+        "the share of its potentials that this word's range changed, by layer. SynOps: its "
+        "effective operations. Mismatch: each weight and bias, or each neuron's threshold or leak "
+        "(1 - decay), times a factor, normal around 1 with this standard deviation. Dead: this "
+        "share of the neurons, outputs included. Dropped and spurious: of the spikes that a "
+        "neuron sends, and at each step without one; integer networks meet them with weights of "
+        "the first width. "
+        f"Brackets: over {chip['draws']} devices for a single run (Student's t; over recordings "
+        "for INT, Wilson), else over runs."
+    )
+
+
+def _cost(run, keys) -> str:
+    counts = run["operations"]
+    if counts is None:
+        return ""
+    low, middle, high = counts["effective_acs_quartiles"]
+    who = results_lib.setting(run, keys)
+    return (
+        f"{who[0].upper()}{who[1:]}: {low:,.0f}, {middle:,.0f} and {high:,.0f} ACs are the "
+        f"quartiles over recordings; activation sparsity "
+        f"{counts['activation_sparsity']:.4f}, connection sparsity "
+        f"{counts['connection_sparsity']:.4f}, {counts['footprint_bytes']:,} bytes of weights; "
+        f"arithmetic {counts['energy_float32_pj'] / 1e3:,.0f} nJ in float32, "
+        f"{counts['energy_integer_pj'] / 1e3:,.0f} nJ in integers."
+    )
 
 
 def _held_out(run) -> str:

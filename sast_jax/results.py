@@ -1,15 +1,15 @@
-"""The contents of ``results.json``: runs, their summary over seeds, and tables of them."""
+"""The contents of ``results.json``: runs and their summary over seeds."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tabulate
 
 from sast_jax import intervals
 
 KINDS = ("soft", "hard")
+NETWORKS = (*KINDS, "integer")  # of a condition of hardware
 GRID_KEYS = ("rho", "learning_rate", "slope", "decay", "warmup")
 SUMMARISED = (
     "soft_accuracy",
@@ -17,6 +17,7 @@ SUMMARISED = (
     "transfer_gap",
     "soft_rate",
     "hard_rate",
+    "synops",
     "validation_soft_accuracy",
     "validation_hard_accuracy",
     "validation_transfer_gap",
@@ -60,13 +61,35 @@ def summarise(runs: Sequence[dict]) -> list[dict]:
         for key in SUMMARISED:
             if key not in members[0]:
                 continue  # there is no validation split
-            values = [run[key] for run in sound if run[key] is not None]
-            mean, interval = intervals.student(values) if values else (None, None)
-            row[f"{key}_mean"] = mean
-            row[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
-            if interval and key.endswith(("_accuracy", "_rate")):  # the t interval knows no ends
-                interval = [max(interval[0], 0.0), min(interval[1], 1.0)]
-            row[f"{key}_ci95"] = interval
+            row |= _mean(key, [run[key] for run in sound])
+        for key in ("hardware", "validation_hardware"):
+            if key in members[0]:
+                row[key] = _conditions([run[key] for run in sound])
+        rows.append(row)
+    return rows
+
+
+def _mean(key, values) -> dict:
+    values = [value for value in values if value is not None]
+    mean, interval = intervals.student(values) if values else (None, None)
+    if key.endswith(("_accuracy", "_rate")):
+        interval = intervals.within(interval, 0.0, 1.0)
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {f"{key}_mean": mean, f"{key}_std": std, f"{key}_ci95": interval}
+
+
+def _conditions(trials_R) -> list[dict]:
+    """The rows of :func:`sast_jax.trials.trials`, over the runs of a setting; of one, its own."""
+    rows = []
+    for same in zip(*trials_R, strict=True):
+        row = {key: same[0][key] for key in ("condition", "kind", "level")} | {"n": len(same)}
+        for key in (f"{network}_accuracy" for network in NETWORKS):
+            row |= _mean(key, [trial[key] for trial in same])
+            if len(same) == 1:
+                row[f"{key}_ci95"] = same[0][f"{key}_ci95"]
+        for key in ("clipped", "synops"):
+            if all(key in trial for trial in same):
+                row[f"{key}_mean"] = np.mean([trial[key] for trial in same], axis=0).tolist()
         rows.append(row)
     return rows
 
@@ -80,44 +103,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def table(results: dict, style: str = "simple") -> str:
-    """The results as a table: a row a run, then a row a setting if there are several seeds.
-
-    Args:
-      results: as :func:`collect` returns them.
-      style: a table format of the package tabulate.
-    """
-    runs, summary = results["runs"], results["summary"]
-    shown = list(dict.fromkeys(["rho", *varied(summary)]))
-    validated = [f"validation_{kind}_accuracy" for kind in KINDS]
-    validated = [key for key in validated if key in runs[0]]
-    rows = [
-        [*(run[key] for key in shown), run["seed"]]
-        + [_percent(run[key], run[f"{key}_ci95"]) for key in validated]
-        + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in KINDS]
-        + [_percent(run["transfer_gap"], None)]
-        + [_percent(run[f"{kind}_rate"], None) for kind in KINDS]
-        + [_percent(run["hard_ties"], None), _percent(run["hard_silent"], None)]
-        + ["diverged" if run.get("diverged") else f"{run['train_seconds']:.0f}"]
-        for run in runs
-    ]
-    if len(runs) > len(summary):
-        rows += [
-            [*(row[key] for key in shown), f"mean of {row['n']}"]
-            + [_percent(*_pair(row, key)) for key in validated]
-            + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in KINDS]
-            + [_percent(*_pair(row, "transfer_gap"))]
-            + [_percent(row[f"{kind}_rate_mean"], None) for kind in KINDS]
-            + ["", "", f"{row['train_seconds_mean']:.0f}" if row["n"] else ""]
-            for row in summary
-        ]
-    headers = [*shown, "seed", *("soft % validation", "hard % validation")[: len(validated)]]
-    test = " test" if validated else ""
-    headers += [f"soft %{test}", f"hard %{test}", "gap", "soft rate %", "hard rate %"]
-    headers += ["ties %", "silent %", "seconds"]
-    return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
 
 
 def setting(row: dict, keys: Sequence[str]) -> str:
@@ -153,16 +138,3 @@ def remarks(runs: Sequence[dict]) -> list[str]:
 def varied(rows: Sequence[dict]) -> list[str]:
     """Those of ``GRID_KEYS`` that take more than one value."""
     return [key for key in GRID_KEYS if len({row[key] for row in rows}) > 1]
-
-
-def _pair(row, key):
-    return row[f"{key}_mean"], row[f"{key}_ci95"]
-
-
-def _percent(value, interval):
-    if value is None:
-        return "-"
-    shown = f"{100 * value:.2f}"
-    return (
-        shown if interval is None else f"{shown} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
-    )

@@ -230,7 +230,7 @@ def train_step(
     hyper: Hyperparameters,
     batch: Batch,
     ascent_batch: Batch | None,
-    key: jax.Array,
+    key: jax.Array | None = None,
 ) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
     """One step of one run.
 
@@ -239,7 +239,7 @@ def train_step(
       state, hyper: of this run.
       batch: frames (T, B, H, W, C) and labels (B,) whose loss is descended.
       ascent_batch: the same, of the recordings that choose SAM's perturbation; None trains plainly.
-      key: of what ``recipe.noise`` draws, the same for both gradients of the step.
+      key: of what ``recipe.noise`` draws, if there is any, the same for both gradients of the step.
 
     Returns:
       The new state, and loss and accuracy at the old parameters on the ascent batch (or the batch).
@@ -247,13 +247,11 @@ def train_step(
     smooth = recipe.spike(slope_at(recipe, hyper, state.step))
     cell = recipe.cell(hyper.decay, recipe.threshold, recipe.forward(smooth))
 
-    noise_key = jax.random.fold_in(key, state.step)
-
     def loss(params, frames, labels):
         if recipe.rounding:
             params = recipe.rounding(params)
         if recipe.noise:
-            params = recipe.noise(noise_key, params)
+            params = recipe.noise(jax.random.fold_in(key, state.step), params)
         scores = recipe.readout(recipe.network.apply({"params": params}, frames, cell))
         accuracy = (scores.argmax(-1) == labels).mean()
         return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean(), accuracy

@@ -32,6 +32,8 @@ SMALL = (
     "--config.data.time_bins=4",
     "--config.batch_size=8",
     "--config.learning_rate=0.01",
+    "--config.hardware.weight_bits=8,",
+    "--config.hardware.draws=0",
 )
 
 
@@ -240,12 +242,13 @@ def test_a_checkpoint_that_is_none_and_a_folder_without_tests_are_named(trained,
     folder, *_ = trained
     code, _, err = command("evaluate", f"--checkpoint={tmp_path}")
     assert (code, err.startswith(f"error: {tmp_path}/checkpoints: no checkpoint")) == (2, True)
-    for place in (tmp_path, tmp_path / "nowhere" / "out.json"):
+    nowhere = tmp_path / "nowhere" / "out.json"
+    for place, what in (
+        (tmp_path, "is a folder; name a file"),
+        (nowhere, "cannot be written; name a file in a folder that exists"),
+    ):
         code, _, err = command("evaluate", f"--checkpoint={folder / 'whole'}", f"--json={place}")
-        assert (code, err) == (
-            2,
-            f"error: {place}: cannot be written; name a file in a folder that exists\n",
-        )
+        assert (code, err) == (2, f"error: {place}: {what}\n")
     nmnist_files.dataset(tmp_path / "data", splits=("train",))
     code, _, err = command(
         "evaluate", f"--checkpoint={folder / 'whole'}", f"--data_path={tmp_path / 'data'}"

@@ -11,26 +11,20 @@ from sast_jax.data import packing
 from sast_jax.training import Recipe
 
 
-def frames():
-    packed, labels = small.recordings()
-    count = np.zeros((small.N, 2), np.int64)
-    return packing.Frames(
-        np.asarray(packed), np.asarray(labels), np.arange(small.N), count, count[:1], np.int64(0)
-    )
-
-
 @pytest.mark.parametrize("batch_size", [small.N, 16, 7, 1000])
 def test_batches_that_overlap_answer_as_one_that_does_not(batch_size):
     made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0, decay=0.7)
     params_R = training.initialise(made, hypers).params
-    data = frames()
+    data = small.frames()
     packed = jnp.asarray(data.packed_NxTxP)
     unpacked = jnp.moveaxis(packing.unpack(packed, small.SHAPE), 1, 0).astype(jnp.float32)
     for cell, spike in (
         (Recipe.soft_cell, spikes.sigmoid(8.0)),  # the slope that training ends with
         (Recipe.hard_cell, spikes.heaviside),
     ):
-        outcome = evaluation.respond(made, cell, params_R, hypers, packed, batch_size)
+        outcome = evaluation.respond(
+            evaluation.Swap(made, cell), (params_R, hypers), packed, batch_size
+        )
         for run in range(2):
             params = small.run_of(params_R, run)
             response = made.network.apply(
@@ -38,14 +32,18 @@ def test_batches_that_overlap_answer_as_one_that_does_not(batch_size):
             )
             scores = 10 * np.asarray(response.spikes[-1]).mean(axis=0)
             rates = np.stack([np.asarray(s).mean(axis=(0, 2)) for s in response.spikes], axis=-1)
-            np.testing.assert_allclose(outcome.scores_RxNxK[run], scores, atol=1e-5)
-            np.testing.assert_allclose(outcome.rates_RxNxL[run], rates, atol=1e-6)
+            np.testing.assert_allclose(outcome.scores_BxK[run], scores, atol=1e-5)
+            np.testing.assert_allclose(outcome.rates_BxL[run], rates, atol=1e-6)
+            for t in range(small.T):  # as if the recording had ended there
+                until = 10 * np.asarray(response.spikes[-1])[: t + 1].mean(axis=0)
+                answered = np.take_along_axis(until, outcome.early_BxT[run, :, t, None], axis=-1)
+                np.testing.assert_allclose(answered[:, 0], until.max(axis=-1), atol=1e-5)
 
 
 def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
     hypers = small.hyper(seeds=(0, 1))
     state, _ = small.fit(small.recipe(), hypers, epochs=6)
-    runs = evaluation.evaluate(small.recipe(), state.params, hypers, frames())
+    runs = evaluation.evaluate(small.recipe(), state.params, hypers, small.frames())
     assert len(runs) == 2
     for run in runs:
         assert run["transfer_gap"] == run["soft_accuracy"] - run["hard_accuracy"]
@@ -62,17 +60,22 @@ def test_what_is_evaluated_is_never_augmented():
     params = training.initialise(small.recipe(), hypers).params
     plain, augmenting = (
         evaluation.respond(
-            small.recipe(augment=augment), Recipe.soft_cell, params, hypers, small.recordings()[0]
+            evaluation.Swap(small.recipe(augment=augment), Recipe.soft_cell),
+            (params, hypers),
+            small.recordings()[0],
         )
         for augment in (None, lambda key, frames: 1 - frames)
     )
-    np.testing.assert_array_equal(plain.scores_RxNxK, augmenting.scores_RxNxK)
+    np.testing.assert_array_equal(plain.scores_BxK, augmenting.scores_BxK)
 
 
 def test_measure_counts_by_hand():
     scores = np.array([[1, 0, 0], [0, 0, 0], [0, 2, 2], [0, 0, 5]], np.float32)
     rates = np.array([[0.5, 0.1], [0.5, 0.0], [0.1, 0.2], [0.1, 0.3]], np.float32)
-    measured = evaluation.measure(scores, rates, np.array([0, 0, 2, 2]))
+    early = np.array([[0, 1], [0, 0], [2, 2], [0, 2]])
+    answers = evaluation.Outcome(scores, rates, early)
+    measured = evaluation.measure(answers, np.array([0, 0, 2, 2]))
+    assert measured["accuracy_by_step"] == [0.75, 0.75]
     assert measured["accuracy"] == 0.75  # the silent one falls to class 0, the tie to class 1
     assert measured["ties"] == 0.5
     assert measured["silent"] == 0.25
@@ -85,7 +88,7 @@ def test_a_network_of_nan_has_no_accuracy():
     hypers = small.hyper(seeds=(0, 1))
     params = training.initialise(small.recipe(), hypers).params
     spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), params)
-    bad, good = evaluation.evaluate(small.recipe(), spoiled, hypers, frames())
+    bad, good = evaluation.evaluate(small.recipe(), spoiled, hypers, small.frames())
     for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_confusion"):
         assert bad[key] is None
     assert bad["soft_rates"] == [None, None]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import family, setup
+from experiments import checks, family
 from experiments.configs import nmnist
 
 
@@ -41,7 +41,7 @@ def test_every_variant_is_sound_and_one_of_a_kind(place):
     configs = [settings(place, name) for name in family.VARIANTS]
     assert len({config.to_json() for config in configs}) == len(configs)
     for config in configs:
-        setup.check(config)
+        checks.check(config)
 
 
 @pytest.mark.parametrize(

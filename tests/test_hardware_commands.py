@@ -80,15 +80,14 @@ def test_what_nir_cannot_say_goes_to_stablehlo(folder, tmp_path):
 
 
 def test_evaluate_takes_other_conditions_than_the_run(folder, tmp_path):
-    levels = ("--hardware.weight_bits=5,", "--hardware.draws=2", "--hardware.dead=0.5,")
-    others = [f"--hardware.{kind}=0.0," for kind in ("weights", "thresholds", "leaks")]
-    others += [f"--hardware.{kind}=0.0," for kind in ("dropped", "spurious")]
+    levels = ("--hardware.weight_bits=5,", "--hardware.draws=2", "--hardware.weights=0.0,")
+    others = [f"--hardware.{kind}=()" for kind in ("thresholds", "leaks", "dropped", "spurious")]
     where = (f"--checkpoint={folder / 'subtract'}", f"--json={tmp_path / 'out.json'}")
     code, out, err = command("evaluate", *where, *levels, *others)
     assert code == 0, err
     done = json.loads((tmp_path / "out.json").read_text())
     rows = {row["condition"]: row for row in done["hardware"]}
-    assert set(rows) >= {"INT5", "dead neurons 0.5", "weight mismatch 0"}
+    assert set(rows) == {"INT5", "weight mismatch 0", "dead neurons 0.05"}
     assert rows["weight mismatch 0"]["hard_accuracy"] == done["hard_accuracy"]
     assert done["config"]["hardware"]["weight_bits"] == [5]
     assert "INT5" in out

@@ -128,7 +128,7 @@ def test_a_million_neuron_steps_of_random_input_are_those_of_the_simulation():
     assert steps > 10**6
 
 
-@pytest.mark.parametrize("kind", small_runs.KINDS)
+@pytest.mark.parametrize("kind", ["MLP", pytest.param("ConvNet", marks=pytest.mark.slow)])
 def test_real_input_gives_the_spikes_of_the_simulation(real_data, kind):
     run = small_runs.train(kind, real_data / "nmnist_8class")
     steps = 0
@@ -137,7 +137,7 @@ def test_real_input_gives_the_spikes_of_the_simulation(real_data, kind):
         kernels = chips.kernels(run.network, chip)
         neurons, layers = chips.to_integers(run.recipe, run.network, run.hyper, chip, kernels)
         steps += same_as_simulated(layers, neurons, small_runs.frames(run))
-    assert steps > 3 * 10**5
+    assert steps > 10**5
 
 
 def test_convolutions_in_integers():

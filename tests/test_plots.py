@@ -2,6 +2,7 @@
 
 import numpy as np
 import test_report
+import test_tables
 
 from sast_jax import plots, results
 from sast_jax.results import KINDS
@@ -71,3 +72,29 @@ def test_colours_tell_the_polarities_apart():
     np.testing.assert_array_equal(rise, [0, 0, 1])
     np.testing.assert_array_equal(fall, [1, 0, 0])
     np.testing.assert_array_equal(nothing, [1, 1, 1])
+
+
+def test_accuracy_by_step_is_drawn_from_the_first_step_on():
+    (axis,) = plots.early([test_report.entry(hard_accuracy_by_step=[0.2, 0.5, 0.9])]).axes
+    hard = axis.lines[KINDS.index("hard")]
+    np.testing.assert_allclose(np.array(hard.get_xdata(), float), [1, 2, 3])
+    np.testing.assert_allclose(np.array(hard.get_ydata(), float), [20, 50, 90])
+
+
+def test_conditions_of_hardware_are_drawn_from_the_network_as_trained():
+    runs = [test_report.entry(hardware=test_tables.rows(0.7))]
+    widths, mismatch, dropped = plots.hardware(results.summarise(runs)).axes
+    assert (widths.get_xlabel(), mismatch.get_xlabel()) == (
+        "bits of a weight",
+        "mismatch of weights",
+    )
+    for axis, network, levels, values in (
+        (widths, "hard", [8, 2], [70, 60]),
+        (widths, "integer", [8, 2], [60, 50]),
+        (mismatch, "soft", [0, 0.3], [90, 80]),
+        (mismatch, "hard", [0, 0.3], [80, 70]),
+        (dropped, "integer", [0.1], [60]),
+    ):
+        (line,) = (line for line in axis.lines if line.get_label() == network)
+        np.testing.assert_allclose(np.array(line.get_xdata(), float), levels)
+        np.testing.assert_allclose(np.array(line.get_ydata(), float), values)

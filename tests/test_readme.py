@@ -6,7 +6,7 @@ import re
 import jax
 import numpy as np
 
-from experiments import setup
+from experiments import checks
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -28,7 +28,7 @@ def run(block):
 def test_the_config_file_is_sound():
     (block,) = [block for block in BLOCKS if "def get_config" in block]
     config = run(block)["get_config"]()
-    setup.check(config)
+    checks.check(config)
     assert config.network.hidden == (512,)
 
 

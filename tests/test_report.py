@@ -11,6 +11,7 @@ def entry(**changes):
     confusion = np.diag([3, 0, 4]).tolist()
     more = {"soft_confusion": confusion, "hard_confusion": confusion, "recordings": 7}
     more |= {"soft_rates": [0.1, 0.2], "hard_rates": [0.1, 0.3]}
+    more |= {f"{kind}_accuracy_by_step": [0.5, 0.8] for kind in ("soft", "hard")}
     return test_results.run(0.4, 0, 0.8, **more) | changes
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from sast_jax import results
+from sast_jax import results, tables
 
 
 def run(rho, seed, hard, **more):
@@ -49,7 +49,7 @@ def test_validation_is_summarised_where_there_is_one():
     runs = [run(0.4, seed, 0.8, **held_out) for seed in (0, 1)]
     (row,) = results.summarise(runs)
     assert row["validation_hard_accuracy_mean"] == 0.6
-    assert "60.00 [50.00, 70.00]" in results.table(collected(runs))
+    assert "60.00 [50.00, 70.00]" in tables.runs(collected(runs))
 
 
 def test_a_diverged_run_is_counted_and_left_out_of_the_mean():
@@ -83,14 +83,14 @@ def test_runs_that_hardly_answer_are_remarked_on():
 
 
 def test_the_table_shows_each_run_and_the_mean():
-    text = results.table(collected([run(0.4, 0, 0.8), run(0.4, 1, 0.9)]))
+    text = tables.runs(collected([run(0.4, 0, 0.8), run(0.4, 1, 0.9)]))
     assert "80.00 [70.00, 90.00]" in text
     assert "mean of 2" in text
     assert "85.00 [" in text
 
 
 def test_the_table_shows_a_diverged_run_as_such():
-    text = results.table(collected([diverged()]))
+    text = tables.runs(collected([diverged()]))
     assert "diverged" in text
     assert "None" not in text
     assert "0.8" not in text

@@ -30,6 +30,8 @@ def settings(folder, **changes):
             "batch_size": 8,
             "learning_rate": 1e-2,
             "workdir": str(folder / "run"),
+            "hardware.weight_bits": (),
+            "hardware.draws": 0,
         }
     )
     config.update_from_flattened_dict(changes)
@@ -47,6 +49,7 @@ def swept(tmp_path_factory):
     config = settings(
         folder,
         **{"sweep.rho": (0.0, 0.3), "sweep.seeds": 2, "epochs": 8, "data.validation": 0.2},
+        **{"hardware.weight_bits": (8,), "hardware.calibration": 10},
     )
     return folder, config, train(config)
 
@@ -86,11 +89,31 @@ def test_every_epoch_and_run_is_a_line_of_metrics(swept):
     assert {"seed", "rho", "soft_accuracy", "hard_accuracy", "epoch_seconds"} <= set(lines[0])
 
 
+def test_conditions_of_hardware_are_in_results_and_report(swept):
+    folder, _, done = swept
+    expected = [("weight_bits", 8)]
+    for run_ in done["runs"]:
+        for key in ("hardware", "validation_hardware"):
+            assert [(row["kind"], row["level"]) for row in run_[key]] == expected
+        acs = run_["operations"]["effective_acs"]
+        assert run_["synops"] == acs > 0
+    for row in done["summary"]:
+        members = [r for r in done["runs"] if r["rho"] == row["rho"]]
+        for i, trial in enumerate(row["hardware"]):
+            values = [r["hardware"][i]["hard_accuracy"] for r in members]
+            np.testing.assert_allclose(trial["hard_accuracy_mean"], np.mean(values))
+            assert trial["n"] == 2
+        np.testing.assert_allclose(row["synops_mean"], np.mean([r["synops"] for r in members]))
+    text = (folder / "run" / "report.md").read_text()
+    for words in ("| INT8 ", "membrane updates", "nJ in integers"):
+        assert words in text
+
+
 def test_the_report_stands_alone_and_shows_every_plot(swept):
     folder, _, _ = swept
     html = (folder / "run" / "report.html").read_text()
     sources = re.findall(r'src="([^"]{30})', html)
-    assert len(sources) == 5
+    assert len(sources) == 7
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     text = (folder / "run" / "report.md").read_text()
     for plot in re.findall(r"\(plots/(\w+\.png)\)", text):
@@ -113,11 +136,11 @@ def test_a_finished_run_is_reported_again_not_trained(swept, capsys):
 def test_validation_recordings_are_not_trained_on(swept):
     _, config, _ = swept
     source = datasets.load_nmnist(config.data)
-    train_set, held_out = run.hold_out(source.train, 0.2, config.data.seed)
+    train_set, held_out = datasets.hold_out(source.train, 0.2, config.data.seed)
     numbers = [set(zip(f.labels_N, f.numbers_N, strict=True)) for f in (train_set, held_out)]
     assert not numbers[0] & numbers[1]
     assert [len(n) for n in numbers] == [64, 16]
-    other, _ = run.hold_out(source.train, 0.2, 1)
+    other, _ = datasets.hold_out(source.train, 0.2, 1)
     assert (other.numbers_N != train_set.numbers_N).any()
 
 

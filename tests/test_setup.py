@@ -10,15 +10,23 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import setup
-from experiments.configs import nmnist, nmnist_conv, nmnist_fast, nmnist_long, nmnist_paper
-from sast_jax import networks, spikes
+from experiments import checks, setup
+from experiments.configs import (
+    nmnist,
+    nmnist_conv,
+    nmnist_fast,
+    nmnist_long,
+    nmnist_paper,
+)
+from sast_jax import networks, spikes, trials
 from sast_jax.errors import InputError
 
+MODULES = (nmnist, nmnist_conv, nmnist_fast, nmnist_long, nmnist_paper)
 
-@pytest.mark.parametrize("module", [nmnist, nmnist_conv, nmnist_fast, nmnist_long, nmnist_paper])
+
+@pytest.mark.parametrize("module", MODULES)
 def test_the_configs_that_come_with_it_are_sound(module):
-    setup.check(module.get_config())
+    checks.check(module.get_config())
 
 
 @pytest.mark.parametrize(
@@ -78,6 +86,30 @@ def test_the_configs_that_come_with_it_are_sound(module):
         ({"data.validation": 1.0}, "config.data.validation=1.0"),
         ({"data.shift": -1}, "config.data.shift=-1"),
         ({"data.source": "web"}, "config.data.source='web'"),
+        ({"weights.bits": 1}, "config.weights.bits=1 must be from 2 (-1, 0, 1) to 8 bits"),
+        ({"weights.noise": -0.1}, "config.weights.noise=-0.1"),
+        ({"hardware.weight_bits": (8, 9)}, "config.hardware.weight_bits=9 must be from 2"),
+        ({"hardware.dead": ("",)}, "config.hardware.dead='' must be numbers with commas"),
+        ({"hardware.weight_bits": ("a",)}, "config.hardware.weight_bits='a'"),
+        (
+            {"hardware.scale": "mean"},
+            "config.hardware.scale='mean' must be one of 'error', 'max'",
+        ),
+        (
+            {"hardware.membrane_bits": 33},
+            "config.hardware.membrane_bits=33 must be a number",
+        ),
+        ({"hardware.headroom": 0.5}, "config.hardware.headroom=0.5 must be a number from 1"),
+        (
+            {"hardware.dropped": (0.1, 1.1)},
+            "config.hardware.dropped=1.1 must be a number",
+        ),
+        ({"hardware.leaks": (-0.1,)}, "config.hardware.leaks=-0.1"),
+        ({"hardware.leak_bits": 16}, "a leak of 16 bits: choose from 1 to 15"),
+        (
+            {"hardware.leak_bits": 5, "hardware.leak_error": 0.3, "sweep.decay": (0.9, 0.99)},
+            "a leak of 5 bits expresses the decay 0.99 as 32/32, which leaks",
+        ),
     ],
     ids=str,
 )
@@ -85,18 +117,18 @@ def test_a_bad_value_is_named_with_what_it_may_be(changes, message):
     config = nmnist.get_config()
     config.update_from_flattened_dict(changes)
     with pytest.raises(InputError, match=re.escape(message)):
-        setup.check(config)
+        checks.check(config)
 
 
 def test_a_config_with_other_keys_is_refused():
     partial = ConfigDict({"rho": 0.4})
     with pytest.raises(InputError, match=r"config\.\w+ is missing; a config starts from"):
-        setup.check(partial)
+        checks.check(partial)
     more = nmnist.get_config()
     with more.unlocked():
         more.sam.rho = 0.4
     with pytest.raises(InputError, match=r"config\.sam\.rho is not known"):
-        setup.check(more)
+        checks.check(more)
 
 
 def test_a_late_start_is_counted_in_whole_epochs():
@@ -236,3 +268,30 @@ def test_the_learning_rate_follows_its_schedule(schedule, last):
     for _ in range(3):  # with equal gradients Adam's step is the learning rate
         update, state = optimizer.update(jnp.ones(1), state, jnp.zeros(1))
     np.testing.assert_allclose(update, -last, atol=1e-8)
+
+
+def test_weights_are_seen_as_the_config_says():
+    config = nmnist.get_config()
+    plain = setup.recipe(config, (34, 34, 2), 10, 100)
+    assert plain.rounding is None and plain.noise is None
+    config.weights.bits, config.weights.noise = 2, 0.1
+    recipe = setup.recipe(config, (34, 34, 2), 10, 100)
+    params = {"Dense_0": {"kernel": jax.random.normal(jax.random.key(0), (50, 20))}}
+    levels = recipe.rounding(params)["Dense_0"]["kernel"]
+    assert len(np.unique(levels[:, 0])) == 3
+    seen = recipe.noise(jax.random.key(1), params)["Dense_0"]["kernel"]
+    factor = np.asarray(seen / params["Dense_0"]["kernel"])
+    np.testing.assert_allclose([factor.mean(), factor.std()], [1, 0.1], atol=0.02)
+
+
+def test_conditions_are_those_of_the_config():
+    config = nmnist.get_config()
+    config.hardware.update(weight_bits=(4, 2), scale="max", leak="shifts", draws=3)
+    config.hardware.update({kind: () for kind in trials.NAMES if kind != "weight_bits"})
+    config.hardware.dropped = (0.1, 0.2)
+    found = setup.conditions(config)
+    assert (found.weight_bits, found.draws) == ((4, 2), 3)
+    assert found.variations == (("dropped", 0.1), ("dropped", 0.2))
+    assert (found.chip.weight_bits, found.chip.scale, found.chip.leak) == (4, "max", "shifts")
+    config.hardware.draws = 0
+    assert setup.conditions(config).variations == ()

@@ -20,12 +20,7 @@ from sast_jax.sam import (
     vasso,
 )
 
-
-def step(recipe, *args):
-    return _step(recipe, *args, jax.random.key(0))
-
-
-_step = jax.jit(training.train_step, static_argnums=0)
+step = jax.jit(training.train_step, static_argnums=0)
 
 
 def stale(optimizer, radius):

@@ -46,6 +46,30 @@ def get_config() -> ConfigDict:
     config.sam.alpha = 0.1  # of "gsam": weight of the surrogate gap
     config.sam.group_size = 0  # m-sharpness: recordings that share a perturbation; 0: the batch
 
+    config.weights = ConfigDict()  # as the forward pass sees them
+    config.weights.bits = 0  # 2 to 8: quantisation-aware, rounded to so many bits ever after; 0: no
+    config.weights.per_channel = True  # a scale for each output, else one a layer
+    config.weights.noise = 0.0  # standard deviation of a factor on each, anew each step of training
+    config.initial = ""  # workdir of a run whose weights to start from; empty: random ones
+
+    config.hardware = ConfigDict()  # what the trained networks are tried under
+    config.hardware.weight_bits = (8, 4, 3, 2)  # word widths; the first one also with faults
+    config.hardware.per_channel = True  # a scale of the weights for each output, else one a layer
+    config.hardware.scale = "error"  # least error of the currents, or "max": the largest weight
+    config.hardware.calibration = 256  # training recordings whose currents count for "error"
+    config.hardware.membrane_bits = 16  # of a potential: more of them resolve it more finely
+    config.hardware.headroom = 16.0  # thresholds, or up to twice that, at which it saturates
+    config.hardware.leak = "fraction"  # k / 2^leak_bits, or "shifts": a sum of shifts
+    config.hardware.leak_bits = 8
+    config.hardware.leak_error = 0.1  # largest error of 1 - decay that is accepted, as a share
+    config.hardware.draws = 5  # devices of each level of what follows; 0: none
+    config.hardware.weights = (0.1, 0.3, 0.6)  # mismatch: standard deviations of a factor
+    config.hardware.thresholds = (0.1, 0.3)
+    config.hardware.leaks = (0.1,)
+    config.hardware.dead = (0.05,)  # share of the neurons
+    config.hardware.dropped = (0.1, 0.3)  # share of the spikes
+    config.hardware.spurious = (0.01, 0.05)  # probability a step
+
     config.sweep = ConfigDict()  # a grid of runs in one program: all combinations
     config.sweep.seeds = 1
     config.sweep.rho = ()

@@ -1,0 +1,104 @@
+"""Networks on hardware as models for :func:`sast_jax.evaluation.respond`."""
+
+import operator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax import connections, evaluation, integers, operations
+from sast_jax import variation as variation_lib
+from sast_jax.connections import Connection
+from sast_jax.data import packing
+from sast_jax.spikes import heaviside
+from sast_jax.training import Hyperparameters, Recipe
+
+
+class IntegerOutcome(NamedTuple):
+    """What integer networks answer.
+
+    Attributes:
+      scores_BxK: class scores.
+      clipped_BxL: share of the potentials of each layer that the word's range changed.
+      acs_BxL: effective synaptic operations, all of them accumulates.
+    """
+
+    scores_BxK: jax.Array
+    clipped_BxL: jax.Array
+    acs_BxL: jax.Array
+
+
+class OnChip(NamedTuple):
+    """Integer networks as a model: (key, variation, layers); None for no key and no faults."""
+
+    recipe: Recipe
+    neurons: integers.Neurons
+
+    def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> IntegerOutcome:
+        key, variation, layers = network
+        frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape, jnp.int8)
+        transmit = connections.intact if key is None else variation_lib.faults(key, variation)
+        response, clipped_BxL = integers.respond(layers, self.neurons, frames, transmit)
+        listed = [Connection(layer.kernel, layer.bias) for layer in layers]
+        counts = operations.count(listed, frames, response.spikes)
+        return IntegerOutcome(self.recipe.readout(response), clipped_BxL, counts.acs_BxL)
+
+
+class Both(NamedTuple):
+    """What a network answers with the smooth spike of training, and with a threshold."""
+
+    soft: evaluation.Outcome
+    hard: evaluation.Outcome
+
+
+class Device(NamedTuple):
+    """Devices as a model: (key, variation, connections, hyperparameters).
+
+    Key and variation are None for the network itself.
+    """
+
+    recipe: Recipe
+
+    def __call__(self, device: tuple, packed_BxTxP: jax.Array) -> Both:
+        key, variation, network, hyper = device
+        frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape)
+
+        def answer(spike):
+            def cell(decay, threshold):
+                return self.recipe.cell(decay, threshold, spike)
+
+            neuron = hyper.decay, self.recipe.threshold
+            if key is None:
+                response = connections.respond(network, [cell(*neuron)] * len(network), frames)
+            else:
+                response = variation_lib.draw(key, variation, network, cell, *neuron)(frames)
+            return evaluation.outcome(self.recipe, response)
+
+        return Both(answer(self.recipe.spike(hyper.slope_end)), answer(heaviside))
+
+
+class Operations(NamedTuple):
+    """The hard network's operations as a model: (parameters, hyperparameters)."""
+
+    recipe: Recipe
+
+    def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> operations.Counts:
+        params, hyper = network
+        listed = connections.connections(params)
+        frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape)
+        cells = [self.recipe.hard_cell(hyper)] * len(listed)
+        return operations.count(listed, frames, connections.respond(listed, cells, frames).spikes)
+
+
+def count(
+    recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, frames: packing.Frames
+) -> list[dict]:
+    """Operations of each run's hard network; see :func:`sast_jax.operations.report`."""
+    packed = jnp.asarray(frames.packed_NxTxP)
+    counts_R = evaluation.respond(Operations(recipe), (params_R, hyper_R), packed)
+    reports = []
+    for r in range(len(hyper_R.seed)):
+        params, counts = jax.tree.map(operator.itemgetter(r), (params_R, counts_R))
+        listed = connections.connections(params)
+        reports.append(operations.report(listed, counts, recipe.frame_shape, packed.shape[1]))
+    return reports

@@ -1,0 +1,116 @@
+"""Tables of ``results.json``: runs, conditions of hardware, operations."""
+
+from collections.abc import Sequence
+
+import tabulate
+
+from sast_jax import results as results_lib
+from sast_jax.results import KINDS, NETWORKS
+
+OPERATIONS = {  # keys of a run's ``operations``
+    "effective_acs": "ACs",
+    "effective_macs": "MACs",
+    "dense": "dense",
+    "membrane_updates": "membrane updates",
+    "spikes": "spikes",
+}
+
+
+def runs(results: dict, style: str = "simple") -> str:
+    """The results as a table: a row a run, then a row a setting if there are several seeds.
+
+    Args:
+      results: as :func:`collect` returns them.
+      style: a table format of the package tabulate.
+    """
+    runs, summary = results["runs"], results["summary"]
+    shown = _shown(summary)
+    validated = [f"validation_{kind}_accuracy" for kind in KINDS]
+    validated = [key for key in validated if key in runs[0]]
+    rows = [
+        [*(run[key] for key in shown), run["seed"]]
+        + [_percent(run[key], run[f"{key}_ci95"]) for key in validated]
+        + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in KINDS]
+        + [_percent(run["transfer_gap"], None)]
+        + [_percent(run[f"{kind}_rate"], None) for kind in KINDS]
+        + [_percent(run["hard_ties"], None), _percent(run["hard_silent"], None)]
+        + ["diverged" if run.get("diverged") else f"{run['train_seconds']:.0f}"]
+        for run in runs
+    ]
+    if len(runs) > len(summary):
+        rows += [
+            [*(row[key] for key in shown), f"mean of {row['n']}"]
+            + [_percent(*_pair(row, key)) for key in validated]
+            + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in KINDS]
+            + [_percent(*_pair(row, "transfer_gap"))]
+            + [_percent(row[f"{kind}_rate_mean"], None) for kind in KINDS]
+            + ["", "", f"{row['train_seconds_mean']:.0f}" if row["n"] else ""]
+            for row in summary
+        ]
+    headers = [*shown, "seed", *("soft % validation", "hard % validation")[: len(validated)]]
+    test = " test" if validated else ""
+    headers += [f"soft %{test}", f"hard %{test}", "gap", "soft rate %", "hard rate %"]
+    headers += ["ties %", "silent %", "seconds"]
+    return _table(rows, headers, style)
+
+
+def hardware(results: dict, style: str = "simple") -> str:
+    """Accuracies of each setting under each condition of hardware; empty if none was tried.
+
+    On the validation split, where there is one, and on the test split.
+    """
+    summary = results["summary"]
+    shown = _shown(summary)
+    splits = {"validation": "validation_hardware", "test": "hardware"}
+    splits = {s: key for s, key in splits.items() if any(row.get(key) for row in summary)}
+    several = len(splits) > 1
+    rows = [
+        [*(f"{row[key]:g}" for key in shown), *([split] if several else []), trial["condition"]]
+        + [_percent(*_pair(trial, f"{network}_accuracy")) for network in NETWORKS]
+        + [" ".join(_percent(share, None) for share in trial.get("clipped_mean", ()))]
+        + [f"{trial['synops_mean']:,.0f}" if "synops_mean" in trial else ""]
+        for row in summary
+        for split, key in splits.items()
+        for trial in row.get(key, ())
+    ]
+    headers = [*shown, *(["split"] if several else []), "condition"]
+    headers += [*(f"{network} %" for network in NETWORKS), "clipped %", "SynOps"]
+    return _table(rows, headers, style) if rows else ""
+
+
+def operations(results: dict, style: str = "simple") -> str:
+    """Means per recording of each run's hard network, by layer and in all."""
+    rows = []
+    for run in results["runs"]:
+        counts = run.get("operations")
+        if not counts:
+            continue
+        named = [(name, counts[f"{name}_by_layer"]) for name in OPERATIONS]
+        depth = len(named[0][1])
+        who = results_lib.setting(run, [*_shown(results["summary"]), "seed"])
+        layers = [f"layer {i + 1}" for i in range(depth - 1)] + ["output"]
+        for i, layer in enumerate(layers):
+            rows.append([who, layer, *(f"{by_layer[i]:,.0f}" for _, by_layer in named)])
+        rows.append([who, "in all", *(f"{counts[name]:,.0f}" for name in OPERATIONS)])
+    return _table(rows, ["", "", *OPERATIONS.values()], style) if rows else ""
+
+
+def _shown(summary: Sequence[dict]) -> list[str]:
+    return list(dict.fromkeys(["rho", *results_lib.varied(summary)]))
+
+
+def _table(rows, headers, style) -> str:
+    return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
+
+
+def _pair(row, key):
+    return row[f"{key}_mean"], row[f"{key}_ci95"]
+
+
+def _percent(value, interval):
+    if value is None:
+        return "-"
+    shown = f"{100 * value:.2f}"
+    return (
+        shown if interval is None else f"{shown} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
+    )

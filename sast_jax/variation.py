@@ -1,0 +1,107 @@
+"""Devices that differ: mismatch of weights, thresholds, leaks; dead neurons, unreliable spikes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax import connections, lif
+from sast_jax.connections import Connection
+from sast_jax.networks import Response
+
+
+class Variation(NamedTuple):
+    """How much devices differ; all zero is the network itself.
+
+    Attributes:
+      weights: standard deviation of a factor on each weight and bias, normal around 1.
+      thresholds: the same on each neuron's threshold.
+      leaks: the same on each neuron's leak, 1 - decay, which stays within 0..1.
+      dead: share of the neurons, outputs included, whose spikes never leave them.
+      dropped: probability that a spike is lost behind the neuron that made it.
+      spurious: probability, at each step without a spike, that one is added there; dropped and
+        spurious together are at most 1.
+    """
+
+    weights: jax.typing.ArrayLike = 0.0
+    thresholds: jax.typing.ArrayLike = 0.0
+    leaks: jax.typing.ArrayLike = 0.0
+    dead: jax.typing.ArrayLike = 0.0
+    dropped: jax.typing.ArrayLike = 0.0
+    spurious: jax.typing.ArrayLike = 0.0
+
+
+def draw(
+    key: jax.Array,
+    variation: Variation,
+    network: Sequence[Connection],
+    cell: Callable[[jax.Array, jax.Array], lif.Cell],
+    decay: jax.typing.ArrayLike,
+    threshold: float,
+) -> Callable[[jax.Array], Response]:
+    """One device: the network with its own weights, thresholds, leaks and dead neurons.
+
+    Args:
+      key: of the device, and of the spikes that it loses and adds.
+      variation: how much devices differ; may be traced.
+      network: connections of the trained network.
+      cell: (decay, threshold) -> step. With a smooth spike, a lost one is 0 and an added one 1.
+      decay, threshold: of the trained network.
+
+    Returns:
+      frames (T, B, H, W, C) -> response. The same frames meet the same device.
+    """
+    weight_key, neuron_key = jax.random.split(jax.random.fold_in(key, 1))
+    device = mismatched(weight_key, list(network), variation.weights)
+    same = [cell(decay, threshold)] * len(device)
+
+    def respond(frames_TxBxHxWxC):
+        shapes = jax.eval_shape(
+            lambda frames: connections.respond(device, same, frames).spikes, frames_TxBxHxWxC
+        )
+        cells = []
+        for layer, spikes in enumerate(shapes):
+            threshold_key, leak_key = jax.random.split(jax.random.fold_in(neuron_key, layer))
+            shape = (1, *spikes.shape[2:])
+            factor = 1 + variation.thresholds * jax.random.normal(threshold_key, shape)
+            leak = (1 - decay) * (1 + variation.leaks * jax.random.normal(leak_key, shape))
+            cells.append(cell(1 - jnp.clip(leak, 0, 1), threshold * factor))
+        return connections.respond(device, cells, frames_TxBxHxWxC, faults(key, variation))
+
+    return respond
+
+
+def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> Any:
+    """Each leaf's values times a factor of their own, normal around 1 with this deviation."""
+    leaves, structure = jax.tree.flatten(weights)
+    varied = [
+        leaf * (1 + spread * jax.random.normal(k, leaf.shape, leaf.dtype))
+        for k, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, varied)
+
+
+def faults(key: jax.Array, variation: Variation) -> Callable[[int, jax.Array], jax.Array]:
+    """What becomes of a layer's spikes: dead neurons, dropped and spurious spikes.
+
+    Returns:
+      (layer, spikes (T, B, ...)) -> spikes, of the same type.
+    """
+
+    neuron_key, spike_key = jax.random.split(jax.random.fold_in(key, 0))
+    noisy = (variation.dropped > 0) | (variation.spurious > 0)
+
+    def transmit(layer, spikes_TxBxN):
+        shape = spikes_TxBxN.shape
+        dead_key = jax.random.fold_in(neuron_key, layer)
+        alive = ~jax.random.bernoulli(dead_key, variation.dead, (1, 1, *shape[2:]))
+
+        def pass_through(spikes_TxBxN):  # one number decides, as a spike is either lost or added
+            u = jax.random.uniform(jax.random.fold_in(spike_key, layer), shape)
+            kept = jnp.where(u < variation.dropped, 0, spikes_TxBxN)
+            return jnp.where(u >= 1 - variation.spurious, 1, kept)
+
+        return jax.lax.cond(noisy, pass_through, lambda spikes: spikes, spikes_TxBxN) * alive
+
+    return transmit

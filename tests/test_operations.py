@@ -1,0 +1,132 @@
+"""Counts against loops over every connection and against NeuroBench."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_runs
+import torch
+import torch_networks
+from neurobench.metrics.static import ConnectionSparsity
+from neurobench.metrics.workload import SynapticOperations
+from neurobench.models import TorchModel
+from test_connections import HARD, NETWORKS, trained
+
+from sast_jax import connections, evaluation, hardware, operations
+
+
+def by_loops(kernel, x):
+    """Non-zero inputs of one step that meet non-zero weights, connection by connection."""
+    if kernel.ndim == 2:
+        flat = x.reshape(-1)
+        return sum(int(np.count_nonzero(kernel[i])) for i in np.flatnonzero(flat))
+    side, (H, W, C), total = kernel.shape[0], x.shape, 0
+    for row in range(-(-H // 2)):
+        for column in range(-(-W // 2)):
+            for i in range(side):
+                for j in range(side):
+                    y, z = 2 * row + i - side // 2, 2 * column + j - side // 2
+                    if 0 <= y < H and 0 <= z < W:
+                        for c in range(C):
+                            total += bool(x[y, z, c]) * np.count_nonzero(kernel[i, j, c])
+    return total
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_effective_and_dense_operations(name):
+    _, params, frames = trained(name)
+    listed = [
+        c._replace(kernel=c.kernel * (abs(c.kernel) > 0.1)) for c in connections.connections(params)
+    ]
+    spikes = connections.respond(listed, [HARD] * len(listed), frames).spikes
+    found = operations.count(listed, frames, spikes)
+    inputs = [np.asarray(x) for x in (frames, *spikes[:-1])]
+    for layer, (connection, x) in enumerate(zip(listed, inputs, strict=True)):
+        kernel = np.asarray(connection.kernel)
+        expected = [sum(by_loops(kernel, x[t, b]) for t in range(5)) for b in range(4)]
+        np.testing.assert_array_equal(found.acs_BxL[:, layer], expected)
+        everything = 5 * by_loops(np.ones_like(kernel), np.ones_like(x[0, 0]))
+        assert 5 * operations.dense(listed, frames.shape[2:])[layer] == everything
+        assert 0 < sum(expected) < 4 * everything
+        fired = np.asarray(spikes[layer]).sum(axis=(0, *range(2, spikes[layer].ndim)))
+        np.testing.assert_array_equal(found.spikes_BxL[:, layer], fired)
+        np.testing.assert_array_equal(found.neurons_BxL[:, layer], spikes[layer][0, 0].size)
+    assert not found.macs_BxL.any()
+
+
+def test_inputs_that_are_not_binary_count_as_macs():
+    _, params, frames = trained("MLP")
+    listed = connections.connections(params)
+    spikes = connections.respond(listed, [HARD] * 2, frames).spikes
+    binary = operations.count(listed, frames, spikes)
+    found = operations.count(listed, 0.5 * frames, spikes)
+    np.testing.assert_array_equal(found.macs_BxL[:, 0], binary.acs_BxL[:, 0])
+    np.testing.assert_array_equal(found.acs_BxL[:, 1], binary.acs_BxL[:, 1])
+    assert not found.macs_BxL[:, 1].any() and not found.acs_BxL[:, 0].any()
+
+
+class Whole(torch.nn.Module):
+    """A network that takes whole recordings, (B, T, ...)."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames_BxTxS):
+        torch_networks.respond(self.network, frames_BxTxS.transpose(0, 1))
+
+
+@pytest.mark.parametrize("kind", small_runs.KINDS)
+@pytest.mark.parametrize("data", ["simulated", "real"])
+def test_equals_neurobench_on_the_exported_network(tmp_path, kind, data, request):
+    folder = request.getfixturevalue("real_data") / "nmnist_8class" if data == "real" else None
+    run = small_runs.train(kind, folder)
+    pruned = [c._replace(kernel=c.kernel * (abs(c.kernel) > 0.02)) for c in run.network]
+    run = run._replace(network=pruned)
+    torch_networks.write(tmp_path / "a.nir", run, "A")
+    model = TorchModel(Whole(torch_networks.load("snnTorch", tmp_path / "a.nir")))
+    model.register_hooks()
+    counter = SynapticOperations()
+    x_TxNxS = torch_networks.channels_first(run, small_runs.frames(run))
+    for start in range(0, 200, 10):  # few at a time, so that its float32 sums are exact
+        batch = x_TxNxS[:, start : start + 10].transpose(0, 1)
+        model(batch)
+        expected = counter(model, None, (batch,))
+        model.reset_hooks()
+    frames = jnp.asarray(small_runs.frames(run), jnp.float32)
+    cells = [run.recipe.hard_cell(run.hyper)] * len(pruned)
+    spikes = connections.respond(pruned, cells, frames).spikes
+    counts = operations.count(pruned, frames, spikes)
+    found = operations.report(pruned, counts, run.recipe.frame_shape, len(frames))
+    assert found["effective_acs"] == expected["Effective_ACs"] > 0
+    assert found["effective_macs"] == expected["Effective_MACs"] == 0
+    assert found["dense"] == expected["Dense"]
+    assert round(found["connection_sparsity"], 4) == ConnectionSparsity()(model) > 0
+
+
+def test_a_report_of_trained_networks():
+    run = small_runs.train("MLP", None)
+    networks_R = jax.tree.map(lambda leaf: leaf[None], (run.params, run.hyper))
+    (found,) = hardware.count(run.recipe, *networks_R, run.test)
+    acs = sum(found["effective_acs_by_layer"])
+    np.testing.assert_allclose(found["effective_acs"], acs)
+    low, middle, high = found["effective_acs_quartiles"]
+    assert low < middle < high
+    assert found["membrane_updates"] == 6 * (64 + 32 + 10)
+    assert found["footprint_bytes"] == 4 * (2312 * 64 + 64 * 32 + 32 * 10 + 64 + 32 + 10)
+    np.testing.assert_allclose(found["energy_float32_pj"], 0.9 * acs)
+    np.testing.assert_allclose(found["energy_integer_pj"], 0.1 * acs)
+    swap = evaluation.Swap(run.recipe, type(run.recipe).hard_cell)
+    rates_L = evaluation.respond(swap, networks_R, run.test.packed_NxTxP).rates_BxL[0].mean(axis=0)
+    fired = 6 * (rates_L * np.array([64, 32, 10]))
+    np.testing.assert_allclose(found["spikes_by_layer"], fired, rtol=1e-5)
+    np.testing.assert_allclose(found["activation_sparsity"], 1 - fired.sum() / (6 * 106), rtol=1e-5)
+
+
+def test_counts_are_exact_where_floats_are_not():
+    wide = [connections.Connection(jnp.ones((4097, 4099)), jnp.zeros(4099))]
+    frames = jnp.ones((3, 1, 1, 1, 4097))
+    found = operations.count(wide, frames, [jnp.zeros((3, 1, 4099))])
+    assert int(found.acs_BxL[0, 0]) == 3 * 4097 * 4099
+    report = operations.report(wide, found, (1, 1, 4097), 1000)
+    assert report["dense"] == 1000 * 4097 * 4099

@@ -1,0 +1,95 @@
+"""Rows of the tables by hand."""
+
+import test_results
+
+from sast_jax import results, tables
+
+
+def rows(hard):
+    """Conditions of hardware as :func:`sast_jax.trials.trials` lists them for one run."""
+
+    def row(condition, kind, level, hard, integer=True):
+        values = {"soft": hard + 0.1, "hard": hard, "integer": hard - 0.1 if integer else None}
+        accuracies = {f"{name}_accuracy": value for name, value in values.items()}
+        ends = {f"{key}_ci95": v and [v - 0.1, v + 0.1] for key, v in accuracies.items()}
+        return {"condition": condition, "kind": kind, "level": level, **accuracies, **ends}
+
+    return [
+        row("INT8", "weight_bits", 8, hard) | {"clipped": [0.02, 0.0], "synops": 1234.4},
+        row("INT2", "weight_bits", 2, hard - 0.1),
+        row("weight mismatch 0.3", "weights", 0.3, hard, integer=False),
+        row("dropped spikes 0.1", "dropped", 0.1, hard),
+    ]
+
+
+OPERATIONS = {
+    "effective_acs": 300.0,
+    "effective_acs_by_layer": [200.0, 100.0],
+    "effective_macs": 0.0,
+    "effective_macs_by_layer": [0.0, 0.0],
+    "dense": 3000.0,
+    "dense_by_layer": [2000.0, 1000.0],
+    "membrane_updates": 20.0,
+    "membrane_updates_by_layer": [15.0, 5.0],
+    "spikes": 4.0,
+    "spikes_by_layer": [3.0, 1.0],
+}
+
+
+def test_conditions_of_one_run_have_its_own_intervals():
+    done = test_results.collected([test_results.run(0.4, 0, 0.8, hardware=rows(0.7))])
+    text = tables.hardware(done, "github").splitlines()
+    assert text[2].split("|")[1:-1] == [
+        " 0.4   ",
+        " INT8                ",
+        " 80.00 [70.00, 90.00] ",
+        " 70.00 [60.00, 80.00] ",
+        " 60.00 [50.00, 70.00] ",
+        " 2.00 0.00   ",
+        " 1,234    ",
+    ]
+    assert text[4].split("|")[-4].strip() == "-"  # mismatch of integers
+    assert tables.hardware(test_results.collected([test_results.run(0.4, 0, 0.8)])) == ""
+
+
+def test_conditions_of_several_runs_have_the_interval_over_them():
+    runs = [test_results.run(0.4, i, 0.8, hardware=rows(h)) for i, h in enumerate((0.6, 0.7, 0.8))]
+    (row,) = results.summarise(runs)
+    trial = row["hardware"][0]
+    assert (trial["condition"], trial["n"]) == ("INT8", 3)
+    half = 4.302652729749464 * 0.1 / 3**0.5  # t of 2 degrees of freedom
+    low, high = trial["hard_accuracy_ci95"]
+    assert abs(low - (0.7 - half)) < 1e-9 and abs(high - (0.7 + half)) < 1e-9
+    assert row["hardware"][2]["integer_accuracy_mean"] is None
+
+
+def test_the_validation_split_comes_first():
+    both = {"hardware": rows(0.7), "validation_hardware": rows(0.6)}
+    text = tables.hardware(
+        test_results.collected([test_results.run(0.4, 0, 0.8, **both)]), "github"
+    )
+    cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines()]
+    assert cells[0][:3] == ["rho", "split", "condition"]
+    assert cells[2] == ["0.4", "validation", "INT8", "70.00 [60.00, 80.00]"]
+    assert cells[6] == ["0.4", "test", "INT8", "80.00 [70.00, 90.00]"]
+
+
+def counted(operations):
+    return test_results.collected([test_results.run(0.4, 0, 0.8, operations=operations)])
+
+
+def test_a_diverged_setting_does_not_hide_the_others():
+    runs = [test_results.diverged() | {"rho": 0.0, "hardware": []}]
+    runs += [test_results.run(0.4, 0, 0.8, hardware=rows(0.7))]
+    assert "INT8" in tables.hardware(test_results.collected(runs))
+
+
+def test_operations_by_layer_and_in_all():
+    text = tables.operations(counted(OPERATIONS), "github")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
+    assert cells == [
+        ["rho 0.4, seed 0", "layer 1", "200", "0", "2,000", "15", "3"],
+        ["rho 0.4, seed 0", "output", "100", "0", "1,000", "5", "1"],
+        ["rho 0.4, seed 0", "in all", "300", "0", "3,000", "20", "4"],
+    ]
+    assert tables.operations(counted(None)) == ""

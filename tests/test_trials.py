@@ -1,0 +1,182 @@
+"""Conditions of hardware against the same by hand."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from sast_jax import (
+    chips,
+    connections,
+    evaluation,
+    integers,
+    intervals,
+    operations,
+    trials,
+    variation,
+)
+from sast_jax.chips import Chip
+from sast_jax.data import packing
+from sast_jax.training import Recipe
+from sast_jax.trials import Conditions
+
+CHIP = Chip()
+KINDS = ("weights", "thresholds", "leaks", "dead", "dropped", "spurious")
+
+
+def calibration():
+    return small.frames().take(np.arange(20, small.N))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    recipe, hypers = small.recipe(), small.hyper(seeds=(0, 1))
+    state, _ = small.fit(recipe, hypers, epochs=8)
+    return recipe, state.params, hypers
+
+
+@pytest.fixture(scope="module")
+def rows(trained):
+    levels = tuple((kind, 0.3) for kind in KINDS)
+    return trials.trials(
+        *trained, small.frames(), calibration(), Conditions(CHIP, (8, 2), levels, draws=3)
+    )
+
+
+def test_a_row_for_each_condition_of_each_run(rows):
+    names = ["INT8", "INT2", "weight mismatch 0.3", "threshold mismatch 0.3", "leak mismatch 0.3"]
+    names += ["dead neurons 0.3", "dropped spikes 0.3", "spurious spikes 0.3"]
+    assert [[row["condition"] for row in run] for run in rows] == [names, names]
+    for row in rows[0]:
+        has_integers = row["kind"] in ("weight_bits", *trials.FAULTS)
+        assert (row["integer_accuracy"] is not None) == has_integers
+        for name in ("soft", "hard", "integer")[: 2 + has_integers]:
+            low, high = row[f"{name}_accuracy_ci95"]
+            assert 0 <= low <= row[f"{name}_accuracy"] <= high <= 1
+
+
+def test_a_width_is_the_rounded_network_and_the_integer_one(trained, rows):
+    recipe, params_R, hypers = trained
+    for r, run in enumerate(rows):
+        params, hyper = jax.tree.map(lambda leaf, r=r: leaf[r], (params_R, hypers))
+        network = connections.connections(params)
+        grams = chips.grams(recipe, network, hyper, calibration())
+        for row in run[:2]:
+            chip = dataclasses.replace(CHIP, weight_bits=row["level"])
+            kernels = chips.kernels(network, chip, grams)
+            neurons, layers = chips.to_integers(recipe, network, hyper, chip, kernels)
+            rounded = params | {
+                f"Dense_{i}": {
+                    "kernel": np.asarray(layer.kernel, np.float32) * np.asarray(layer.scale),
+                    "bias": params[f"Dense_{i}"]["bias"],
+                }
+                for i, layer in enumerate(layers)
+            }
+            one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (rounded, hyper))
+            for name, cell in (("soft", Recipe.soft_cell), ("hard", Recipe.hard_cell)):
+                swap = evaluation.Swap(recipe, cell)
+                scores = evaluation.respond(swap, one, small.frames().packed_NxTxP).scores_BxK[0]
+                hits = int((scores.argmax(-1) == small.frames().labels_N).sum())
+                assert row[f"{name}_accuracy"] == hits / small.N
+                assert row[f"{name}_accuracy_ci95"] == intervals.wilson(hits, small.N)
+            x = jnp.moveaxis(packing.unpack(small.recordings()[0], small.SHAPE), 1, 0)
+            response, clipped = integers.respond(layers, neurons, x)
+            answers = np.asarray(response.spikes[-1], int).sum(axis=0).argmax(axis=-1)
+            assert row["integer_accuracy"] == (answers == small.frames().labels_N).mean()
+            np.testing.assert_allclose(row["clipped"], np.mean(clipped, axis=0), rtol=1e-6)
+            ints = [connections.Connection(layer.kernel, layer.bias) for layer in layers]
+            acs = operations.count(ints, x, response.spikes).acs_BxL.sum(axis=-1)
+            np.testing.assert_allclose(row["synops"], acs.mean(), rtol=1e-6)
+            bits = 8 * row["weight_bytes"] - 32 * (16 + 3)
+            assert bits == row["level"] * (72 * 16 + 16 * 3)
+
+
+def test_a_variation_is_the_mean_over_its_devices(trained, rows):
+    recipe, params_R, hypers = trained
+    params, hyper = jax.tree.map(lambda leaf: leaf[0], (params_R, hypers))
+    x = jnp.moveaxis(packing.unpack(small.recordings()[0], small.SHAPE), 1, 0).astype(jnp.float32)
+
+    @jax.jit
+    def answers(key):
+        device = variation.draw(
+            key,
+            variation.Variation(thresholds=0.3),
+            connections.connections(params),
+            lambda decay, threshold: dataclasses.replace(recipe, threshold=threshold).hard_cell(
+                hyper._replace(decay=decay)
+            ),
+            hyper.decay,
+            recipe.threshold,
+        )
+        return recipe.readout(device(x)).argmax(axis=-1)
+
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), hyper.seed), 3)
+    accuracies = [float((answers(key) == small.frames().labels_N).mean()) for key in keys]
+    row = rows[0][3]
+    assert row["kind"] == "thresholds"
+    mean, interval = intervals.student(accuracies)
+    np.testing.assert_allclose(row["hard_accuracy"], mean, rtol=1e-6)
+    expected = intervals.within(interval, 0, 1)
+    np.testing.assert_allclose(row["hard_accuracy_ci95"], expected, rtol=1e-6)
+
+
+def test_integer_networks_meet_the_same_faults(trained, rows):
+    """With eight bits, the integer network under faults is nearly the hard one under them."""
+    for run in rows:
+        for row in run[-3:]:
+            assert abs(row["integer_accuracy"] - row["hard_accuracy"]) < 0.1
+    assert any(row["hard_accuracy"] < 0.9 for run in rows for row in run[-3:])
+
+
+def test_other_seeds_meet_other_devices(trained, rows):
+    recipe, params_R, hypers = trained
+    twice = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], (params_R, hypers))
+    params_R, hypers = twice[0], twice[1]._replace(seed=hypers.seed)
+    conditions = Conditions(CHIP, (), (("thresholds", 0.3), ("dead", 0.6)), draws=3)
+    one, other = trials.trials(recipe, params_R, hypers, small.frames(), None, conditions)
+    assert one[0]["hard_accuracy"] == rows[0][3]["hard_accuracy"]
+    assert other[1]["hard_accuracy_ci95"] != one[1]["hard_accuracy_ci95"]
+
+
+def test_a_run_of_nan_has_no_rows_and_a_narrow_word_is_said(trained):
+    recipe, params_R, hypers = trained
+    spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), params_R)
+    conditions = Conditions(CHIP, (8,))
+    bad, good = trials.trials(recipe, spoiled, hypers, small.frames(), None, conditions)
+    assert bad == [] and len(good) == 1
+    narrow = dataclasses.replace(CHIP, membrane_bits=4)
+    (row,), _ = trials.trials(*trained, small.frames(), None, Conditions(narrow, (8,)))
+    assert "a membrane of 4 bits cannot hold 16 times the threshold" in row["error"]
+    assert row["integer_accuracy"] is None
+    assert row["hard_accuracy"] == good[0]["hard_accuracy"] or row["hard_accuracy"] > 0
+
+
+def test_scales_are_chosen_as_the_chip_says():
+    rng = np.random.default_rng(0)
+    kernel = jnp.asarray(rng.normal(size=(200, 2)) * [0.1, 1.0], jnp.float32)
+    network = [connections.Connection(kernel, jnp.zeros(2))]
+
+    def scale(name):
+        chip = Chip(weight_bits=3, scale=name)
+        return np.asarray(chips.kernels(network, chip)[0].scale)
+
+    np.testing.assert_allclose(scale("max"), abs(np.asarray(kernel)).max(axis=0) / 3, rtol=1e-6)
+    assert (scale("error") < scale("max")).all()
+
+
+def test_calibration_counts():
+    """Inputs that never fire must not count for the scale of the weights."""
+    kernel = jnp.concatenate([jnp.full((36, 1), 0.1), jnp.full((36, 1), 5.0)])
+    network = [connections.Connection(kernel, jnp.zeros(1))]
+    recipe, hyper = small.recipe(), small.run_of(small.hyper(), 0)
+    bits = np.repeat([1, 0], 36)[None, None].repeat(4, axis=1).repeat(40, axis=0)
+    data = small.frames()._replace(packed_NxTxP=np.packbits(bits.astype(np.uint8), axis=-1))
+    grams = chips.grams(recipe, network, hyper, data)  # in batches of which the last is smaller
+    np.testing.assert_allclose(grams[0][:36, :36], 1, rtol=1e-6)
+    assert not grams[0][36:].any()
+    chip = Chip(weight_bits=2)
+    with_it, without = (chips.kernels(network, chip, g)[0].scale for g in (grams, None))
+    assert with_it < 1 < without
