@@ -41,9 +41,8 @@ def main() -> None:
     config.hardware.update(_HARDWARE())
     checks.check(config)
     given = config.copy_and_resolve_references()
-    wanted = config.hardware.scale == "error" and config.hardware.calibration
     tried = config.hardware.weight_bits or config.hardware.draws
-    train = trained.training_set(found) if wanted and tried else None
+    train = trained.training_set(found) if tried else None
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
     source = datasets.LOADERS[record["experiment"]](config.data, (_SPLIT.value,))

@@ -46,7 +46,7 @@ class Exported(NamedTuple):
         frames = packing.time_first(packed_BxTxP, self.frame_shape)
         cell = lif.reset_to_zero(self.decay, self.threshold, spikes.heaviside)
         response = connections.respond(network, [cell] * len(network), frames)
-        return evaluation.outcome(self, response)
+        return evaluation.outcome(self.readout, response)
 
 
 def main() -> None:
@@ -67,8 +67,8 @@ def main() -> None:
     model = Exported(hard.frame_shape, hard.decay, hard.threshold, readout)
     network_R = jax.tree.map(lambda leaf: leaf[None], list(hard.connections))
     answers = evaluation.respond(model, network_R, jnp.asarray(frames.packed_NxTxP))
-    (outcome,) = (evaluation.Outcome(*leaves) for leaves in zip(*answers, strict=True))
-    measured = evaluation.measure(outcome, frames.labels_N)
+    only = jax.tree.map(lambda leaf: leaf[0], answers)
+    measured = evaluation.measure(only, frames.labels_N)
     done = {f"hard_{key}": value for key, value in measured.items()}
     done = {"recordings": len(frames.labels_N), "data": source.name, **done}
     low, high = (100 * end for end in done["hard_accuracy_ci95"])

@@ -50,10 +50,9 @@ def main() -> None:
     bits = _BITS.value or found.config.weights.bits
     network, scales = connections.connections(params), None
     if bits:
-        chip, calibration = dataclasses.replace(setup.chip(found.config), weight_bits=bits), None
-        if chip.scale == "error":
-            calibration = measure.few(trained.training_set(found), found.config)
-        grams = chips.grams(recipe, network, hyper, calibration)
+        chip = dataclasses.replace(setup.chip(found.config), weight_bits=bits)
+        calibration = measure.few(trained.training_set(found), found.config)
+        grams = chips.grams(recipe, network, hyper, chip, calibration)
         kernels = chips.kernels(network, chip, grams)
         network, scales = chips.rounded(network, kernels), [k.scale for k in kernels]
     time_bins = found.config.data.time_bins

@@ -12,10 +12,9 @@ import optax
 import tabulate
 from ml_collections import ConfigDict
 
-from experiments import datasets, files, run, setup, timing
+from experiments import datasets, files, run, setup, timing, trained
 from experiments.configs import nmnist, nmnist_paper
 from sast_jax import curvature, evaluation, intervals, training
-from sast_jax.checkpoints import Checkpoints
 
 TUNING_SEEDS = 2
 VALIDATION = 1 / 6
@@ -140,13 +139,9 @@ def gradients(config: ConfigDict) -> float:
 
 def top_eigenvalues(config: ConfigDict) -> curvature.Eigenvalue:
     """Of each run of a finished workdir: the largest one of the smooth training loss's Hessian."""
-    source = datasets.load_nmnist(config.data)
-    few = source.train.spread(CURVATURE_RECORDINGS)
-    recipe = setup.recipe(config, source.frame_shape, source.classes, len(source.train.labels_N))
-    hyper_R = setup.hyperparameters(config)
-    checkpoints = Checkpoints(pathlib.Path(config.workdir, "checkpoints"))
-    params_R = training.trained(recipe, checkpoints.state(training.shapes(recipe, hyper_R)))
-    checkpoints.close()
+    few = datasets.load_nmnist(config.data).train.spread(CURVATURE_RECORDINGS)
+    found = trained.load(pathlib.Path(config.workdir))
+    recipe = found.recipe
     packed, labels = jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N)
 
     def one(args):
@@ -159,7 +154,7 @@ def top_eigenvalues(config: ConfigDict) -> curvature.Eigenvalue:
 
         return curvature.top_eigenvalue(loss, params, jax.random.key(0))
 
-    return jax.jit(lambda args: jax.lax.map(one, args))((params_R, hyper_R))
+    return jax.jit(lambda args: jax.lax.map(one, args))((found.params_R, found.hyper_R))
 
 
 def time_over_adam(configs: dict[str, ConfigDict], rounds: int) -> dict[str, list[float]]:

@@ -78,7 +78,9 @@ def run(experiment: str, config: ConfigDict) -> dict:
     return done
 
 
-def _conclude(job: fit.Job, config: ConfigDict, source: Source, validation, state_R, progress):
+def _conclude(
+    job: fit.Job, config: ConfigDict, source: Source, validation, state_R, progress
+) -> dict:
     """Evaluates the last epoch on the whole test split, and writes results and report."""
     params_R = training.trained(job.recipe, state_R)
     networks = job.recipe, params_R, job.hyper_R

@@ -49,7 +49,6 @@ AHEAD = {  # (optimizer, radius) -> optimizer
     "stale": lambda optimizer, radius: perturb_ahead(optimizer, scale_to_norm(radius)),
 }
 SWEPT = results.GRID_KEYS
-
 SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single value stands
 
 

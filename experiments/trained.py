@@ -71,10 +71,15 @@ def load(workdir: pathlib.Path) -> Trained:
 
 
 def training_set(found: Trained) -> packing.Frames | None:
-    """What the runs were trained on, to calibrate with; None, with a warning, if it is gone."""
+    """What the runs were trained on, to calibrate with.
+
+    None if ``config.hardware`` asks for no calibration and, with a warning, if it is gone.
+    """
+    if found.config.hardware.scale != "error" or not found.config.hardware.calibration:
+        return None
     record, data = found.record, found.config.data.copy_and_resolve_references()
-    if data.source == "auto":  # which may have become another one since
-        data.source = "simulated" if record["simulated"] else "folder"
+    if data.source == "auto":  # and not simulated, but the folder may be gone by now
+        data.source = "folder"
     try:
         source = datasets.LOADERS[record["experiment"]](data, ("train",))
     except InputError as error:

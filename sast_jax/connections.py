@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from sast_jax import lif, networks
 
@@ -46,13 +47,27 @@ def receptive(kernel: jax.Array, spikes_BxS: jax.Array) -> jax.Array:
     return networks.halving_patches(spikes_BxS, kernel.shape[0])
 
 
-def sums(connection: Connection, spikes_TxBxS: jax.Array) -> jax.Array:
-    """The input current of a layer for all steps (T, B, ...), its bias included."""
+def sums(
+    connection: Connection, spikes_TxBxS: jax.Array, dtype: jax.typing.DTypeLike | None = None
+) -> jax.Array:
+    """The input current of a layer for all steps (T, B, ...), its bias included.
+
+    Args:
+      connection: its weights are taken in the type of the spikes.
+      spikes_TxBxS: time first.
+      dtype: of the sums; None for that of the spikes.
+    """
     T, B = spikes_TxBxS.shape[:2]
     flat = receptive(connection.kernel, spikes_TxBxS.reshape(T * B, *spikes_TxBxS.shape[2:]))
-    current = flat @ connection.kernel.reshape(-1, connection.kernel.shape[-1])
-    current = current + connection.bias.reshape((1,) * (current.ndim - 1) + connection.bias.shape)
+    weights = connection.kernel.reshape(-1, connection.kernel.shape[-1]).astype(flat.dtype)
+    current = jnp.matmul(flat, weights, preferred_element_type=dtype)
+    current = current + along_outputs(connection.bias.astype(current.dtype), current)
     return current.reshape(T, B, *current.shape[1:])
+
+
+def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:
+    """Values of the outputs, shaped to meet the last axis of another array."""
+    return x_O.reshape((1,) * (like.ndim - 1) + x_O.shape)
 
 
 def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:

@@ -46,13 +46,13 @@ class Swap(NamedTuple):
     def __call__(self, network: tuple[Any, Hyperparameters], packed_BxTxP: jax.Array) -> Outcome:
         params, hyper = network
         response = apply(self.recipe, params, self.cell(self.recipe, hyper), packed_BxTxP)
-        return outcome(self.recipe, response)
+        return outcome(self.recipe.readout, response)
 
 
-def outcome(recipe: Recipe, response: Response) -> Outcome:
+def outcome(readout: networks.Readout, response: Response) -> Outcome:
     """What counts of a response."""
-    early_BxT = recipe.readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
-    return Outcome(recipe.readout(response), networks.firing_rates(response), early_BxT)
+    early_BxT = readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
+    return Outcome(readout(response), networks.firing_rates(response), early_BxT)
 
 
 def respond(

@@ -72,7 +72,7 @@ class Device(NamedTuple):
                 response = connections.respond(network, [cell(*neuron)] * len(network), frames)
             else:
                 response = variation_lib.draw(key, variation, network, cell, *neuron)(frames)
-            return evaluation.outcome(self.recipe, response)
+            return evaluation.outcome(self.recipe.readout, response)
 
         return Both(answer(self.recipe.spike(hyper.slope_end)), answer(heaviside))
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax.connections import Connection, intact, receptive
+from sast_jax.connections import Connection, along_outputs, intact, sums
 from sast_jax.errors import InputError
 from sast_jax.networks import Response
 from sast_jax.quantisation import Quantised
@@ -206,26 +206,19 @@ def simulate(
 def _run(layers, spikes_TxBxS, dtype, step, transmit):
     spikes, shares = [], []
     for number, layer in enumerate(layers):
-        T, B = spikes_TxBxS.shape[:2]
-        flat = receptive(layer.kernel, spikes_TxBxS.reshape(T * B, *spikes_TxBxS.shape[2:]))
-        weights = layer.kernel.reshape(-1, layer.kernel.shape[-1]).astype(flat.dtype)
-        sums = jnp.matmul(flat, weights, preferred_element_type=dtype)
-        sums = sums + _row(layer.bias.astype(dtype), sums)
-        sums_TxBxN = sums.reshape(T, B, *sums.shape[1:])
+        sums_TxBxN = sums(Connection(layer.kernel, layer.bias), spikes_TxBxS, dtype)
         rest = jnp.zeros_like(sums_TxBxN[0])
         one = functools.partial(
-            step, threshold=_row(layer.threshold.astype(dtype), rest), point=_row(layer.point, rest)
+            step,
+            threshold=along_outputs(layer.threshold.astype(dtype), rest),
+            point=along_outputs(layer.point, rest),
         )
-        _, (spikes_TxBxS, clipped) = jax.lax.scan(one, (rest, rest), sums_TxBxN)
-        spikes_TxBxS = transmit(number, spikes_TxBxS.astype(flat.dtype))
+        _, (fired_TxBxN, clipped) = jax.lax.scan(one, (rest, rest), sums_TxBxN)
+        spikes_TxBxS = transmit(number, fired_TxBxN.astype(spikes_TxBxS.dtype))
         spikes.append(spikes_TxBxS)
         shares.append(clipped.mean(axis=(0, *range(2, clipped.ndim))))
-    current = sums_TxBxN.astype(jnp.float32) * _row(layers[-1].scale, sums_TxBxN)
+    current = sums_TxBxN.astype(jnp.float32) * along_outputs(layers[-1].scale, sums_TxBxN)
     return Response(tuple(spikes), current, ()), jnp.stack(shares, axis=-1)
-
-
-def _row(x_O, like):
-    return x_O.reshape((1,) * (like.ndim - 1) + x_O.shape)
 
 
 def _step(neurons, carry, sums, threshold, point):

@@ -58,7 +58,7 @@ def to_graph(
 
     Args:
       network: to export.
-      parameterisation: "A" or "B", as above. snnTorch and SpikingJelly take A, Norse B.
+      parameterisation: "A" or "B", as above. snnTorch and SpikingJelly take both, Norse B.
       dt: seconds of a step in the graph. Only its ratio to tau counts; snnTorch has it at 1e-4.
       scales: (outputs,) of each connection whose weights are integers times these; they become
         metadata of its node, divided as the weights are.

@@ -111,9 +111,8 @@ def _page(results, curves, notes, titles) -> str:
     for name, title in titles.items():
         parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]
     if operations := tables.operations(results, "github"):
-        who = ["rho", *results_lib.varied(results["summary"]), "seed"]
-        costs = [_cost(run, list(dict.fromkeys(who))) for run in runs]
-        parts += ["## Operations", operations, _OPERATIONS, *costs]
+        who = [*results_lib.shown(results["summary"]), "seed"]
+        parts += ["## Operations", operations, _OPERATIONS, *(_cost(run, who) for run in runs)]
     machine = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
     parts += ["## Settings", f"```json\n{json.dumps(results['config'], indent=2)}\n```"]
     parts += [f"Machine: {machine}."]

@@ -112,7 +112,7 @@ def setting(row: dict, keys: Sequence[str]) -> str:
 
 def remarks(runs: Sequence[dict]) -> list[str]:
     """What a reader must not overlook: runs that answer everything alike, or hardly at all."""
-    keys = list(dict.fromkeys(["rho", *varied(runs), "seed"]))
+    keys = [*shown(runs), "seed"]
     lines = []
     for run in runs:
         who = setting(run, keys)
@@ -133,6 +133,11 @@ def remarks(runs: Sequence[dict]) -> list[str]:
                     "the recordings leave the output silent."
                 )
     return lines
+
+
+def shown(rows: Sequence[dict]) -> list[str]:
+    """The radius, and what else of ``GRID_KEYS`` tells settings apart."""
+    return list(dict.fromkeys(["rho", *varied(rows)]))
 
 
 def varied(rows: Sequence[dict]) -> list[str]:

@@ -1,7 +1,5 @@
 """Tables of ``results.json``: runs, conditions of hardware, operations."""
 
-from collections.abc import Sequence
-
 import tabulate
 
 from sast_jax import results as results_lib
@@ -20,11 +18,11 @@ def runs(results: dict, style: str = "simple") -> str:
     """The results as a table: a row a run, then a row a setting if there are several seeds.
 
     Args:
-      results: as :func:`collect` returns them.
+      results: as :func:`sast_jax.results.collect` returns them.
       style: a table format of the package tabulate.
     """
     runs, summary = results["runs"], results["summary"]
-    shown = _shown(summary)
+    shown = results_lib.shown(summary)
     validated = [f"validation_{kind}_accuracy" for kind in KINDS]
     validated = [key for key in validated if key in runs[0]]
     rows = [
@@ -60,7 +58,7 @@ def hardware(results: dict, style: str = "simple") -> str:
     On the validation split, where there is one, and on the test split.
     """
     summary = results["summary"]
-    shown = _shown(summary)
+    shown = results_lib.shown(summary)
     splits = {"validation": "validation_hardware", "test": "hardware"}
     splits = {s: key for s, key in splits.items() if any(row.get(key) for row in summary)}
     several = len(splits) > 1
@@ -87,16 +85,12 @@ def operations(results: dict, style: str = "simple") -> str:
             continue
         named = [(name, counts[f"{name}_by_layer"]) for name in OPERATIONS]
         depth = len(named[0][1])
-        who = results_lib.setting(run, [*_shown(results["summary"]), "seed"])
+        who = results_lib.setting(run, [*results_lib.shown(results["summary"]), "seed"])
         layers = [f"layer {i + 1}" for i in range(depth - 1)] + ["output"]
         for i, layer in enumerate(layers):
             rows.append([who, layer, *(f"{by_layer[i]:,.0f}" for _, by_layer in named)])
         rows.append([who, "in all", *(f"{counts[name]:,.0f}" for name in OPERATIONS)])
     return _table(rows, ["", "", *OPERATIONS.values()], style) if rows else ""
-
-
-def _shown(summary: Sequence[dict]) -> list[str]:
-    return list(dict.fromkeys(["rho", *results_lib.varied(summary)]))
 
 
 def _table(rows, headers, style) -> str:

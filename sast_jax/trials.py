@@ -1,6 +1,7 @@
 """Trained networks under the conditions of hardware: word widths, mismatch, faults."""
 
 import dataclasses
+import functools
 import operator
 from typing import Any
 
@@ -78,6 +79,8 @@ def trials(
       no rows.
     """
     packed, labels_N = jnp.asarray(frames.packed_NxTxP), frames.labels_N
+    if not (conditions.weight_bits or conditions.variations):
+        return [[] for _ in hyper_R.seed]
     rows_R = []
     for r in range(len(hyper_R.seed)):
         params, hyper = jax.tree.map(operator.itemgetter(r), (params_R, hyper_R))
@@ -101,22 +104,21 @@ class _Bench:
 
     def rows(self, calibration, conditions) -> list[dict]:
         chip = conditions.chip
-        if chip.scale != "error":
-            calibration = None
-        grams = chips.grams(self.recipe, self.network, self.hyper, calibration)
-        rows = [
-            self._width(dataclasses.replace(chip, weight_bits=bits), grams)
-            for bits in conditions.weight_bits
-        ]
+        grams = chips.grams(self.recipe, self.network, self.hyper, chip, calibration)
+
+        @functools.cache
+        def on(bits):
+            narrow = dataclasses.replace(chip, weight_bits=bits)
+            return narrow, chips.kernels(self.network, narrow, grams)
+
+        rows = [self._width(*on(bits)) for bits in conditions.weight_bits]
         key = jax.random.fold_in(jax.random.key(0), self.hyper.seed)
         keys_D = jax.random.split(key, conditions.draws)
-        kernels = chips.kernels(self.network, chip, grams) if conditions.variations else None
         for kind, level in conditions.variations:
-            rows.append(self._variation(kind, level, keys_D, chip, kernels))
+            rows.append(self._variation(kind, level, keys_D, *on(chip.weight_bits)))
         return rows
 
-    def _width(self, chip, grams) -> dict:
-        kernels = chips.kernels(self.network, chip, grams)
+    def _width(self, chip, kernels) -> dict:
         rounded = chips.rounded(self.network, kernels)
         answers = self._respond(Device(self.recipe), (None, None), rounded, self.hyper)._asdict()
         row, size = _row("weight_bits", chip.weight_bits), len(self.labels_N)

@@ -65,6 +65,4 @@ def train(kind: str, folder: pathlib.Path | None) -> Run:
 
 def frames(run: Run) -> np.ndarray:
     """The test recordings, (T, N, H, W, C)."""
-    return np.asarray(
-        packing.unpack(np.moveaxis(run.test.packed_NxTxP, 1, 0), run.recipe.frame_shape)
-    )
+    return np.asarray(packing.time_first(run.test.packed_NxTxP, run.recipe.frame_shape, np.uint8))

@@ -86,7 +86,7 @@ def test_both_gradients_of_a_step_meet_the_same_noise():
 def test_what_is_evaluated_is_rounded_and_stays_so_on_a_chip():
     """Each width that training rounds to is met exactly, and plain training is not that good."""
     hypers = small.hyper(rhos=(0.0,))
-    for bits in (2, 4):
+    for bits in (2, 3, 4):
         recipe = small.recipe(rounding=weights.rounded(bits, True))
         state, _ = small.fit(recipe, hypers, epochs=12)
         params = small.run_of(training.trained(recipe, state), 0)
