@@ -162,7 +162,7 @@ def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
                 to_frames(tonic.io.read_mnist_file(file, dtype=tonic.datasets.NMNIST.dtype))
 
         def pack():
-            return packing.pack(split, chosen, **size)
+            return packing.pack(recordings.select(split, chosen), **size)
 
         def from_cache():
             return cache.frames(scratch, {}, pack)

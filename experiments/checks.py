@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from experiments import setup
 from experiments.configs import nmnist
 from sast_jax import chips
+from sast_jax.data import corruptions
 from sast_jax.errors import InputError
 
 _CHOICES = {
@@ -35,6 +36,7 @@ _RANGES = {  # inclusive
     "weights.noise": (0, math.inf),
     "hardware.calibration": (0, math.inf),
     "hardware.draws": (0, 10**4),
+    "corruptions.seed": (0, 2**31 - 1),
     "hardware.membrane_bits": (2, 32),
     "hardware.headroom": (1, math.inf),
     "sweep.seeds": (1, 10**4),
@@ -116,6 +118,7 @@ def check(config: ConfigDict) -> None:
             )
     _check_method(config)
     _check_hardware(config)
+    _check_corruptions(config)
     if config.weights.bits:
         _check_bits("weights.bits", config.weights.bits)
     groups = config.sam.group_size
@@ -152,6 +155,17 @@ def _check_hardware(config):
             _check_between(f"hardware.{kind}", level, 0, most)
     for decay in config.sweep.decay or (config.lif.decay,):
         chips.LEAKS[given.leak](decay, given.leak_bits, given.leak_error)
+
+
+def _check_corruptions(config):
+    kinds, severities = setup.corruptions(config), config.corruptions.severities
+    if not set(kinds) <= set(corruptions.KINDS) or len(set(kinds)) < len(kinds):
+        known = ",".join(corruptions.KINDS)
+        _refuse("corruptions.kinds", config.corruptions.kinds, f"'all', or some of {known}")
+    if any(type(s) is not int or not 1 <= s <= 5 for s in severities):
+        _refuse("corruptions.severities", severities, "whole numbers from 1 to 5")
+    if len(set(severities)) < len(severities):
+        _refuse("corruptions.severities", severities, "free of repetitions")
 
 
 def _keys(nest: dict, prefix: str = "") -> set[str]:

@@ -45,18 +45,17 @@ def hold_out(
     return frames.take(np.sort(order[count:])), frames.take(np.sort(order[:count]))
 
 
-def chosen(source: sources.Source, split: str, above: int) -> packing.Frames:
-    """The recordings of a split whose file number is above one; 0 takes all.
+def chosen(source: sources.Source, split: str, above: int) -> np.ndarray:
+    """Indices of the recordings of a split whose file number is above one; 0 takes all.
 
     Raises:
       InputError: there are none.
     """
-    frames = getattr(source, split)
-    if above:
-        frames = frames.take(np.flatnonzero(frames.numbers_N > above))
-        if not len(frames.labels_N):
-            raise InputError(f"--above={above} leaves no recording; lower it")
-    return frames
+    numbers_N = getattr(source, split).numbers_N
+    indices = np.flatnonzero(numbers_N > above) if above else np.arange(len(numbers_N))
+    if not len(indices):
+        raise InputError(f"--above={above} leaves no recording; lower it")
+    return indices
 
 
 def warn(source: sources.Source, frames: packing.Frames, trained_on_simulated: bool) -> None:

@@ -1,4 +1,4 @@
-"""Evaluates a trained run, soft and hard and under the conditions of hardware.
+"""Evaluates a trained run: soft and hard, on hardware, on corrupted recordings.
 
     python -m experiments.evaluate --checkpoint=WORKDIR --data_path=FOLDER --json=FILE
 
@@ -8,8 +8,9 @@ receives the runs with the keys of ``results.json``; for a checkpoint of a singl
 stand at the top.
 
 The word widths, mismatches and faults are those of the run's ``config.hardware``, or as given, such
-as ``--hardware.weight_bits=4,2 --hardware.membrane_bits=12``. Scales of weights are chosen on the
-run's own training recordings, as they were when it was trained.
+as ``--hardware.weight_bits=4,2 --hardware.membrane_bits=12``; and so are the corruptions, such as
+``--corruptions.kinds=dropped,noise --corruptions.severities=1,2,3,4,5``. Scales of weights are
+chosen on the run's own training recordings, as they were when it was trained.
 
 A network trained on simulated recordings has seen the digits of N-MNIST's training files up to
 5848; ``--split=train --above=5848`` evaluates it on the others.
@@ -20,7 +21,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import checks, cli, datasets, files, machine, measure, trained
+from experiments import checks, cli, datasets, files, machine, measure, setup, trained
 from experiments.configs import nmnist
 from sast_jax import results
 
@@ -32,6 +33,7 @@ _ABOVE = flags.DEFINE_integer(
 )
 _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 _HARDWARE = cli.define_settings("hardware", nmnist.get_config().hardware)
+_CORRUPTIONS = cli.define_settings("corruptions", nmnist.get_config().corruptions)
 
 
 def main() -> None:
@@ -39,20 +41,26 @@ def main() -> None:
     found = trained.load(pathlib.Path(_CHECKPOINT.value).expanduser())
     record, config = found.record, found.config
     config.hardware.update(_HARDWARE())
+    config.corruptions.update(_CORRUPTIONS())
     checks.check(config)
     given = config.copy_and_resolve_references()
-    tried = config.hardware.weight_bits or config.hardware.draws
+    tried = config.hardware.weight_bits or config.hardware.draws or setup.corruptions(config)
     train = trained.training_set(found) if tried else None
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
     source = datasets.LOADERS[record["experiment"]](config.data, (_SPLIT.value,))
-    frames = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
+    chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
+    frames = getattr(source, _SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""
     data = f"{source.name}; {len(frames.labels_N)} {_SPLIT.value} recordings{chosen}"
     print(f"Data: {data}")
     print(f"Trained on: {record['data']}")
     datasets.warn(source, frames, record["simulated"])
-    measured = measure.measure(found.recipe, found.params_R, found.hyper_R, frames, train, config)
+    networks = found.recipe, found.params_R, found.hyper_R
+    benches_R = measure.benches(*networks, train, config)
+    measured = measure.measure(*networks, benches_R, frames, config)
+    corrupted = measure.corrupted(benches_R, source.recorded[_SPLIT.value], config, chosen_N)
+    measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     about = {
         "experiment": record["experiment"],
         "data": data,

@@ -54,7 +54,8 @@ def main() -> None:
     hard, about = nir_graph.read(pathlib.Path(_FILE.value).expanduser())
     load, readout, data = _settings(about)
     source = load(data, (_SPLIT.value,))
-    frames = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
+    chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
+    frames = getattr(source, _SPLIT.value).take(chosen_N)
     if hard.frame_shape != source.frame_shape or len(hard.connections[-1].bias) != source.classes:
         raise InputError(
             f"{_FILE.value}: takes frames of {hard.frame_shape} and has "

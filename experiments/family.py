@@ -85,6 +85,7 @@ def settings(regime: Regime, variant: Variant, data_path: str) -> ConfigDict:
     config.epochs = variant.longer * regime.epochs
     config.sam.ascent_fraction = 1.0
     config.hardware.update(weight_bits=(), draws=0)  # which is not compared here
+    config.corruptions.kinds = ""
     config.update_from_flattened_dict(variant.changes)
     if config.sam.start:
         config.sam.warmup = regime.late_warmup

@@ -23,7 +23,11 @@ def main() -> None:
     chosen = np.flatnonzero((split.numbers_N > 0) & (split.numbers_N <= 1000)) if split else ()
     if len(chosen) != 1000:
         raise InputError(f"{_DATA_PATH.value}: training recordings 1 to 1000 are not all there")
-    real = packing.pack(split, chosen, time_bins=_BINS, duration=recordings.DURATION)
+
+    def frames(data):
+        return packing.pack(data, time_bins=_BINS, duration=recordings.DURATION)
+
+    real = frames(recordings.select(split, chosen))
     described = likeness.describe(real)
     print(f"{len(chosen)} real recordings from {_DATA_PATH.value}")
     print(f"REAL_EVENTS = ({described['events']:.1f}, {described['events_std']:.1f})")
@@ -31,8 +35,8 @@ def main() -> None:
     print("REAL_PROFILE_31x2 =", np.round(real.profile_TxC, 1).tolist())
     labels, numbers = split.labels_N[chosen], split.numbers_N[chosen]
     images = simulation.digits_of_files(labels, numbers)
-    simulated = simulation.record(jax.random.key(0), images, labels, numbers, _BINS)
-    print(likeness.compare(likeness.describe(simulated), described))
+    simulated = simulation.record(jax.random.key(0), images, labels, numbers)
+    print(likeness.compare(likeness.describe(frames(simulated)), described))
 
 
 if __name__ == "__main__":

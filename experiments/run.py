@@ -84,9 +84,12 @@ def _conclude(
     """Evaluates the last epoch on the whole test split, and writes results and report."""
     params_R = training.trained(job.recipe, state_R)
     networks = job.recipe, params_R, job.hyper_R
-    measured = measure.measure(*networks, source.test, job.train, config)
+    benches_R = measure.benches(*networks, job.train, config)
+    measured = measure.measure(*networks, benches_R, source.test, config)
+    corrupted = measure.corrupted(benches_R, source.recorded["test"], config)
+    measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     if validation is not None:
-        held_out = measure.measure(*networks, validation, job.train, config)
+        held_out = measure.measure(*networks, benches_R, validation, config)
         for entry, result in zip(measured, held_out, strict=True):
             entry |= {f"validation_{key}": value for key, value in result.items()}
     about = {key: job.about[key] for key in ("experiment", "data", "train_recordings")}

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from sast_jax import chips, lif, networks, results, spikes, training, trials, weights
 from sast_jax.data import augmentation
+from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import InputError
 from sast_jax.sam import (
     bounded_scale_to_norm,
@@ -114,8 +115,14 @@ def conditions(config: ConfigDict) -> trials.Conditions:
     given = config.hardware
     levels = [(kind, level) for kind in Variation._fields for level in given[kind]]
     return trials.Conditions(
-        chip(config), tuple(given.weight_bits), tuple(levels) if given.draws else (), given.draws
+        tuple(given.weight_bits), tuple(levels) if given.draws else (), given.draws
     )
+
+
+def corruptions(config: ConfigDict) -> tuple[str, ...]:
+    """Kinds of corruption that the trained networks are tried on."""
+    kinds = config.corruptions.kinds
+    return tuple(KINDS) if kinds == "all" else tuple(filter(None, kinds.split(",")))
 
 
 def recipe(

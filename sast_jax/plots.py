@@ -77,11 +77,16 @@ def early(runs: Sequence[dict]) -> matplotlib.figure.Figure:
     return figure
 
 
-def hardware(summary: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Accuracy over the levels of each kind of condition, from the network as it was trained on."""
-    tried = [row for row in summary if row.get("hardware")]
+def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
+    """Accuracy over the levels of each kind of condition, from the network as it was trained on.
+
+    Args:
+      summary: rows of ``results.json``.
+      key: "hardware" or "corruptions".
+    """
+    tried = [row for row in summary if row.get(key)]
     looks = _Looks(summary)
-    kinds = list(dict.fromkeys(trial["kind"] for row in tried for trial in row["hardware"]))
+    kinds = list(dict.fromkeys(trial["kind"] for row in tried for trial in row[key]))
     columns = min(len(kinds), 4)
     lines = -(-len(kinds) // columns)
     figure, axes = _axes(lines, columns, (3.2 * columns, 2.8 * lines), squeeze=False, sharey=True)
@@ -90,7 +95,7 @@ def hardware(summary: Sequence[dict]) -> matplotlib.figure.Figure:
             axis.remove()
             continue
         for row in tried:
-            trials = [trial for trial in row["hardware"] if trial["kind"] == kind]
+            trials = [trial for trial in row[key] if trial["kind"] == kind]
             for network in NETWORKS:
                 means = [100 * _number(trial[f"{network}_accuracy_mean"]) for trial in trials]
                 levels = [trial["level"] for trial in trials]
@@ -98,7 +103,7 @@ def hardware(summary: Sequence[dict]) -> matplotlib.figure.Figure:
                     levels = [0, *levels]
                     means = [100 * _number(row[f"{network}_accuracy_mean"]), *means]
                 axis.plot(levels, means, marker=".", lw=1, **looks.line(row, network))
-        axis.set(xlabel=_AXES[kind])
+        axis.set(xlabel=_AXES.get(kind, f"{kind.replace('_', ' ')}, severity"))
     for axis in axes[:, 0]:
         axis.set(ylabel="accuracy, %")
     _legend(axes[0, 0])

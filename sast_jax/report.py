@@ -19,6 +19,11 @@ _OPERATIONS = (
     "float32 and 0.1 pJ in integers of 32 bits (45 nm, Horowitz, ISSCC 2014): without neurons, "
     "memory and transport."
 )
+_CORRUPTIONS = (
+    "Each test recording's events, corrupted in one way at a time; severities go from 1 to 5, with "
+    "levels as sast_jax.data.corruptions has them. Integer: the integer network, with "
+    "weights of the first width above. Means are over the kinds and severities shown."
+)
 _STYLE = """
 body { font-family: sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; text-align: right }
@@ -56,7 +61,11 @@ def write(
     if len(results["summary"]) > 1:
         figures["sweep"] = ("Accuracy and gap of the sweep", plots.sweep(results["summary"]))
     if any(row.get("hardware") for row in results["summary"]):
-        figures["hardware"] = ("Conditions of hardware", plots.hardware(results["summary"]))
+        hardware = plots.conditions(results["summary"], "hardware")
+        figures["hardware"] = ("Conditions of hardware", hardware)
+    if any(row.get("corruptions") for row in results["summary"]):
+        corruptions = plots.conditions(results["summary"], "corruptions")
+        figures["corruptions"] = ("Corrupted recordings", corruptions)
     for name, (_, figure) in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=110)
     text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
@@ -108,6 +117,8 @@ def _page(results, curves, notes, titles) -> str:
     if "hardware" in titles:
         tried = tables.hardware(results, "github"), _hardware(results["config"])
         captions["hardware"] = "\n\n".join(tried)
+    if "corruptions" in titles:
+        captions["corruptions"] = f"{tables.corruptions(results, 'github')}\n\n{_CORRUPTIONS}"
     for name, title in titles.items():
         parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]
     if operations := tables.operations(results, "github"):

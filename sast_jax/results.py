@@ -18,6 +18,9 @@ SUMMARISED = (
     "soft_rate",
     "hard_rate",
     "synops",
+    "soft_corruption_accuracy",
+    "hard_corruption_accuracy",
+    "integer_corruption_accuracy",
     "validation_soft_accuracy",
     "validation_hard_accuracy",
     "validation_transfer_gap",
@@ -62,7 +65,7 @@ def summarise(runs: Sequence[dict]) -> list[dict]:
             if key not in members[0]:
                 continue  # there is no validation split
             row |= _mean(key, [run[key] for run in sound])
-        for key in ("hardware", "validation_hardware"):
+        for key in ("hardware", "corruptions", "validation_hardware"):
             if key in members[0]:
                 row[key] = _conditions([run[key] for run in sound])
         rows.append(row)

@@ -1,4 +1,4 @@
-"""Tables of ``results.json``: runs, conditions of hardware, operations."""
+"""Tables of ``results.json``: runs, conditions of hardware, corruptions, operations."""
 
 import tabulate
 
@@ -73,6 +73,29 @@ def hardware(results: dict, style: str = "simple") -> str:
     ]
     headers = [*shown, *(["split"] if several else []), "condition"]
     headers += [*(f"{network} %" for network in NETWORKS), "clipped %", "SynOps"]
+    return _table(rows, headers, style) if rows else ""
+
+
+def corruptions(results: dict, style: str = "simple") -> str:
+    """Accuracies of each setting by kind and severity of corruption; empty if none was tried."""
+    summary = results["summary"]
+    shown = results_lib.shown(summary)
+    rows, severities = [], []
+    for row in summary:
+        trials = row.get("corruptions", ())
+        severities = severities or list(dict.fromkeys(trial["level"] for trial in trials))
+        kinds = dict.fromkeys(trial["kind"] for trial in trials)
+        for network in NETWORKS:
+            accuracy = f"{network}_accuracy_mean"
+            if all(trial[accuracy] is None for trial in trials):
+                continue
+            who = [*(f"{row[key]:g}" for key in shown), network]
+            for kind in kinds:
+                own = [_percent(t[accuracy], None) for t in trials if t["kind"] == kind]
+                rows.append([*who, kind.replace("_", " "), *own])
+            means = _percent(*_pair(row, f"{network}_corruption_accuracy"))
+            rows.append([*who, f"mean {means}", *[""] * len(severities)])
+    headers = [*shown, "spikes", "corruption", *(f"severity {level}" for level in severities)]
     return _table(rows, headers, style) if rows else ""
 
 

@@ -1,8 +1,9 @@
-"""Trained networks under the conditions of hardware: word widths, mismatch, faults."""
+"""Trained networks on a bench: word widths, mismatch, faults, corrupted recordings."""
 
 import dataclasses
 import functools
 import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,6 @@ import numpy as np
 
 from sast_jax import chips, connections, evaluation, intervals
 from sast_jax.chips import Chip
-from sast_jax.connections import Connection
 from sast_jax.data import packing
 from sast_jax.errors import InputError
 from sast_jax.hardware import Device, OnChip
@@ -35,25 +35,106 @@ class Conditions:
     """What networks are tried under.
 
     Attributes:
-      chip: number formats; faults meet the integer network of just these.
       weight_bits: word widths of weights to try.
       variations: fields of :class:`sast_jax.variation.Variation` and levels of them, one at a time.
       draws: devices of each level.
     """
 
-    chip: Chip
     weight_bits: tuple[int, ...] = (8, 4, 3, 2)
     variations: tuple[tuple[str, float], ...] = ()
     draws: int = 5
 
 
-def trials(
+class Bench:
+    """A trained network, and its weights as the chip has them.
+
+    Args:
+      recipe, params, hyper: of one run.
+      chip: number formats of the integer network.
+      calibration: to choose scales on, none of them of a test split; None counts every input alike.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        params: Any,
+        hyper: Hyperparameters,
+        chip: Chip,
+        calibration: packing.Frames | None,
+    ):
+        self.recipe, self.hyper, self.chip = recipe, hyper, chip
+        self.network = connections.connections(params)
+        grams = functools.cache(lambda: chips.grams(recipe, self.network, hyper, chip, calibration))
+        self._kernels = functools.cache(lambda narrow: chips.kernels(self.network, narrow, grams()))
+
+    def width(self, bits: int, frames: packing.Frames) -> dict:
+        """Weights of so many bits."""
+        chip = dataclasses.replace(self.chip, weight_bits=bits)
+        rounded = chips.rounded(self.network, self._kernels(chip))
+        row = _row(f"{NAMES['weight_bits']}{bits:g}", "weight_bits", bits)
+        answers = self._floats(rounded, None, frames) | self._integers(row, chip, None, frames)
+        weights = sum(connection.kernel.size for connection in self.network)
+        biases = sum(connection.bias.size for connection in self.network)
+        row["weight_bytes"] = weights * bits / 8 + 4 * biases
+        return row | _over_recordings(answers, frames)
+
+    def variation(self, kind: str, level: float, keys_D: jax.Array, frames: packing.Frames) -> dict:
+        """Devices that differ; see :class:`sast_jax.variation.Variation`."""
+        row = _row(f"{NAMES[kind]}{level:g}", kind, level)
+        devices = keys_D, Variation(**{kind: level})
+        answers = self._floats(self.network, devices, frames)
+        if kind in FAULTS:
+            answers |= self._integers(row, self.chip, devices, frames)
+        for name, answer in answers.items():
+            share_D = [hits / len(frames.labels_N) for hits in _hits(answer, frames)]
+            mean, interval = intervals.student(share_D)
+            row[f"{name}_accuracy"] = mean
+            row[f"{name}_accuracy_ci95"] = intervals.within(interval, 0.0, 1.0)
+        return row
+
+    def corruption(self, kind: str, severity: int, frames: packing.Frames) -> dict:
+        """Corrupted recordings; see :mod:`sast_jax.data.corruptions`."""
+        row = _row(f"{kind.replace('_', ' ')} {severity}", kind, severity)
+        answers = self._floats(self.network, None, frames)
+        answers |= self._integers(row, self.chip, None, frames)
+        return row | _over_recordings(answers, frames)
+
+    def _floats(self, network, devices, frames) -> dict:
+        return _respond(Device(self.recipe), devices, frames, network, self.hyper)._asdict()
+
+    def _integers(self, row, chip, devices, frames) -> dict:
+        """The integer network's answer; none, but an error in the row, where it cannot be."""
+        try:
+            neurons, layers = chips.to_integers(
+                self.recipe, self.network, self.hyper, chip, self._kernels(chip)
+            )
+        except InputError as error:
+            row["error"] = str(error)
+            return {}
+        answer = _respond(OnChip(self.recipe, neurons), devices, frames, layers)
+        row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()
+        row["synops"] = float(answer.acs_BxL.sum(axis=-1).mean(dtype=np.float64))
+        return {"integer": answer}
+
+
+def benches(
     recipe: Recipe,
     params_R: Any,
     hyper_R: Hyperparameters,
-    frames: packing.Frames,
+    chip: Chip,
     calibration: packing.Frames | None,
-    conditions: Conditions,
+) -> list[Bench | None]:
+    """A bench for each of R runs; None for a run whose weights are not finite."""
+    made = []
+    for r in range(len(hyper_R.seed)):
+        params, hyper = jax.tree.map(operator.itemgetter(r), (params_R, hyper_R))
+        sound = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+        made.append(Bench(recipe, params, hyper, chip, calibration) if sound else None)
+    return made
+
+
+def trials(
+    benches_R: Sequence[Bench | None], frames: packing.Frames, conditions: Conditions
 ) -> list[list[dict]]:
     """Accuracy of trained networks under each condition, with soft and hard spikes and in integers.
 
@@ -63,9 +144,8 @@ def trials(
     networks meet faults only, as their weights, thresholds and leaks are numbers.
 
     Args:
-      recipe, params_R, hyper_R: of R runs.
+      benches_R: of the runs.
       frames: to measure on.
-      calibration: to choose scales on, none of them of a test split; None counts every input alike.
       conditions: what to try.
 
     Returns:
@@ -75,103 +155,63 @@ def trials(
       over draws for a variation). With an integer network also ``clipped`` (share of the potentials
       that the word's range changed, by layer) and ``synops`` (effective operations per recording),
       for a width ``weight_bytes`` (weights, and biases of 32 bits); and ``error``, which says why
-      there is none, where the chip's formats cannot hold it. A run whose weights are not finite has
-      no rows.
+      there is none, where the chip's formats cannot hold it. A run without a bench has no rows.
     """
-    packed, labels_N = jnp.asarray(frames.packed_NxTxP), frames.labels_N
-    if not (conditions.weight_bits or conditions.variations):
-        return [[] for _ in hyper_R.seed]
     rows_R = []
-    for r in range(len(hyper_R.seed)):
-        params, hyper = jax.tree.map(operator.itemgetter(r), (params_R, hyper_R))
-        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
-            bench = _Bench(recipe, connections.connections(params), hyper, packed, labels_N)
-            rows_R.append(bench.rows(calibration, conditions))
-        else:
-            rows_R.append([])
+    for bench in benches_R:
+        rows_R.append([])
+        if bench is None:
+            continue
+        rows_R[-1] += [bench.width(bits, frames) for bits in conditions.weight_bits]
+        key = jax.random.fold_in(jax.random.key(0), bench.hyper.seed)
+        keys_D = jax.random.split(key, conditions.draws)
+        for kind, level in conditions.variations:
+            rows_R[-1].append(bench.variation(kind, level, keys_D, frames))
     return rows_R
 
 
-@dataclasses.dataclass(frozen=True)
-class _Bench:
-    """One network and the recordings that it is tried on."""
+def corruptions(
+    benches_R: Sequence[Bench | None], corrupted: Iterable[tuple[str, int, packing.Frames]]
+) -> list[list[dict]]:
+    """Accuracy of trained networks on corrupted recordings, in rows as those of :func:`trials`.
 
-    recipe: Recipe
-    network: list[Connection]
-    hyper: Hyperparameters
-    packed_NxTxP: jax.Array
-    labels_N: np.ndarray
-
-    def rows(self, calibration, conditions) -> list[dict]:
-        chip = conditions.chip
-        grams = chips.grams(self.recipe, self.network, self.hyper, chip, calibration)
-
-        @functools.cache
-        def on(bits):
-            narrow = dataclasses.replace(chip, weight_bits=bits)
-            return narrow, chips.kernels(self.network, narrow, grams)
-
-        rows = [self._width(*on(bits)) for bits in conditions.weight_bits]
-        key = jax.random.fold_in(jax.random.key(0), self.hyper.seed)
-        keys_D = jax.random.split(key, conditions.draws)
-        for kind, level in conditions.variations:
-            rows.append(self._variation(kind, level, keys_D, *on(chip.weight_bits)))
-        return rows
-
-    def _width(self, chip, kernels) -> dict:
-        rounded = chips.rounded(self.network, kernels)
-        answers = self._respond(Device(self.recipe), (None, None), rounded, self.hyper)._asdict()
-        row, size = _row("weight_bits", chip.weight_bits), len(self.labels_N)
-        answers |= self._integer(row, (None, None), chip, kernels)
-        for name, answer in answers.items():
-            (hits,) = self._hits(answer)
-            row[f"{name}_accuracy"] = hits / size
-            row[f"{name}_accuracy_ci95"] = intervals.wilson(hits, size)
-        weights = sum(connection.kernel.size for connection in self.network)
-        biases = sum(connection.bias.size for connection in self.network)
-        row["weight_bytes"] = weights * chip.weight_bits / 8 + 4 * biases
-        return row
-
-    def _variation(self, kind, level, keys_D, chip, kernels) -> dict:
-        devices = keys_D, Variation(**{kind: level})
-        answers = self._respond(Device(self.recipe), devices, self.network, self.hyper)._asdict()
-        row = _row(kind, level)
-        if kind in FAULTS:
-            answers |= self._integer(row, devices, chip, kernels)
-        for name, answer in answers.items():
-            mean, interval = intervals.student([h / len(self.labels_N) for h in self._hits(answer)])
-            row[f"{name}_accuracy"] = mean
-            row[f"{name}_accuracy_ci95"] = intervals.within(interval, 0.0, 1.0)
-        return row
-
-    def _integer(self, row, devices, chip, kernels) -> dict:
-        try:
-            neurons, layers = chips.to_integers(
-                self.recipe, self.network, self.hyper, chip, kernels
-            )
-        except InputError as error:
-            row["error"] = str(error)
-            return {}
-        answer = self._respond(OnChip(self.recipe, neurons), devices, layers)
-        row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()
-        row["synops"] = float(answer.acs_BxL.sum(axis=-1).mean(dtype=np.float64))
-        return {"integer": answer}
-
-    def _respond(self, model, devices, *network):
-        keys_D, variation = devices
-        draws = 1 if keys_D is None else len(keys_D)
-        shared = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (draws, *jnp.shape(leaf))), (variation, *network)
-        )
-        return evaluation.respond(model, (keys_D, *shared), self.packed_NxTxP)
-
-    def _hits(self, answer) -> list[int]:
-        return (answer.scores_BxK.argmax(axis=-1) == self.labels_N).sum(axis=-1).tolist()
+    Args:
+      benches_R: of the runs.
+      corrupted: kind, severity and frames of each corruption.
+    """
+    rows_R = [[] for _ in benches_R]
+    for kind, severity, frames in corrupted:
+        for bench, rows in zip(benches_R, rows_R, strict=True):
+            if bench is not None:
+                rows.append(bench.corruption(kind, severity, frames))
+    return rows_R
 
 
-def _row(kind, level) -> dict:
+def _respond(model, devices, frames, *network):
+    keys_D, variation = (None, None) if devices is None else devices
+    draws = 1 if keys_D is None else len(keys_D)
+    shared = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (draws, *jnp.shape(leaf))), (variation, *network)
+    )
+    return evaluation.respond(model, (keys_D, *shared), jnp.asarray(frames.packed_NxTxP))
+
+
+def _hits(answer, frames) -> list[int]:
+    return (answer.scores_BxK.argmax(axis=-1) == frames.labels_N).sum(axis=-1).tolist()
+
+
+def _over_recordings(answers, frames) -> dict:
+    row, size = {}, len(frames.labels_N)
+    for name, answer in answers.items():
+        (hits,) = _hits(answer, frames)
+        row[f"{name}_accuracy"] = hits / size
+        row[f"{name}_accuracy_ci95"] = intervals.wilson(hits, size)
+    return row
+
+
+def _row(condition, kind, level) -> dict:
     return {
-        "condition": f"{NAMES[kind]}{level:g}",
+        "condition": condition,
         "kind": kind,
         "level": level,
         "soft_accuracy": None,

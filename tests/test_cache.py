@@ -15,7 +15,9 @@ def make(tmp_path):
 
     def make():
         make.calls += 1
-        return packing.pack(split, np.arange(6), time_bins=4, duration=recordings.DURATION)
+        return packing.pack(
+            recordings.select(split, np.arange(6)), time_bins=4, duration=recordings.DURATION
+        )
 
     make.calls = 0
     return make

@@ -33,6 +33,7 @@ SMALL = (
     "--config.batch_size=8",
     "--config.learning_rate=0.01",
     "--config.hardware.weight_bits=8,",
+    "--config.corruptions.kinds=",
     "--config.hardware.draws=0",
 )
 

@@ -83,13 +83,17 @@ def test_evaluate_takes_other_conditions_than_the_run(folder, tmp_path):
     levels = ("--hardware.weight_bits=5,", "--hardware.draws=2", "--hardware.weights=0.0,")
     others = [f"--hardware.{kind}=()" for kind in ("thresholds", "leaks", "dropped", "spurious")]
     where = (f"--checkpoint={folder / 'subtract'}", f"--json={tmp_path / 'out.json'}")
-    code, out, err = command("evaluate", *where, *levels, *others)
+    worse = ("--corruptions.kinds=occlusion", "--corruptions.severities=1,5", "--above=20")
+    code, out, err = command("evaluate", *where, *levels, *others, *worse)
     assert code == 0, err
     done = json.loads((tmp_path / "out.json").read_text())
     rows = {row["condition"]: row for row in done["hardware"]}
     assert set(rows) == {"INT5", "weight mismatch 0", "dead neurons 0.05"}
     assert rows["weight mismatch 0"]["hard_accuracy"] == done["hard_accuracy"]
     assert done["config"]["hardware"]["weight_bits"] == [5]
+    worse = [(row["kind"], row["level"]) for row in done["corruptions"]]
+    assert worse == [("occlusion", 1), ("occlusion", 5)]
+    assert done["recordings"] < 80
     assert "INT5" in out
 
 

@@ -28,7 +28,9 @@ def split(tmp_path):
 @pytest.mark.parametrize("chunk", [4, 256])
 def test_frames_equal_a_loop_over_events(split, time_bins, chunk):
     order = np.array([5, 0, 17, 3, 4])
-    frames = packing.pack(split, order, time_bins=time_bins, duration=DURATION, chunk=chunk)
+    frames = packing.pack(
+        recordings.select(split, order, chunk), time_bins=time_bins, duration=DURATION
+    )
     expected = np.zeros((5, time_bins, *SHAPE), np.uint8)
     for n, raw in enumerate(split.read(order)):
         events = recordings.decode([raw], ["r"])
@@ -48,7 +50,9 @@ def test_frames_equal_tonic_where_its_bins_are_the_same(split):
     to_frame = tonic.transforms.ToFrame(sensor_size=SHAPE, time_window=DURATION // 10)
     ends = np.array([(0, 0, 0, 0)], dtype)
     theirs = to_frame(np.concatenate([ends, events]))  # (T, C, H, W) counts
-    ours = unpacked(packing.pack(split, np.array([0]), time_bins=10, duration=DURATION))[0].copy()
+    ours = unpacked(
+        packing.pack(recordings.select(split, np.array([0])), time_bins=10, duration=DURATION)
+    )[0].copy()
     ours[0, 0, 0, 0] = 1
     np.testing.assert_array_equal(ours.transpose(0, 3, 1, 2)[: len(theirs)], theirs > 0)
 

@@ -83,7 +83,7 @@ def test_accuracy_by_step_is_drawn_from_the_first_step_on():
 
 def test_conditions_of_hardware_are_drawn_from_the_network_as_trained():
     runs = [test_report.entry(hardware=test_tables.rows(0.7))]
-    widths, mismatch, dropped = plots.hardware(results.summarise(runs)).axes
+    widths, mismatch, dropped = plots.conditions(results.summarise(runs), "hardware").axes
     assert (widths.get_xlabel(), mismatch.get_xlabel()) == (
         "bits of a weight",
         "mismatch of weights",

@@ -32,6 +32,7 @@ def settings(folder, **changes):
             "workdir": str(folder / "run"),
             "hardware.weight_bits": (),
             "hardware.draws": 0,
+            "corruptions.kinds": "",
         }
     )
     config.update_from_flattened_dict(changes)
@@ -50,6 +51,7 @@ def swept(tmp_path_factory):
         folder,
         **{"sweep.rho": (0.0, 0.3), "sweep.seeds": 2, "epochs": 8, "data.validation": 0.2},
         **{"hardware.weight_bits": (8,), "hardware.calibration": 10},
+        **{"corruptions.kinds": "dropped,noise", "corruptions.severities": (2, 5)},
     )
     return folder, config, train(config)
 
@@ -109,11 +111,28 @@ def test_conditions_of_hardware_are_in_results_and_report(swept):
         assert words in text
 
 
+def test_corrupted_recordings_are_in_results_and_report(swept):
+    folder, _, done = swept
+    expected = [("dropped", 2), ("dropped", 5), ("noise", 2), ("noise", 5)]
+    for entry in done["runs"]:
+        assert [(row["kind"], row["level"]) for row in entry["corruptions"]] == expected
+        for network in ("soft", "hard", "integer"):
+            values = [row[f"{network}_accuracy"] for row in entry["corruptions"]]
+            assert entry[f"{network}_corruption_accuracy"] == pytest.approx(np.mean(values))
+        assert entry["hard_corruption_accuracy"] < entry["hard_accuracy"]
+    for row in done["summary"]:
+        members = [r["hard_corruption_accuracy"] for r in done["runs"] if r["rho"] == row["rho"]]
+        assert row["hard_corruption_accuracy_mean"] == pytest.approx(np.mean(members))
+        assert [trial["n"] for trial in row["corruptions"]] == [2] * 4
+    text = (folder / "run" / "report.md").read_text()
+    assert "severity 2" in text and "(plots/corruptions.png)" in text
+
+
 def test_the_report_stands_alone_and_shows_every_plot(swept):
     folder, _, _ = swept
     html = (folder / "run" / "report.html").read_text()
     sources = re.findall(r'src="([^"]{30})', html)
-    assert len(sources) == 7
+    assert len(sources) == 8
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     text = (folder / "run" / "report.md").read_text()
     for plot in re.findall(r"\(plots/(\w+\.png)\)", text):

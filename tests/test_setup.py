@@ -90,6 +90,14 @@ def test_the_configs_that_come_with_it_are_sound(module):
         ({"weights.noise": -0.1}, "config.weights.noise=-0.1"),
         ({"hardware.weight_bits": (8, 9)}, "config.hardware.weight_bits=9 must be from 2"),
         ({"hardware.dead": ("",)}, "config.hardware.dead='' must be numbers with commas"),
+        (
+            {"corruptions.kinds": "rain"},
+            "config.corruptions.kinds='rain' must be 'all', or some of",
+        ),
+        ({"corruptions.kinds": "skew,skew"}, "config.corruptions.kinds='skew,skew' must be 'all'"),
+        ({"corruptions.severities": (0,)}, "config.corruptions.severities=(0,) must be whole"),
+        ({"corruptions.severities": (2.0,)}, "config.corruptions.severities=(2.0,) must be whole"),
+        ({"corruptions.severities": (2, 2)}, "corruptions.severities=(2, 2) must be free of"),
         ({"hardware.weight_bits": ("a",)}, "config.hardware.weight_bits='a'"),
         (
             {"hardware.scale": "mean"},
@@ -292,6 +300,7 @@ def test_conditions_are_those_of_the_config():
     found = setup.conditions(config)
     assert (found.weight_bits, found.draws) == ((4, 2), 3)
     assert found.variations == (("dropped", 0.1), ("dropped", 0.2))
-    assert (found.chip.weight_bits, found.chip.scale, found.chip.leak) == (4, "max", "shifts")
+    chip = setup.chip(config)
+    assert (chip.weight_bits, chip.scale, chip.leak) == (4, "max", "shifts")
     config.hardware.draws = 0
     assert setup.conditions(config).variations == ()

@@ -14,6 +14,10 @@ IDEAL = simulation.Sensor(
 KEY = jax.random.key(0)
 
 
+def binned(data, time_bins):
+    return packing.pack(data, time_bins=time_bins, duration=recordings.DURATION)
+
+
 def edge():
     """A white half plane on the right of the image."""
     image = np.zeros((1, 28, 28), np.float32)
@@ -78,7 +82,7 @@ def test_splits_share_no_digit_and_have_every_class_evenly():
 
 def test_deterministic_for_a_seed_and_different_for_another():
     def make(seed):
-        return simulation.frames("test", time_bins=5, seed=seed, limit=60)
+        return binned(simulation.simulate("test", seed=seed, limit=60), 5)
 
     first, again, other = make(0), make(0), make(1)
     np.testing.assert_array_equal(first.packed_NxTxP, again.packed_NxTxP)
@@ -89,7 +93,7 @@ def test_deterministic_for_a_seed_and_different_for_another():
 @pytest.mark.parametrize("time_bins", [1, 6, 310])
 def test_frames_counts_and_profile_are_the_events_binned(time_bins):
     images, labels, numbers = (column[:50] for column in simulation.digits("test"))
-    frames = simulation.record(KEY, images, labels, numbers, time_bins)
+    frames = binned(simulation.record(KEY, images, labels, numbers), time_bins)
     key, path = jax.random.fold_in(KEY, 0), jnp.asarray(simulation.path(), jnp.float32)
     signs_SxBxHxW = simulation.events(key, jnp.asarray(images), simulation.SENSOR, path)
     expected_BxTxHxWxC = np.zeros((50, time_bins, 34, 34, 2), int)
@@ -97,13 +101,21 @@ def test_frames_counts_and_profile_are_the_events_binned(time_bins):
         here = expected_BxTxHxWxC[:, (2 * step + 1) * time_bins // (2 * len(signs_SxBxHxW))]
         here += np.stack([signs > 0, signs < 0], axis=-1)
     bits = packing.unpack(jnp.asarray(frames.packed_NxTxP), (34, 34, 2))
-    # Compiled as a part of something else, a few of 200,000 events come a step earlier or later.
-    assert (np.asarray(bits) != (expected_BxTxHxWxC > 0)).sum() < 20
-    events_NxC = expected_BxTxHxWxC.sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(frames.events_NxC, events_NxC, rtol=0, atol=3)
-    np.testing.assert_allclose(
-        frames.profile_TxC, expected_BxTxHxWxC.sum(axis=(2, 3)).mean(axis=0), atol=0.1
-    )
+    np.testing.assert_array_equal(bits, expected_BxTxHxWxC > 0)
+    np.testing.assert_array_equal(frames.events_NxC, expected_BxTxHxWxC.sum(axis=(1, 2, 3)))
+    np.testing.assert_allclose(frames.profile_TxC, expected_BxTxHxWxC.sum(axis=(2, 3)).mean(axis=0))
+
+
+def test_events_come_in_order_and_the_same_each_time():
+    images, labels, numbers = (column[:70] for column in simulation.digits("test"))
+    data = simulation.record(KEY, images, labels, numbers)  # more than a chunk, and a part of one
+    chunks = list(data.events())
+    assert sum(len(chunk.unsorted_N) for chunk in chunks) == 70
+    for chunk, again in zip(chunks, data.events(), strict=True):
+        for column, same, ordered in zip(chunk, again, recordings.in_order(chunk), strict=True):
+            np.testing.assert_array_equal(column, same)
+            np.testing.assert_array_equal(column, ordered)
+    assert len(set(data.seeds_N.tolist())) == 70
 
 
 def test_profile_distance_knows_equal_shifted_and_coarser_profiles():
@@ -120,9 +132,9 @@ def paired(real_data):
     split = recordings.find_split(real_data / "nmnist_small", "train")
     images = simulation.digits_of_files(split.labels_N, split.numbers_N)
     chosen = np.argsort(split.numbers_N)[:200]
-    real = packing.pack(split, chosen, time_bins=31, duration=recordings.DURATION)
+    real = binned(recordings.select(split, chosen), 31)
     args = images[chosen], real.labels_N, real.numbers_N
-    return real, simulation.record(KEY, *args, time_bins=31)
+    return real, binned(simulation.record(KEY, *args), 31)
 
 
 def test_simulated_events_are_as_many_and_as_timed_as_real_ones(paired):
@@ -156,7 +168,7 @@ def test_simulated_recordings_resemble_the_real_one_of_the_same_digit_most(paire
 def test_reference_statistics_are_those_of_the_real_recordings(real_data):
     split = recordings.find_split(real_data / "nmnist_small", "train")
     all_of_it = np.arange(len(split.names))
-    frames = packing.pack(split, all_of_it, time_bins=31, duration=recordings.DURATION)
+    frames = binned(recordings.select(split, all_of_it), 31)
     measured, stored = likeness.describe(frames), likeness.real()
     for key in ("events", "events_std", "falling"):
         assert measured[key] == pytest.approx(stored[key], rel=1e-3)

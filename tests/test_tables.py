@@ -74,6 +74,31 @@ def test_the_validation_split_comes_first():
     assert cells[6] == ["0.4", "test", "INT8", "80.00 [70.00, 90.00]"]
 
 
+def test_corruptions_are_a_row_a_kind_and_a_column_a_severity():
+    def trial(kind, level, hard):
+        values = {"soft_accuracy": hard, "hard_accuracy": hard, "integer_accuracy": None}
+        ends = {f"{key}_ci95": None for key in values}
+        return {"condition": f"{kind} {level}", "kind": kind, "level": level, **values, **ends}
+
+    trials = [trial("hot_pixels", level, 0.9 - 0.1 * level) for level in (1, 3)]
+    means = {"soft_corruption_accuracy": 0.7, "hard_corruption_accuracy": 0.7}
+    runs = [
+        test_results.run(0.4, seed, 0.8, corruptions=trials, integer_corruption_accuracy=None)
+        | means
+        for seed in (0, 1)
+    ]
+    text = tables.corruptions(test_results.collected(runs), "github")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert cells[0] == ["rho", "spikes", "corruption", "severity 1", "severity 3"]
+    assert cells[2:] == [
+        ["0.4", "soft", "hot pixels", "80.00", "60.00"],
+        ["0.4", "soft", "mean 70.00 [70.00, 70.00]", "", ""],
+        ["0.4", "hard", "hot pixels", "80.00", "60.00"],
+        ["0.4", "hard", "mean 70.00 [70.00, 70.00]", "", ""],
+    ]
+    assert tables.corruptions(test_results.collected([test_results.run(0.4, 0, 0.8)])) == ""
+
+
 def counted(operations):
     return test_results.collected([test_results.run(0.4, 0, 0.8, operations=operations)])
 

@@ -41,9 +41,12 @@ def trained():
 @pytest.fixture(scope="module")
 def rows(trained):
     levels = tuple((kind, 0.3) for kind in KINDS)
-    return trials.trials(
-        *trained, small.frames(), calibration(), Conditions(CHIP, (8, 2), levels, draws=3)
-    )
+    return tried(trained, Conditions((8, 2), levels, draws=3), calibration())
+
+
+def tried(trained, conditions, calibrated=None, chip=CHIP):
+    benches_R = trials.benches(*trained, chip, calibrated)
+    return trials.trials(benches_R, small.frames(), conditions)
 
 
 def test_a_row_for_each_condition_of_each_run(rows):
@@ -135,8 +138,8 @@ def test_other_seeds_meet_other_devices(trained, rows):
     recipe, params_R, hypers = trained
     twice = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], (params_R, hypers))
     params_R, hypers = twice[0], twice[1]._replace(seed=hypers.seed)
-    conditions = Conditions(CHIP, (), (("thresholds", 0.3), ("dead", 0.6)), draws=3)
-    one, other = trials.trials(recipe, params_R, hypers, small.frames(), None, conditions)
+    conditions = Conditions((), (("thresholds", 0.3), ("dead", 0.6)), draws=3)
+    one, other = tried((recipe, params_R, hypers), conditions)
     assert one[0]["hard_accuracy"] == rows[0][3]["hard_accuracy"]
     assert other[1]["hard_accuracy_ci95"] != one[1]["hard_accuracy_ci95"]
 
@@ -144,14 +147,14 @@ def test_other_seeds_meet_other_devices(trained, rows):
 def test_a_run_of_nan_has_no_rows_and_a_narrow_word_is_said(trained):
     recipe, params_R, hypers = trained
     spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), params_R)
-    conditions = Conditions(CHIP, (8,))
-    bad, good = trials.trials(recipe, spoiled, hypers, small.frames(), None, conditions)
+    conditions = Conditions((8,))
+    bad, good = tried((recipe, spoiled, hypers), conditions)
     assert bad == [] and len(good) == 1
     narrow = dataclasses.replace(CHIP, membrane_bits=4)
-    (row,), _ = trials.trials(*trained, small.frames(), None, Conditions(narrow, (8,)))
+    (row,), _ = tried(trained, conditions, chip=narrow)
     assert "a membrane of 4 bits cannot hold 16 times the threshold" in row["error"]
     assert row["integer_accuracy"] is None
-    (wide,), _ = trials.trials(*trained, small.frames(), None, conditions)
+    (wide,), _ = tried(trained, conditions)
     assert row["hard_accuracy"] == wide["hard_accuracy"]
     assert "error" not in wide
 
@@ -184,3 +187,22 @@ def test_calibration_counts():
     chip = Chip(weight_bits=2)
     with_it, without = (chips.kernels(network, chip, g)[0].scale for g in (grams, None))
     assert with_it < 1 < without
+
+
+def test_corrupted_recordings_meet_all_three_networks(trained):
+    benches_R = trials.benches(*trained, CHIP, calibration())
+    clean, silent = small.frames(), small.frames()
+    silent = silent._replace(packed_NxTxP=np.zeros_like(silent.packed_NxTxP))
+    rows_R = trials.corruptions(benches_R, [("noise", 1, clean), ("dropped", 5, silent)])
+    expected = evaluation.evaluate(*trained, clean)
+    for run, (same, nothing), (width,) in zip(
+        expected, rows_R, trials.trials(benches_R, clean, Conditions((8,))), strict=True
+    ):
+        assert (same["condition"], same["kind"], same["level"]) == ("noise 1", "noise", 1)
+        for kind in ("soft", "hard"):
+            assert same[f"{kind}_accuracy"] == run[f"{kind}_accuracy"]
+            assert same[f"{kind}_accuracy_ci95"] == run[f"{kind}_accuracy_ci95"]
+        for key in ("integer_accuracy", "clipped", "synops"):
+            assert same[key] == width[key]
+        assert nothing["hard_accuracy"] < same["hard_accuracy"]
+        assert nothing["synops"] == 0

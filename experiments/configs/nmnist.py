@@ -70,6 +70,11 @@ def get_config() -> ConfigDict:
     config.hardware.dropped = (0.1, 0.3)  # share of the spikes
     config.hardware.spurious = (0.01, 0.05)  # probability a step
 
+    config.corruptions = ConfigDict()  # of test recordings, that the trained networks are tried on
+    config.corruptions.kinds = "all"  # or names with commas between them; empty: none
+    config.corruptions.severities = (1, 3, 5)  # of 1 to 5
+    config.corruptions.seed = 0  # of what is drawn
+
     config.sweep = ConfigDict()  # a grid of runs in one program: all combinations
     config.sweep.seeds = 1
     config.sweep.rho = ()

@@ -53,31 +53,26 @@ def time_bin(t_M: np.ndarray, time_bins: int, duration: int) -> np.ndarray:
     return np.minimum(t_M.astype(np.int64) * time_bins // duration, time_bins - 1)
 
 
-def pack(
-    split: recordings.Split, indices: np.ndarray, *, time_bins: int, duration: int, chunk: int = 256
-) -> Frames:
-    """Reads, checks, bins and packs recordings, a chunk at a time so that memory stays small.
+def pack(data: recordings.Recordings, *, time_bins: int, duration: int) -> Frames:
+    """Reads, checks, bins and packs recordings.
 
     Args:
-      split: from :func:`sast_jax.data.recordings.find_split`.
-      indices: which recordings, (N,).
+      data: the recordings.
       time_bins: number of frames T.
       duration: microseconds that the bins cover together.
-      chunk: recordings decoded at once.
 
     Raises:
       InputError: a recording is damaged.
     """
     H, W, C = recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES
-    N, T = len(indices), time_bins
+    N, T = len(data.labels_N), time_bins
     packed = np.empty((N, T, -(-H * W * C // 8)), np.uint8)
     events_NxC, profile_TxC, unsorted = np.zeros((N, C), np.int64), np.zeros((T, C)), 0
-    dense = np.empty(chunk * T * H * W * C, np.uint8)
-    raw = split.read(indices)
-    for start in range(0, N, chunk):
-        part = indices[start : start + chunk]
-        size = len(part)
-        events = recordings.decode([next(raw) for _ in part], [split.names[i] for i in part])
+    start, dense = 0, np.empty(0, np.uint8)
+    for events in data.events():
+        size = len(events.unsorted_N)
+        if len(dense) < size * T * H * W * C:
+            dense = np.empty(size * T * H * W * C, np.uint8)
         bins = time_bin(events.t_M, T, duration)
         pixel = (events.y_M.astype(np.int32) * W + events.x_M) * C + events.p_M
         frame = events.recording_M * T + bins
@@ -90,10 +85,11 @@ def pack(
         events_NxC[start : start + size] = by_polarity.sum(axis=1)
         profile_TxC += by_polarity.sum(axis=0)
         unsorted += int(events.unsorted_N.sum())
+        start += size
     return Frames(
         packed,
-        split.labels_N[indices].astype(np.int32),
-        split.numbers_N[indices],
+        data.labels_N,
+        data.numbers_N,
         events_NxC,
         profile_TxC / max(N, 1),
         np.int64(unsorted),

@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ DURATION = 310_000  # microseconds that the bins of a recording cover
 _OVERFLOW_Y = 240
 _OVERFLOW_MICROSECONDS = 2**13
 # What reading a damaged archive raises; ValueError includes names that are no text.
-_DAMAGE = (zipfile.BadZipFile, zipfile.zlib.error, EOFError, RuntimeError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 _NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/]+)\.bin$")
 
 
@@ -49,7 +50,7 @@ class Split(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Events of several recordings, one recording after another, each sorted by time.
+    """Events of N recordings, one recording after another, each sorted by time.
 
     Attributes:
       recording_M: index of the recording that an event belongs to.
@@ -65,6 +66,21 @@ class Events(NamedTuple):
     y_M: np.ndarray
     p_M: np.ndarray
     unsorted_N: np.ndarray
+
+
+class Recordings(NamedTuple):
+    """Recordings whose events can be had, as often as they are needed.
+
+    Attributes:
+      labels_N, numbers_N: as in :class:`Split`.
+      seeds_N: of what is drawn for a recording, the same whatever others stand beside it.
+      events: yields the events of all, some recordings at a time, in order.
+    """
+
+    labels_N: np.ndarray
+    numbers_N: np.ndarray
+    seeds_N: np.ndarray
+    events: Callable[[], Iterator[Events]]
 
 
 def find_split(folder: str | os.PathLike, split: str) -> Split | None:
@@ -90,6 +106,35 @@ def find_split(folder: str | os.PathLike, split: str) -> Split | None:
     except OSError as error:
         raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     return None
+
+
+def select(split: Split, indices: np.ndarray, chunk: int = 256) -> Recordings:
+    """Some recordings of a split, read and decoded a chunk at a time so that memory stays small.
+
+    Args:
+      split: from :func:`find_split`.
+      indices: which recordings, (N,).
+      chunk: recordings decoded at once.
+
+    Returns:
+      The recordings. Their ``events`` raises InputError where one is damaged.
+    """
+
+    def events():
+        raw = split.read(indices)
+        for start in range(0, len(indices), chunk):
+            part = indices[start : start + chunk]
+            yield decode([next(raw) for _ in part], [split.names[i] for i in part])
+
+    seeds = [seed("/".join(split.names[i].split("/")[-3:])) for i in indices]
+    return Recordings(
+        split.labels_N[indices].astype(np.int32), split.numbers_N[indices], np.array(seeds), events
+    )
+
+
+def seed(name: str) -> int:
+    """The seed of a recording, of its name alone."""
+    return zlib.crc32(name.encode())
 
 
 def decode(recordings: Sequence[bytes], names: Sequence[str]) -> Events:
@@ -141,9 +186,15 @@ def decode(recordings: Sequence[bytes], names: Sequence[str]) -> Events:
     backwards = (np.diff(t) < 0) & (np.diff(recording) == 0)
     if backwards.any():
         unsorted[recording[1:][backwards]] = True
-        order = np.lexsort((t, recording))  # stable: equal times keep the file's order
-        recording, t, x, y, p = (column[order] for column in (recording, t, x, y, p))
-    return Events(recording, t, x, y, p, unsorted)
+    events = Events(recording, t, x, y, p, unsorted)
+    return in_order(events) if backwards.any() else events
+
+
+def in_order(events: Events) -> Events:
+    """The events sorted by recording and time; equal times keep their order."""
+    *columns, unsorted_N = events
+    order = np.lexsort((events.t_M, events.recording_M))
+    return Events(*(column[order] for column in columns), unsorted_N)
 
 
 def _open_archive(path: pathlib.Path, split: str) -> Split:

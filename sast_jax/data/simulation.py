@@ -26,7 +26,7 @@ import numpy as np
 import scipy.interpolate
 from jax.scipy.stats import norm
 
-from sast_jax.data import packing, recordings
+from sast_jax.data import recordings
 
 STEP = 1000  # microseconds
 KNOT_SPACING = 10_000  # microseconds
@@ -139,7 +139,7 @@ def digits_of_files(labels_N: np.ndarray, numbers_N: np.ndarray) -> np.ndarray:
 def settings() -> dict:
     """All that shapes a simulated recording besides its digit and its seed."""
     return {
-        "version": 2,  # raise it when recordings would come out otherwise
+        "version": 3,  # raise it when recordings would come out otherwise
         "sensor": SENSOR._asdict(),
         "path": PATH_Kx2.tolist(),
         "knot_spacing": KNOT_SPACING,
@@ -152,64 +152,53 @@ def settings() -> dict:
     }
 
 
-def frames(split: str, *, time_bins: int, seed: int, limit: int = 0) -> packing.Frames:
+def simulate(split: str, *, seed: int, limit: int = 0) -> recordings.Recordings:
     """Simulates a split, one recording a digit image.
 
     Args:
       split: "train" or "test"; the seed is the same for both but the draws are not.
-      time_bins: frames per recording.
       seed: of thresholds, noise and order.
       limit: number of recordings, drawn at random; 0 makes all.
     """
     images, labels, numbers = digits(split)
     chosen = np.random.default_rng(seed).permutation(len(labels))[: limit or None]
     key = jax.random.fold_in(jax.random.key(seed), split == "test")
-    return record(key, images[chosen], labels[chosen], numbers[chosen], time_bins)
+    return record(key, images[chosen], labels[chosen], numbers[chosen])
 
 
 def record(
-    key: jax.Array,
-    images_Nx28x28: np.ndarray,
-    labels_N: np.ndarray,
-    numbers_N: np.ndarray,
-    time_bins: int,
-) -> packing.Frames:
-    """Simulates one recording of each image; see :class:`sast_jax.data.packing.Frames`."""
-    packed, counts = [], []
-    for start in range(0, len(labels_N), _CHUNK):
-        images = images_Nx28x28[start : start + _CHUNK]
-        padded = np.zeros((_CHUNK, 28, 28), np.float32)  # one shape, one compilation
-        padded[: len(images)] = images
-        result = _packed(jax.random.fold_in(key, start), padded, time_bins)
-        packed.append(np.asarray(result[0])[: len(images)])
-        counts.append(np.asarray(result[1])[: len(images)])
-    counts_NxTxC = np.concatenate(counts)
-    return packing.Frames(
-        np.concatenate(packed),
-        labels_N.astype(np.int32),
-        numbers_N,
-        counts_NxTxC.sum(axis=1),
-        counts_NxTxC.mean(axis=0),
-        np.int64(0),
+    key: jax.Array, images_Nx28x28: np.ndarray, labels_N: np.ndarray, numbers_N: np.ndarray
+) -> recordings.Recordings:
+    """Simulates one recording of each image, anew each time its events are asked for."""
+
+    def chunks():
+        along = jnp.asarray(path(), jnp.float32)
+        for start in range(0, len(labels_N), _CHUNK):
+            images = images_Nx28x28[start : start + _CHUNK]
+            padded = np.zeros((_CHUNK, 28, 28), np.float32)  # one shape, one compilation
+            padded[: len(images)] = images
+            signs = events(jax.random.fold_in(key, start), padded, SENSOR, along)
+            yield _listed(np.asarray(signs)[:, : len(images)])
+
+    seeds = [recordings.seed(f"digit {number}") for number in numbers_N]
+    return recordings.Recordings(labels_N.astype(np.int32), numbers_N, np.array(seeds), chunks)
+
+
+def _listed(signs_SxBxHxW):
+    """The events one by one; brightness that rises has p = 0, as in the files."""
+    B, H, W = signs_SxBxHxW.shape[1:]
+    where_M = np.flatnonzero(signs_SxBxHxW != 0)
+    step_M, rest_M = np.divmod(where_M, B * H * W)
+    recording_M, pixel_M = np.divmod(rest_M, H * W)
+    order_M = np.argsort(recording_M.astype(np.uint8), kind="stable")
+    columns = (
+        recording_M.astype(np.int32),
+        (step_M * STEP + STEP // 2).astype(np.int32),
+        (pixel_M % W).astype(np.uint8),
+        (pixel_M // W).astype(np.uint8),
+        (signs_SxBxHxW.reshape(-1)[where_M] < 0).astype(np.uint8),
     )
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _packed(key, images_Bx28x28, time_bins):
-    signs_SxBxHxW = events(key, images_Bx28x28, SENSOR, jnp.asarray(path(), jnp.float32))
-    times = (np.arange(recordings.DURATION // STEP) * STEP) + STEP // 2
-    bins = packing.time_bin(times, time_bins, recordings.DURATION)
-
-    def add(counts_CxTxBxHxW, inputs):  # step by step, as a scatter is slow on a CPU
-        signs_BxHxW, bin_ = inputs
-        fired_CxBxHxW = jnp.stack([signs_BxHxW > 0, signs_BxHxW < 0])
-        return counts_CxTxBxHxW.at[:, bin_].add(fired_CxBxHxW), None
-
-    empty = jnp.zeros((2, time_bins, *signs_SxBxHxW.shape[1:]), jnp.int32)
-    counts_CxTxBxHxW, _ = jax.lax.scan(add, empty, (signs_SxBxHxW, jnp.asarray(bins)))
-    counts_BxTxHxWxC = counts_CxTxBxHxW.transpose(2, 1, 3, 4, 0)
-    packed_BxTxP = jnp.packbits((counts_BxTxHxWxC > 0).reshape(_CHUNK, time_bins, -1), axis=-1)
-    return packed_BxTxP, counts_BxTxHxWxC.sum(axis=(2, 3))
+    return recordings.Events(*(column[order_M] for column in columns), np.zeros(B, bool))
 
 
 @jax.jit

@@ -2,18 +2,51 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import cache, packing, recordings, simulation
+from sast_jax.data import cache, corruptions, packing, recordings, simulation
 from sast_jax.errors import InputError
 
 FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
 CLASSES = 10
 DEFAULT_PATH = "data/nmnist"  # where experiments.download writes
-READER_VERSION = 1  # part of every cache key: raise it when frames would come out otherwise
+# Parts of cache keys: raise one when frames would come out otherwise.
+READER_VERSION, CORRUPTIONS_VERSION = 1, 1
+
+
+class Recorded(NamedTuple):
+    """Where frames came from: their recordings, and all else that shaped them."""
+
+    recordings: recordings.Recordings
+    key: dict
+
+    def frames(self) -> packing.Frames:
+        """The frames, from the cache if they have been made before."""
+        return cache.frames(cache_folder(), self.key, self._pack)
+
+    def corrupted(
+        self, kinds: Sequence[str], severities: Sequence[int], seed: int
+    ) -> Iterator[tuple[str, int, packing.Frames]]:
+        """The same recordings under corruptions, one after another: kind, severity, frames.
+
+        Each comes from the cache if it has been made before; else the events are decoded once for
+        all. See :mod:`sast_jax.data.corruptions`.
+        """
+        data = corruptions.in_memory(self.recordings)
+        for kind in kinds:
+            for severity in severities:
+                level = corruptions.KINDS[kind].levels[severity - 1]
+                key = {"kind": kind, "level": level, "seed": seed, "version": CORRUPTIONS_VERSION}
+                worse = corruptions.corrupted(data, kind, level, seed)
+                yield kind, severity, Recorded(worse, self.key | {"corruption": key}).frames()
+
+    def _pack(self):
+        return packing.pack(
+            self.recordings, time_bins=self.key["time_bins"], duration=recordings.DURATION
+        )
 
 
 class Source(NamedTuple):
@@ -26,6 +59,7 @@ class Source(NamedTuple):
       frame_shape: (H, W, C) of the unpacked frames.
       classes: number of classes.
       train, test: None where the folder has no such split, or it was not asked for.
+      recorded: by split, where the frames came from.
       warnings: what a person should know of the recordings, one line each.
     """
 
@@ -36,6 +70,7 @@ class Source(NamedTuple):
     classes: int
     train: packing.Frames | None
     test: packing.Frames | None
+    recorded: Mapping[str, Recorded]
     warnings: tuple[str, ...]
 
 
@@ -92,10 +127,9 @@ def nmnist(
 
 
 def _recorded(folder, splits, time_bins, limits, seed) -> Source:
-    frames, fingerprints, notes = {}, [], []
+    frames, recorded, fingerprints, notes = {}, {}, [], []
     for name, split in splits.items():
         if split is None:
-            frames[name] = None
             continue
         indices = _draw(len(split.names), limits[name], seed)
         key = {
@@ -105,13 +139,8 @@ def _recorded(folder, splits, time_bins, limits, seed) -> Source:
             "time_bins": time_bins,
             "duration": recordings.DURATION,
         }
-        frames[name] = cache.frames(
-            cache_folder(),
-            key,
-            lambda split=split, indices=indices: packing.pack(
-                split, indices, time_bins=time_bins, duration=recordings.DURATION
-            ),
-        )
+        recorded[name] = Recorded(recordings.select(split, indices), key)
+        frames[name] = recorded[name].frames()
         fingerprints.append(split.fingerprint)
         notes += _notes(name, frames[name], [split.names[i] for i in indices])
     counts = _counts(frames)
@@ -123,6 +152,7 @@ def _recorded(folder, splits, time_bins, limits, seed) -> Source:
         CLASSES,
         frames.get("train"),
         frames.get("test"),
+        recorded,
         tuple(notes),
     )
 
@@ -138,22 +168,20 @@ def _notes(name, frames, names) -> list[str]:
 
 
 def _simulated(time_bins, limits, seed) -> Source:
-    frames = {}
-    for name, limit in limits.items():
-        key = {
-            "simulation": simulation.settings(),
-            "split": name,
-            "seed": seed,
-            "limit": limit,
-            "time_bins": time_bins,
-        }
-        frames[name] = cache.frames(
-            cache_folder(),
-            key,
-            lambda name=name, limit=limit: simulation.frames(
-                name, time_bins=time_bins, seed=seed, limit=limit
-            ),
+    recorded = {
+        name: Recorded(
+            simulation.simulate(name, seed=seed, limit=limit),
+            {
+                "simulation": simulation.settings(),
+                "split": name,
+                "seed": seed,
+                "limit": limit,
+                "time_bins": time_bins,
+            },
         )
+        for name, limit in limits.items()
+    }
+    frames = {name: where.frames() for name, where in recorded.items()}
     return Source(
         f"simulated N-MNIST, no real recordings ({_counts(frames)})",
         True,
@@ -162,12 +190,13 @@ def _simulated(time_bins, limits, seed) -> Source:
         CLASSES,
         frames.get("train"),
         frames.get("test"),
+        recorded,
         (),
     )
 
 
 def _counts(frames) -> str:
-    return ", ".join(f"{len(f.labels_N)} {name}" for name, f in frames.items() if f is not None)
+    return ", ".join(f"{len(f.labels_N)} {name}" for name, f in frames.items())
 
 
 def _draw(size: int, limit: int, seed: int) -> np.ndarray:

@@ -1,0 +1,192 @@
+"""Corruptions of events, as a worse sensor, bus or scene would make them.
+
+Each kind has five severities. Their levels are such that ``nmnist.py`` without SAM, with a
+threshold in the place of its smooth spike, loses about 1, 3, 10, 25 and 50 points of accuracy on
+real recordings that are held out of its training set (of some kinds less, as noted there).
+``experiments.evaluate --corruptions.severities=1,2,3,4,5`` shows them.
+
+What is drawn for a recording depends on the seed, the kind and the recording's name alone, so it
+stays the same whatever else is corrupted with it.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sast_jax.data import recordings
+from sast_jax.data.recordings import DURATION, SENSOR_HEIGHT, SENSOR_WIDTH, Events, Recordings
+
+HOT_RATE = 100  # events of a hot pixel a second
+_PIXELS = SENSOR_HEIGHT * SENSOR_WIDTH
+
+Generators = Sequence[np.random.Generator]  # one for each recording
+
+
+class Kind(NamedTuple):
+    """A way to corrupt recordings.
+
+    Attributes:
+      level: what a level of it is.
+      levels: of the severities 1 to 5.
+      apply: (events, level, generators) -> events.
+    """
+
+    level: str
+    levels: tuple[float, ...]
+    apply: Callable[[Events, float, Generators], Events]
+
+
+def corrupt(events: Events, kind: str, level: float, seeds_N: np.ndarray, seed: int = 0) -> Events:
+    """Corrupts the events of N recordings.
+
+    Args:
+      events: of them.
+      kind: a key of :data:`KINDS`.
+      level: of the corruption, as the kind says.
+      seeds_N: of the recordings.
+      seed: of the draws.
+    """
+    stream = recordings.seed(kind)
+    return KINDS[kind].apply(
+        events, level, [np.random.default_rng((seed, stream, own)) for own in seeds_N]
+    )
+
+
+def corrupted(data: Recordings, kind: str, level: float, seed: int = 0) -> Recordings:
+    """The same recordings, corrupted; see :func:`corrupt`."""
+
+    def chunks() -> Iterator[Events]:
+        start = 0
+        for events in data.events():
+            size = len(events.unsorted_N)
+            yield corrupt(events, kind, level, data.seeds_N[start : start + size], seed)
+            start += size
+
+    return data._replace(events=chunks)
+
+
+def in_memory(data: Recordings) -> Recordings:
+    """The same recordings, whose events are decoded once and kept."""
+    return data._replace(events=functools.cache(lambda: list(data.events())))
+
+
+def _drop(events, share, generators):
+    return _those(events, _of_events(events, generators, lambda g, n: g.random(n)) >= share)
+
+
+def _jitter_time(events, deviation, generators):
+    late_M = _of_events(events, generators, lambda g, n: g.normal(0, deviation, n))
+    t_M = np.rint(events.t_M + late_M).astype(events.t_M.dtype)
+    return recordings.in_order(_those(events._replace(t_M=t_M), t_M >= 0))
+
+
+def _jitter_space(events, deviation, generators):
+    def moved(z_M):
+        away_M = _of_events(events, generators, lambda g, n: g.normal(0, deviation, n))
+        return np.rint(z_M + away_M).astype(np.int32)
+
+    x_M, y_M = moved(events.x_M), moved(events.y_M)
+    inside_M = (x_M >= 0) & (x_M < SENSOR_WIDTH) & (y_M >= 0) & (y_M < SENSOR_HEIGHT)
+    columns = {"x_M": x_M.astype(events.x_M.dtype), "y_M": y_M.astype(events.y_M.dtype)}
+    return _those(events._replace(**columns), inside_M)
+
+
+def _flip(events, share, generators):
+    flipped_M = _of_events(events, generators, lambda g, n: g.random(n)) < share
+    return events._replace(p_M=events.p_M ^ flipped_M.astype(events.p_M.dtype))
+
+
+def _noise(events, rate, generators):
+    mean = rate * _PIXELS * DURATION * 1e-6
+    return _with_events(
+        events, [g.integers(_PIXELS, size=g.poisson(mean)) for g in generators], generators
+    )
+
+
+def _hot_pixels(events, share, generators):
+    def pixels(generator):
+        hot = _some_pixels(generator, share)
+        return np.repeat(hot, generator.poisson(HOT_RATE * DURATION * 1e-6, len(hot)))
+
+    return _with_events(events, [pixels(g) for g in generators], generators)
+
+
+def _dead_pixels(events, share, generators):
+    alive_NxP = np.ones((len(generators), _PIXELS), bool)
+    for alive_P, generator in zip(alive_NxP, generators, strict=True):
+        alive_P[_some_pixels(generator, share)] = False
+    pixel_M = events.y_M.astype(np.int64) * SENSOR_WIDTH + events.x_M
+    return _those(events, alive_NxP[events.recording_M, pixel_M])
+
+
+def _occlude(events, side, generators):
+    ends = SENSOR_WIDTH - side + 1, SENSOR_HEIGHT - side + 1
+    corner_Nx2 = np.array([g.integers(ends) for g in generators])
+    left_M, top_M = corner_Nx2[events.recording_M].T
+    behind_M = (events.x_M >= left_M) & (events.x_M < left_M + side)
+    behind_M &= (events.y_M >= top_M) & (events.y_M < top_M + side)
+    return _those(events, ~behind_M)
+
+
+def _interrupt(events, share, generators):
+    start_N = np.array([g.uniform(0, (1 - share) * DURATION) for g in generators])
+    since_M = events.t_M - start_N[events.recording_M]
+    return _those(events, (since_M < 0) | (since_M >= share * DURATION))
+
+
+def _skew(events, change, generators):
+    speed_N = np.array([(1 + change) ** g.choice((-1, 1)) for g in generators])
+    t_M = np.rint(events.t_M * speed_N[events.recording_M]).astype(events.t_M.dtype)
+    return events._replace(t_M=t_M)
+
+
+def _of_events(events, generators, draw):
+    """``draw(generator, n)`` for the n events of each recording, end to end: (M,)."""
+    counts_N = np.bincount(events.recording_M, minlength=len(generators))
+    return np.concatenate([draw(g, n) for g, n in zip(generators, counts_N, strict=True)])
+
+
+def _some_pixels(generator, share):
+    return generator.permutation(_PIXELS)[: round(share * _PIXELS)]
+
+
+def _those(events, kept_M):
+    *columns, unsorted_N = events
+    return Events(*(column[kept_M] for column in columns), unsorted_N)
+
+
+def _with_events(events, pixels, generators):
+    """Further events in these pixels of each recording, at random times and of random polarity."""
+    pixel_M = np.concatenate(pixels)
+    times = [g.integers(DURATION, size=len(own)) for g, own in zip(generators, pixels, strict=True)]
+    signs = [g.integers(2, size=len(own)) for g, own in zip(generators, pixels, strict=True)]
+    added = (
+        np.repeat(np.arange(len(pixels)), [len(own) for own in pixels]),
+        np.concatenate(times),
+        pixel_M % SENSOR_WIDTH,
+        pixel_M // SENSOR_WIDTH,
+        np.concatenate(signs),
+    )
+    *columns, unsorted_N = events
+    both = (np.concatenate((a, b.astype(a.dtype))) for a, b in zip(columns, added, strict=True))
+    return recordings.in_order(Events(*both, unsorted_N))
+
+
+KINDS = {
+    "dropped": Kind("share of the events lost", (0.2, 0.4, 0.6, 0.75, 0.85), _drop),
+    "noise": Kind("events added, a pixel and second", (2, 4, 8, 12, 20), _noise),
+    "hot_pixels": Kind(
+        f"share of the pixels, {HOT_RATE} Hz", (0.01, 0.02, 0.05, 0.1, 0.2), _hot_pixels
+    ),
+    "dead_pixels": Kind("share of the pixels", (0.1, 0.2, 0.4, 0.6, 0.75), _dead_pixels),
+    "occlusion": Kind("side of a square, pixels", (4, 7, 10, 13, 16), _occlude),
+    "spatial_jitter": Kind("standard deviation, pixels", (0.5, 1.0, 1.5, 2.0, 3.0), _jitter_space),
+    "temporal_jitter": Kind(
+        "standard deviation, microseconds", (10e3, 20e3, 40e3, 80e3, 160e3), _jitter_time
+    ),
+    "polarity": Kind("share of the events inverted", (0.1, 0.2, 0.3, 0.4, 0.5), _flip),
+    "interruption": Kind("share of the time without events", (0.1, 0.2, 0.4, 0.6, 0.8), _interrupt),
+    "skew": Kind("times stretched or shrunk by 1 +", (0.1, 0.2, 0.4, 0.7, 1.0), _skew),
+}
