@@ -2,7 +2,8 @@
 
 Each kind has five severities. Their levels are such that ``nmnist.py`` without SAM, with a
 threshold in the place of its smooth spike, loses about 1, 3, 10, 25 and 50 points of accuracy on
-real recordings that are held out of its training set (of some kinds less, as noted there).
+real recordings that are held out of its training set; polarity and skew cost it no more than 32 and
+37 points.
 ``experiments.evaluate --corruptions.severities=1,2,3,4,5`` shows them.
 
 What is drawn for a recording depends on the seed, the kind and the recording's name alone, so it
@@ -175,18 +176,20 @@ def _with_events(events, pixels, generators):
 
 
 KINDS = {
-    "dropped": Kind("share of the events lost", (0.2, 0.4, 0.6, 0.75, 0.85), _drop),
-    "noise": Kind("events added, a pixel and second", (2, 4, 8, 12, 20), _noise),
+    "dropped": Kind("share of the events lost", (0.65, 0.77, 0.83, 0.87, 0.9), _drop),
+    "noise": Kind("events added, a pixel and second", (0.9, 1.7, 2.9, 4.8, 9.5), _noise),
     "hot_pixels": Kind(
-        f"share of the pixels, {HOT_RATE} Hz", (0.01, 0.02, 0.05, 0.1, 0.2), _hot_pixels
+        f"share of the pixels, {HOT_RATE} Hz", (0.016, 0.034, 0.066, 0.12, 0.22), _hot_pixels
     ),
-    "dead_pixels": Kind("share of the pixels", (0.1, 0.2, 0.4, 0.6, 0.75), _dead_pixels),
-    "occlusion": Kind("side of a square, pixels", (4, 7, 10, 13, 16), _occlude),
-    "spatial_jitter": Kind("standard deviation, pixels", (0.5, 1.0, 1.5, 2.0, 3.0), _jitter_space),
+    "dead_pixels": Kind("share of the pixels", (0.33, 0.45, 0.59, 0.67, 0.73), _dead_pixels),
+    "occlusion": Kind("side of a square, pixels", (6, 8, 10, 13, 16), _occlude),
+    "spatial_jitter": Kind("standard deviation, pixels", (1.0, 1.3, 1.6, 2.1, 2.8), _jitter_space),
     "temporal_jitter": Kind(
-        "standard deviation, microseconds", (10e3, 20e3, 40e3, 80e3, 160e3), _jitter_time
+        "standard deviation, microseconds", (40e3, 55e3, 80e3, 120e3, 400e3), _jitter_time
     ),
-    "polarity": Kind("share of the events inverted", (0.1, 0.2, 0.3, 0.4, 0.5), _flip),
-    "interruption": Kind("share of the time without events", (0.1, 0.2, 0.4, 0.6, 0.8), _interrupt),
-    "skew": Kind("times stretched or shrunk by 1 +", (0.1, 0.2, 0.4, 0.7, 1.0), _skew),
+    "polarity": Kind("share of the events inverted", (0.07, 0.13, 0.22, 0.39, 0.5), _flip),
+    "interruption": Kind(
+        "share of the time without events", (0.16, 0.23, 0.45, 0.72, 0.81), _interrupt
+    ),
+    "skew": Kind("times stretched or shrunk by 1 +", (0.3, 0.65, 1.5, 2.4, 4.0), _skew),
 }
