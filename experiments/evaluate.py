@@ -9,7 +9,7 @@ stand at the top.
 
 The word widths, mismatches and faults are those of the run's ``config.hardware``, or as given, such
 as ``--hardware.weight_bits=4,2 --hardware.membrane_bits=12``; and so are the corruptions, such as
-``--corruptions.kinds=dropped,noise --corruptions.severities=1,2,3,4,5``. Scales of weights are
+``--corruptions.kinds=event_drop,noise --corruptions.severities=1,2,3,4,5``. Scales of weights are
 chosen on the run's own training recordings, as they were when it was trained.
 
 A network trained on simulated recordings has seen the digits of N-MNIST's training files up to

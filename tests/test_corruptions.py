@@ -84,10 +84,10 @@ def test_draws_depend_on_seed_kind_and_recording_alone(events, kind):
     )
 
 
-@pytest.mark.parametrize("kind", ["dropped", "polarity"])
+@pytest.mark.parametrize("kind", ["event_drop", "polarity"])
 def test_the_share_of_events(events, kind):
     worse = corrupt(events, kind, 0.3, SEEDS)
-    if kind == "dropped":
+    if kind == "event_drop":
         changed = N * M - len(worse.t_M)
     else:
         changed = int((worse.p_M != events.p_M).sum())
@@ -200,7 +200,7 @@ def test_skew_is_tonics_for_the_same_coefficient(events):
 def test_frames_of_files_come_from_the_cache_and_events_are_decoded_once(tmp_path, monkeypatch):
     monkeypatch.setenv("SAST_CACHE", str(tmp_path / "cache"))
     nmnist_files.dataset(tmp_path / "data", per_class=2)
-    kinds, severities = ("dropped", "noise"), (1, 4)
+    kinds, severities = ("event_drop", "noise"), (1, 4)
 
     def made():
         source = sources.nmnist("folder", tmp_path / "data", time_bins=5, splits=("test",))
@@ -226,6 +226,6 @@ def test_frames_of_files_come_from_the_cache_and_events_are_decoded_once(tmp_pat
 def test_simulated_recordings_can_be_corrupted(tmp_path, monkeypatch):
     monkeypatch.setenv("SAST_CACHE", str(tmp_path))
     source = sources.nmnist("simulated", "", time_bins=4, test_limit=20, splits=("test",))
-    ((_, _, worse),) = source.recorded["test"].corrupted(("dropped",), (3,), 0)
+    ((_, _, worse),) = source.recorded["test"].corrupted(("event_drop",), (3,), 0)
     share = worse.events_NxC.sum() / source.test.events_NxC.sum()
-    assert share == pytest.approx(1 - KINDS["dropped"].levels[2], abs=0.01)
+    assert share == pytest.approx(1 - KINDS["event_drop"].levels[2], abs=0.01)

@@ -51,7 +51,7 @@ def swept(tmp_path_factory):
         folder,
         **{"sweep.rho": (0.0, 0.3), "sweep.seeds": 2, "epochs": 8, "data.validation": 0.2},
         **{"hardware.weight_bits": (8,), "hardware.calibration": 10},
-        **{"corruptions.kinds": "dropped,noise", "corruptions.severities": (2, 5)},
+        **{"corruptions.kinds": "event_drop,noise", "corruptions.severities": (2, 5)},
     )
     return folder, config, train(config)
 
@@ -113,7 +113,7 @@ def test_conditions_of_hardware_are_in_results_and_report(swept):
 
 def test_corrupted_recordings_are_in_results_and_report(swept):
     folder, _, done = swept
-    expected = [("dropped", 2), ("dropped", 5), ("noise", 2), ("noise", 5)]
+    expected = [("event_drop", 2), ("event_drop", 5), ("noise", 2), ("noise", 5)]
     for entry in done["runs"]:
         assert [(row["kind"], row["level"]) for row in entry["corruptions"]] == expected
         for network in ("soft", "hard", "integer"):

@@ -193,7 +193,7 @@ def test_corrupted_recordings_meet_all_three_networks(trained):
     benches_R = trials.benches(*trained, CHIP, calibration())
     clean, silent = small.frames(), small.frames()
     silent = silent._replace(packed_NxTxP=np.zeros_like(silent.packed_NxTxP))
-    rows_R = trials.corruptions(benches_R, [("noise", 1, clean), ("dropped", 5, silent)])
+    rows_R = trials.corruptions(benches_R, [("noise", 1, clean), ("event_drop", 5, silent)])
     expected = evaluation.evaluate(*trained, clean)
     for run, (same, nothing), (width,) in zip(
         expected, rows_R, trials.trials(benches_R, clean, Conditions((8,))), strict=True

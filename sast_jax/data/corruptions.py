@@ -176,7 +176,7 @@ def _with_events(events, pixels, generators):
 
 
 KINDS = {
-    "dropped": Kind("share of the events lost", (0.65, 0.77, 0.83, 0.87, 0.9), _drop),
+    "event_drop": Kind("share of the events lost", (0.65, 0.77, 0.83, 0.87, 0.9), _drop),
     "noise": Kind("events added, a pixel and second", (0.9, 1.7, 2.9, 4.8, 9.5), _noise),
     "hot_pixels": Kind(
         f"share of the pixels, {HOT_RATE} Hz", (0.016, 0.034, 0.066, 0.12, 0.22), _hot_pixels
