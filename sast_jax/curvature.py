@@ -1,4 +1,4 @@
-"""Sharpness as the largest eigenvalue of the loss's Hessian, by Lanczos iteration."""
+"""Sharpness of a minimum: the largest eigenvalue of the Hessian, and the loss within a radius."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -75,3 +75,49 @@ def top_eigenvalue(
         jnp.diag(alphas_I) + jnp.diag(between, 1) + jnp.diag(between, -1)
     )
     return Eigenvalue(values_I[-1], betas_I[-1] * jnp.abs(vectors_IxI[-1, -1]))
+
+
+def rise(
+    loss: Callable[[Any], jax.Array], params: Any, radius: float, steps: int = 10
+) -> jax.Array:
+    r"""How far the loss rises within a radius, :math:`\max_{|a| \le \rho} L(w + a) - L(w)`.
+
+    By projected gradient ascent: normalised steps of :math:`2.5 \rho` over their number, each
+    followed by a projection onto the ball. The highest loss met counts, so that the value is at
+    most the true one, and at least 0.
+
+    Args:
+      loss: of the parameters alone, a scalar.
+      params: centre of the ball.
+      radius: of the ball, in the norm of all parameters together.
+      steps: of the ascent; each takes a gradient.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from sast_jax.curvature import rise
+      >>> print(round(float(rise(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2), 0.1)), 4))
+      0.5
+
+    References: Foret et al., ICLR 2021, arXiv 2010.01412, for what is maximised; Madry et al., ICLR
+    2018, arXiv 1706.06083, for the ascent.
+    """
+    flat_N, unravel = jax.flatten_util.ravel_pytree(params)
+
+    def at(away_N):
+        return loss(unravel(flat_N + away_N))
+
+    def scaled(v_N, length):
+        norm = jnp.linalg.norm(v_N)
+        return v_N * jnp.where(norm > 0, length / jnp.where(norm > 0, norm, 1), 0)
+
+    def body(carry, _):
+        away_N, highest = carry
+        value, gradient_N = jax.value_and_grad(at)(away_N)
+        away_N = away_N + scaled(gradient_N, 2.5 * radius / steps)
+        away_N = jnp.where(jnp.linalg.norm(away_N) > radius, scaled(away_N, radius), away_N)
+        return (away_N, jnp.maximum(highest, value)), None
+
+    start_N = jnp.zeros_like(flat_N)
+    before = at(start_N)
+    (away_N, highest), _ = jax.lax.scan(body, (start_N, before), length=steps)
+    return jnp.maximum(highest, at(away_N)) - before

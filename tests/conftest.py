@@ -1,4 +1,4 @@
-"""Strict numerics everywhere, and where the real recordings are."""
+"""Strict numerics everywhere, caches of the tests' own, and where the real recordings are."""
 
 import os
 import pathlib
@@ -12,6 +12,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     os.environ["SAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_programs(tmp_path_factory):
+    """What one test process or command has compiled, the others need not compile again."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs"
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_compilation_cache_max_size": 2**30,  # bytes; with a limit, files are locked
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The largest eigenvalue against the whole Hessian."""
+"""The largest eigenvalue against the whole Hessian, the loss nearby against closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_sam import problem
 
-from sast_jax.curvature import top_eigenvalue
+from sast_jax.curvature import rise, top_eigenvalue
 
 
 def test_equals_the_whole_hessian_of_a_network():
@@ -58,3 +58,36 @@ def test_a_spectrum_of_few_values_is_exhausted_and_no_more(loss, size, expected)
     found = top_eigenvalue(loss, jnp.ones(size), jax.random.key(0))
     np.testing.assert_allclose(found.value, expected, rtol=1e-5, atol=1e-5)
     assert found.residual < 1e-3
+
+
+def test_rise_of_a_quadratic_is_that_along_its_steepest_direction():
+    h = jnp.array([1.0, 4.0, 9.0])
+    found = rise(lambda w: 0.5 * (h * w**2).sum(), jnp.array([0.0, 0.0, 1e-3]), 0.5, steps=40)
+    np.testing.assert_allclose(found, 0.5 * 9 * (0.501**2 - 0.001**2), rtol=1e-3)
+
+
+def test_rise_stays_within_the_ball_and_is_never_negative():
+    hill = rise(lambda w: -(w**2).sum(), jnp.zeros(4), 1.0)
+    assert hill == 0
+    seen = []
+
+    def loss(w):
+        jax.debug.callback(lambda norm: seen.append(float(norm)), jnp.linalg.norm(w))
+        return jnp.sin(3 * w[0]) + w[1] ** 2
+
+    assert float(rise(loss, jnp.zeros(2), 0.3)) > 0
+    jax.effects_barrier()
+    assert max(seen) <= 0.3 + 1e-6
+
+
+def test_rise_of_a_network_is_at_least_that_along_the_gradient():
+    params, loss, xs, ys = problem(jnp.float32)
+
+    def at(w):
+        return loss(w, xs[0], ys[0])
+
+    gradient = jax.grad(at)(params)
+    norm = sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)) ** 0.5
+    ahead = jax.tree.map(lambda w, g: w + 0.05 * g / norm, params, gradient)
+    assert rise(at, params, 0.05) >= (at(ahead) - at(params)) * 0.999
+    assert rise(at, params, 0.1) > rise(at, params, 0.05)

@@ -1,0 +1,51 @@
+"""How much the smooth loss of single recordings depends on the weights and on the input."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sast_jax.data import packing
+from sast_jax.training import Hyperparameters, Recipe
+
+_BATCH = 8  # recordings at once, as each has a gradient of the size of the weights
+
+
+class Norms(NamedTuple):
+    """Of each recording: its loss, and the l2 norms of that loss's two gradients."""
+
+    loss_N: jax.Array
+    parameters_N: jax.Array
+    input_N: jax.Array
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def gradient_norms(
+    recipe: Recipe,
+    params: Any,
+    hyper: Hyperparameters,
+    packed_NxTxP: jax.Array,
+    labels_N: jax.Array,
+) -> Norms:
+    """Per-sample gradient norms of one run's network with its smooth spike.
+
+    Args:
+      recipe, params, hyper: of one run.
+      packed_NxTxP, labels_N: recordings; see :class:`sast_jax.data.packing.Frames`.
+    """
+    cell = recipe.soft_cell(hyper)
+
+    def loss(params, frames_TxHxWxC, label):
+        response = recipe.network.apply({"params": params}, frames_TxHxWxC[:, None], cell)
+        scores = recipe.readout(response)
+        return optax.softmax_cross_entropy_with_integer_labels(scores[0], label)
+
+    def one(recording):
+        packed_TxP, label = recording
+        frames = packing.unpack(packed_TxP, recipe.frame_shape).astype(jnp.float32)
+        value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(params, frames, label)
+        return Norms(value, *(optax.global_norm(gradient) for gradient in gradients))
+
+    return jax.lax.map(one, (packed_NxTxP, labels_N), batch_size=_BATCH)

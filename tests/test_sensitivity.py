@@ -1,0 +1,50 @@
+"""Per-sample gradient norms against finite differences and a gradient at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import small
+
+from sast_jax import sensitivity
+from sast_jax.data import packing
+
+
+@pytest.fixture(scope="module")
+def trained():
+    recipe, hypers = small.recipe(), small.hyper()
+    state, _ = small.fit(recipe, hypers, epochs=2)
+    return recipe, small.run_of(state.params, 0), small.run_of(hypers, 0)
+
+
+def loss(trained, frames_TxHxWxC, label):
+    recipe, params, hyper = trained
+    response = recipe.network.apply(
+        {"params": params}, frames_TxHxWxC[:, None], recipe.soft_cell(hyper)
+    )
+    return -jax.nn.log_softmax(recipe.readout(response))[0, label]
+
+
+def test_equal_one_gradient_at_a_time(trained):
+    packed, labels = small.recordings()  # 40, in batches of which none is cut
+    found = sensitivity.gradient_norms(*trained, packed[:11], labels[:11])
+    recipe, params, hyper = trained
+    for n in range(11):
+        frames = packing.unpack(packed[n], small.SHAPE).astype(jnp.float32)
+        value, gradients = jax.value_and_grad(
+            lambda w, x, n=n: loss((recipe, w, hyper), x, labels[n]), argnums=(0, 1)
+        )(params, frames)
+        np.testing.assert_allclose(found.loss_N[n], value, rtol=1e-4)
+        for norm, gradient in zip(found[1:], gradients, strict=True):
+            np.testing.assert_allclose(norm[n], optax.global_norm(gradient), rtol=1e-4)
+
+
+def test_the_input_norm_is_the_steepest_slope(trained):
+    packed, labels = small.recordings()
+    norm = float(sensitivity.gradient_norms(*trained, packed[:1], labels[:1]).input_N[0])
+    frames = packing.unpack(packed[0], small.SHAPE).astype(jnp.float32)
+    gradient = jax.grad(lambda x: loss(trained, x, labels[0]))(frames)
+    step = 1e-2 * gradient / norm
+    rise = loss(trained, frames + step, labels[0]) - loss(trained, frames - step, labels[0])
+    assert float(rise) / 2e-2 == pytest.approx(norm, rel=1e-2)
