@@ -46,6 +46,6 @@ def gradient_norms(
         packed_TxP, label = recording
         frames = packing.unpack(packed_TxP, recipe.frame_shape).astype(jnp.float32)
         value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(params, frames, label)
-        return Norms(value, *(optax.global_norm(gradient) for gradient in gradients))
+        return Norms(value, *(optax.tree.norm(gradient) for gradient in gradients))
 
     return jax.lax.map(one, (packed_NxTxP, labels_N), batch_size=_BATCH)
