@@ -27,6 +27,13 @@ _RANGES = {  # inclusive
     "seed": (0, 2**31 - 1),
     "epochs": (1, 10**6),
     "batch_size": (1, math.inf),
+    "weight_decay": (0, math.inf),
+    "neurons.noise": (0, math.inf),
+    "neurons.hard": (0, 1),
+    "rates.target": (0, 1),
+    "rates.weight": (0, math.inf),
+    "adversary.weight": (0, math.inf),
+    "adversary.steps": (1, 100),
     "lif.decay": (0, 1),
     "network.kernel": (1, 11),  # the convolution is written out offset by offset
     "sam.warmup": (0, 1),
@@ -57,6 +64,7 @@ _ABOVE_ZERO = (
     "network.gain",
     "sam.ascent_fraction",
     "sam.bound",
+    "adversary.spread",
     "hardware.leak_error",
 )
 _LEVELS = {  # of config.hardware's variations, inclusive

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from sast_jax import chips, lif, networks, results, spikes, training, trials, weights
+from sast_jax import chips, controls, lif, networks, results, spikes, training, trials, weights
 from sast_jax.data import augmentation
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import InputError
@@ -43,6 +43,7 @@ LINKS = {  # config.sam -> radius -> link
     ),
     "vasso": lambda sam_config: vasso,
     "friendly": lambda sam_config: friendly_sam,
+    "random": lambda sam_config: controls.random_perturbation,
     "gsam": lambda sam_config: lambda radius: gap_aware(scale_to_norm(radius), sam_config.alpha),
 }
 AHEAD = {  # (optimizer, radius) -> optimizer
@@ -140,7 +141,9 @@ def recipe(
         )
 
     def optimizer(learning_rate, steps):
-        return optax.adam(SCHEDULES[config.schedule](learning_rate, steps))
+        schedule = SCHEDULES[config.schedule](learning_rate, steps)
+        decay = config.weight_decay
+        return optax.adamw(schedule, weight_decay=decay) if decay else optax.adam(schedule)
 
     method, bits = config.sam.method, config.weights.bits
     return training.Recipe(
@@ -164,6 +167,27 @@ def recipe(
         augment=augment(config),
         rounding=weights.rounded(bits, config.weights.per_channel) if bits else None,
         noise=weights.noisy(config.weights.noise) if config.weights.noise else None,
+        neurons=_neurons(config),
+        penalty=_penalty(config.rates),
+        adversary=_adversary(config.adversary),
+    )
+
+
+def _neurons(config):
+    noise, hard = config.lif.threshold * config.neurons.noise, config.neurons.hard
+    return lif.stochastic(noise, hard) if noise or hard else None
+
+
+def _penalty(rates):
+    return controls.rate_penalty(rates.target, rates.weight) if rates.weight else None
+
+
+def _adversary(adversary):
+    if not adversary.weight:
+        return None
+    weight, spread, steps = adversary.weight, adversary.spread, adversary.steps
+    return lambda scores, params, key: (
+        weight * controls.adversarial_divergence(scores, params, key, spread, steps)
     )
 
 

@@ -9,12 +9,12 @@ layer computes it for all steps in one matrix product, and only these elementwis
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from sast_jax.spikes import Spike
+from sast_jax.spikes import Spike, hard_forward
 
 
 class State(NamedTuple):
@@ -24,7 +24,7 @@ class State(NamedTuple):
     spike: jax.Array
 
 
-Cell = Callable[[State, jax.Array], tuple[State, jax.Array]]
+Cell = Callable[[State, Any], tuple[State, jax.Array]]
 
 
 def reset_to_zero(decay: jax.typing.ArrayLike, threshold: float, spike: Spike) -> Cell:
@@ -58,8 +58,42 @@ def reset_by_subtraction(decay: jax.typing.ArrayLike, threshold: float, spike: S
     return cell
 
 
+def stochastic(noise: float = 0.0, hard: float = 0.0) -> Callable[..., Cell]:
+    """Neurons whose potentials are noisy, or whose smooth spikes are hard now and then.
+
+    Mixing hard spikes in, with the derivative of the smooth one, brings a smooth network closer to
+    the hard one (Wang et al., Adaptive Smoothing Gradient Learning for Spiking Neural Networks,
+    ICML 2023, who also learn the slope).
+
+    Args:
+      noise: standard deviation of what is added to the potential at each step.
+      hard: probability that a neuron's spike at a step is hard.
+
+    Returns:
+      ``(make, spike) -> cell``, where ``make(spike)`` gives the step without chance, such as a
+      partial :func:`reset_to_zero`. The cell takes ``(current, key)`` at each step.
+    """
+
+    def build(make: Callable[[Spike], Cell], spike: Spike) -> Cell:
+        def cell(state, inputs):
+            current, key = inputs
+            noise_key, hard_key = jax.random.split(key)
+            if noise:
+                current = current + noise * jax.random.normal(noise_key, current.shape)
+            if not hard:
+                return make(spike)(state, current)
+            chosen = jax.random.bernoulli(hard_key, hard, current.shape)
+            return make(lambda x: jnp.where(chosen, hard_forward(spike)(x), spike(x)))(
+                state, current
+            )
+
+        return cell
+
+    return build
+
+
 def integrate(
-    cell: Cell, current_TxBxN: jax.Array, state: State | None = None
+    cell: Cell, current_TxBxN: jax.Array, state: State | None = None, key: jax.Array | None = None
 ) -> tuple[State, jax.Array]:
     """Runs a layer over time.
 
@@ -67,6 +101,7 @@ def integrate(
       cell: a step, such as :func:`reset_to_zero` returns.
       current_TxBxN: input current, time first; the other axes are the layer's own shape.
       state: where an earlier segment of time ended; None starts at rest.
+      key: of a :func:`stochastic` cell, which then draws from it; None for all others.
 
     Returns:
       The state after the last step, and the spikes of all steps in the shape of the current.
@@ -74,4 +109,6 @@ def integrate(
     if state is None:
         rest = jnp.zeros_like(current_TxBxN[0])
         state = State(rest, rest)
-    return jax.lax.scan(cell, state, current_TxBxN)
+    if key is None:
+        return jax.lax.scan(cell, state, current_TxBxN)
+    return jax.lax.scan(cell, state, (current_TxBxN, jax.random.split(key, len(current_TxBxN))))

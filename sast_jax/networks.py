@@ -1,7 +1,8 @@
 """Flax networks of LIF layers, and how a prediction is read from them.
 
 A network takes frames and a cell, so the spike function and the reset are arguments of the call and
-one set of parameters runs soft or hard. Each layer computes its current for all steps at once.
+one set of parameters runs soft or hard; with a :func:`sast_jax.lif.stochastic` cell it needs a key
+as well. Each layer computes its current for all steps at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,9 +80,10 @@ class MLP(nn.Module):
         frames_TxBxHxWxC: jax.Array,
         cell: lif.Cell,
         states: Sequence[lif.State | None] | None = None,
+        key: jax.Array | None = None,
     ) -> Response:
         spikes_TxBxN = frames_TxBxHxWxC.reshape(*frames_TxBxHxWxC.shape[:2], -1)
-        return _dense_layers(self.features, self.gain, spikes_TxBxN, cell, states)
+        return _dense_layers(self.features, self.gain, spikes_TxBxN, cell, states, key)
 
 
 class ConvNet(nn.Module):
@@ -108,21 +110,23 @@ class ConvNet(nn.Module):
         frames_TxBxHxWxC: jax.Array,
         cell: lif.Cell,
         states: Sequence[lif.State | None] | None = None,
+        key: jax.Array | None = None,
     ) -> Response:
         T, B = frames_TxBxHxWxC.shape[:2]
         depth = len(self.channels)
         states = states or (None,) * (depth + len(self.features))
         maps, ends, spikes_TxBxHxWxC = [], [], frames_TxBxHxWxC
-        for width, state in zip(self.channels, states[:depth], strict=True):
+        for layer, (width, state) in enumerate(zip(self.channels, states[:depth], strict=True)):
             convolve = HalvingConv(width, self.kernel, self.gain)
             current = convolve(spikes_TxBxHxWxC.reshape(T * B, *spikes_TxBxHxWxC.shape[2:]))
             end, spikes_TxBxHxWxC = lif.integrate(
-                cell, current.reshape(T, B, *current.shape[1:]), state
+                cell, current.reshape(T, B, *current.shape[1:]), state, _fold(key, layer)
             )
             maps.append(spikes_TxBxHxWxC)
             ends.append(end)
         spikes_TxBxN = spikes_TxBxHxWxC.reshape(T, B, -1)
-        head = _dense_layers(self.features, self.gain, spikes_TxBxN, cell, states[depth:])
+        key = _fold(key, depth)
+        head = _dense_layers(self.features, self.gain, spikes_TxBxN, cell, states[depth:], key)
         return Response((*maps, *head.spikes), head.current_TxBxK, (*ends, *head.states))
 
 
@@ -161,14 +165,19 @@ def halving_patches(x_BxHxWxC: jax.Array, kernel: int) -> jax.Array:
     return jnp.concatenate(views, axis=-1)
 
 
-def _dense_layers(features, gain, spikes_TxBxN, cell, states) -> Response:
+def _dense_layers(features, gain, spikes_TxBxN, cell, states, key) -> Response:
     layers, ends = [], []
-    for width, state in zip(features, states or (None,) * len(features), strict=True):
+    states = states or (None,) * len(features)
+    for layer, (width, state) in enumerate(zip(features, states, strict=True)):
         current_TxBxN = nn.Dense(width, kernel_init=_initializer(gain))(spikes_TxBxN)
-        end, spikes_TxBxN = lif.integrate(cell, current_TxBxN, state)
+        end, spikes_TxBxN = lif.integrate(cell, current_TxBxN, state, _fold(key, layer))
         layers.append(spikes_TxBxN)
         ends.append(end)
     return Response(tuple(layers), current_TxBxN, tuple(ends))
+
+
+def _fold(key, number):
+    return None if key is None else jax.random.fold_in(key, number)
 
 
 def _initializer(gain: float):

@@ -71,6 +71,12 @@ class Recipe:
         :func:`sast_jax.weights.rounded`; None for themselves.
       noise: (key, parameters) -> those of the forward pass of training alone, such as
         :func:`sast_jax.weights.noisy`; None for none.
+      neurons: (spike -> cell, spike) -> cell of the training forward pass alone, such as
+        :func:`sast_jax.lif.stochastic` returns; None for the cell itself.
+      penalty: response -> what is added to the loss, such as
+        :func:`sast_jax.controls.rate_penalty`; None for none.
+      adversary: (scores, parameters, key) -> what is added to the loss, such as a partial
+        :func:`sast_jax.controls.adversarial_divergence`; None for none.
     """
 
     network: nn.Module
@@ -93,6 +99,9 @@ class Recipe:
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     rounding: Callable[[Any], Any] | None = None
     noise: Callable[[jax.Array, Any], Any] | None = None
+    neurons: Callable[[Callable[[spikes.Spike], lif.Cell], spikes.Spike], lif.Cell] | None = None
+    penalty: Callable[[networks.Response], jax.Array] | None = None
+    adversary: Callable[[Callable[[Any], jax.Array], Any, jax.Array], jax.Array] | None = None
 
     def soft_cell(self, hyper: Hyperparameters) -> lif.Cell:
         """The trained neuron with its smooth spike, at the slope training ends with."""
@@ -239,22 +248,38 @@ def train_step(
       state, hyper: of this run.
       batch: frames (T, B, H, W, C) and labels (B,) whose loss is descended.
       ascent_batch: the same, of the recordings that choose SAM's perturbation; None trains plainly.
-      key: of what ``recipe.noise`` draws, if there is any, the same for both gradients of the step.
+      key: of all that is drawn for the forward pass or for a random ascent, if anything is; the
+        same for both gradients of the step.
 
     Returns:
       The new state, and loss and accuracy at the old parameters on the ascent batch (or the batch).
     """
-    smooth = recipe.spike(slope_at(recipe, hyper, state.step))
-    cell = recipe.cell(hyper.decay, recipe.threshold, recipe.forward(smooth))
+    spike = recipe.forward(recipe.spike(slope_at(recipe, hyper, state.step)))
+    make = functools.partial(recipe.cell, hyper.decay, recipe.threshold)
+    cell = recipe.neurons(make, spike) if recipe.neurons else make(spike)
+    if key is not None:
+        key = jax.random.fold_in(key, state.step)
+        neurons_key, adversary_key, ascent_key = jax.random.split(jax.random.fold_in(key, 1), 3)
+
+    def respond(params, frames):
+        drawn = {"key": neurons_key} if recipe.neurons else {}
+        return recipe.network.apply({"params": params}, frames, cell, **drawn)
 
     def loss(params, frames, labels):
         if recipe.rounding:
             params = recipe.rounding(params)
         if recipe.noise:
-            params = recipe.noise(jax.random.fold_in(key, state.step), params)
-        scores = recipe.readout(recipe.network.apply({"params": params}, frames, cell))
-        accuracy = (scores.argmax(-1) == labels).mean()
-        return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean(), accuracy
+            params = recipe.noise(key, params)
+        response = respond(params, frames)
+        scores = recipe.readout(response)
+        value = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
+        if recipe.penalty:
+            value = value + recipe.penalty(response)
+        if recipe.adversary:
+            value = value + recipe.adversary(
+                lambda w: recipe.readout(respond(w, frames)), params, adversary_key
+            )
+        return value, (scores.argmax(-1) == labels).mean()
 
     def ascend_and_descend(link_state, ascent_batch, batch):
         (value, accuracy), grads = jax.value_and_grad(loss, has_aux=True)(params, *ascent_batch)
@@ -265,6 +290,7 @@ def train_step(
             link_state,
             params,
             grad_fn=lambda w: jax.grad(loss, has_aux=True)(w, *batch)[0],
+            key=None if key is None else ascent_key,
         )
         return grads, link_state, value, accuracy
 

@@ -15,6 +15,8 @@ def get_config() -> ConfigDict:
     config.learning_rate = 1e-3
     config.schedule = "cosine"  # of the learning rate: "cosine" (to 0) or "constant"
 
+    config.weight_decay = 0.0  # of AdamW; 0: Adam
+
     config.forward = "surrogate"  # training forward pass: "surrogate" (smooth) or "hard"
     config.spike = "sigmoid"  # "sigmoid" or "arctan"
     config.slope = 2.0  # of the smooth spike at the start ...
@@ -33,9 +35,20 @@ def get_config() -> ConfigDict:
     config.network.hidden = (256, 256)  # widths of the fully connected layers before the outputs
     config.network.gain = 1.0  # factor on the initial weights' standard deviation
 
+    config.neurons = ConfigDict()  # in training alone
+    config.neurons.noise = 0.0  # standard deviation of noise on potentials, in thresholds
+    config.neurons.hard = 0.0  # probability that a smooth spike is hard instead
+    config.rates = ConfigDict()
+    config.rates.target = 0.0  # of the mean spike, 0..1; the loss grows with the squared distance
+    config.rates.weight = 0.0  # times this; 0: no penalty
+    config.adversary = ConfigDict()  # adversarial mismatch of the weights, in the loss
+    config.adversary.weight = 0.0  # of the divergence that it causes; 0: none
+    config.adversary.spread = 0.1  # largest relative change of a weight
+    config.adversary.steps = 3  # of the search for it, a gradient each
+
     config.sam = ConfigDict()
     # "sam", "unnormalised", "bounded", "vasso", "friendly" or "gsam"; with one gradient a step
-    # "momentum" or "stale". sast_jax/sam.md says what each is for.
+    # "momentum" or "stale". sast_jax/sam.md says what each is for. "random": any direction.
     config.sam.method = "sam"
     config.sam.warmup = 0.2  # fraction of training over which the radius grows to rho
     config.sam.start = 0.0  # fraction of training after which SAM begins, in whole epochs
