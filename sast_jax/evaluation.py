@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import intervals, lif, networks
+from sast_jax import confidence, intervals, lif, networks
 from sast_jax.data import packing
 from sast_jax.networks import Response
 from sast_jax.training import Hyperparameters, Recipe
@@ -118,7 +118,8 @@ def evaluate(
       interval), ``accuracy_by_step`` (if the recordings had ended after each step), ``rate`` (mean
       spike over all layers, each layer counting the same), ``rates`` (by layer), ``ties`` and
       ``silent`` (fractions of the recordings whose highest score is shared, and whose output layer
-      never spikes), ``confusion`` (counts, true class by predicted class).
+      never spikes), ``confusion`` (counts, true class by predicted class), and the keys of
+      :func:`sast_jax.confidence.measure`.
     """
     packed_NxTxP = jnp.asarray(frames.packed_NxTxP)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_R)]
@@ -146,7 +147,8 @@ def measure(answers: Outcome, labels_N: np.ndarray) -> dict:
     if not np.isfinite(scores_NxK).all():
         nothing = ("accuracy", "accuracy_ci95", "accuracy_by_step", "rate", "ties", "silent")
         rates = [None] * rates_NxL.shape[-1]
-        return dict.fromkeys(nothing) | {"rates": rates, "confusion": None}
+        unsure = dict.fromkeys(("nll", "brier", "ece", "reliability"))
+        return dict.fromkeys(nothing) | {"rates": rates, "confusion": None} | unsure
     classes = scores_NxK.shape[-1]
     predicted_N = scores_NxK.argmax(axis=-1)
     tied_N = (scores_NxK == scores_NxK.max(axis=-1, keepdims=True)).sum(axis=-1) > 1
@@ -163,4 +165,5 @@ def measure(answers: Outcome, labels_N: np.ndarray) -> dict:
         "ties": float(tied_N.mean()),
         "silent": float((rates_NxL[:, -1] == 0).mean()),
         "confusion": confusion_KxK.tolist(),
+        **confidence.measure(scores_NxK, labels_N),
     }

@@ -110,6 +110,31 @@ def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
     return figure
 
 
+def reliability(runs: Sequence[dict]) -> matplotlib.figure.Figure:
+    """Accuracy of answers over the confidence they are given with, a setting's runs together."""
+    figure, axis = _axes(1, 1, (5, 4.5))
+    looks = _Looks(runs)
+    axis.plot([0, 100], [0, 100], color="0.7", lw=1)
+    for setting in looks.settings:
+        members = [run for run in runs if looks.setting(run) == setting]
+        for kind in KINDS:
+            bins = [bin_ for run in members for bin_ in enumerate(run[f"{kind}_reliability"] or ())]
+            sums = np.zeros((3, len(bins)))
+            for i, bin_ in bins:
+                sums[:, i] += bin_["count"] * np.array(
+                    [1, bin_["confidence"] or 0, bin_["accuracy"] or 0]
+                )
+            count, *shares = sums[:, sums[0] > 0]
+            axis.plot(
+                *(100 * share / count for share in shares),
+                marker=".",
+                **looks.line(members[0], kind),
+            )
+    axis.set(xlabel="confidence, %", ylabel="accuracy, %")
+    _legend(axis)
+    return figure
+
+
 def rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
     """Mean spike of each layer, soft and hard: a dot a run, and a line for a setting's mean."""
     figure, axis = _axes(1, 1, (7, 4))

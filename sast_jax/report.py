@@ -55,6 +55,7 @@ def write(
         "curves": ("Learning curves", plots.curves(curves)),
         "rates": ("Firing rates by layer", plots.rates(results["runs"])),
         "early": ("Early decisions", plots.early(results["runs"])),
+        "reliability": ("Confidence", plots.reliability(results["runs"])),
         "confusion": (f"Confusion, {first}", plots.confusion(results["runs"][0])),
         "examples": (f"Example recordings, {first}", plots.examples(examples)),
     }
@@ -105,6 +106,11 @@ def _page(results, curves, notes, titles) -> str:
         "part) that the ascent is taken on, on the whole batch without SAM.",
         "rates": "Mean spike of each layer over steps, neurons and recordings; dots: runs.",
         "early": "Of each run, if the recordings had ended after so many steps.",
+        "reliability": f"{tables.confidence(results, 'github')}\n\nOf the answers that a network "
+        "gives with a confidence (softmax of its scores), how many are right; runs of a setting "
+        "together, in 15 bins. ECE: the expected calibration error, their mean distance from the "
+        "diagonal in points. NLL: negative log likelihood of the true class, nats. Brier: squared "
+        "distance of the probabilities from the true class, 0 to 2.",
         "confusion": "Of each true class (rows), the percentage that was answered with each class "
         "(columns).",
         "examples": "Left: the class, and what the network answers with soft and with hard spikes. "

@@ -1,4 +1,4 @@
-"""Tables of ``results.json``: runs, conditions of hardware, corruptions, operations."""
+"""Tables of ``results.json``: runs, confidence, hardware, corruptions, operations."""
 
 import tabulate
 
@@ -76,6 +76,20 @@ def hardware(results: dict, style: str = "simple") -> str:
     return _table(rows, headers, style) if rows else ""
 
 
+def confidence(results: dict, style: str = "simple") -> str:
+    """Calibration of each setting, soft and hard."""
+    summary = results["summary"]
+    shown = results_lib.shown(summary)
+    rows = [
+        [*(f"{row[key]:g}" for key in shown), kind]
+        + [_percent(*_pair(row, f"{kind}_ece"))]
+        + [_decimals(*_pair(row, f"{kind}_{key}")) for key in ("nll", "brier")]
+        for row in summary
+        for kind in KINDS
+    ]
+    return _table(rows, [*shown, "spikes", "ECE, points", "NLL", "Brier"], style)
+
+
 def corruptions(results: dict, style: str = "simple") -> str:
     """Accuracies of each setting by kind and severity of corruption; empty if none was tried."""
     summary = results["summary"]
@@ -125,9 +139,14 @@ def _pair(row, key):
 
 
 def _percent(value, interval):
+    return _decimals(value, interval, 2, 100)
+
+
+def _decimals(value, interval, digits=3, factor=1):
     if value is None:
         return "-"
-    shown = f"{100 * value:.2f}"
-    return (
-        shown if interval is None else f"{shown} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
-    )
+    shown = f"{factor * value:.{digits}f}"
+    if interval is None:
+        return shown
+    low, high = (f"{factor * end:.{digits}f}" for end in interval)
+    return f"{shown} [{low}, {high}]"

@@ -81,6 +81,19 @@ def test_accuracy_by_step_is_drawn_from_the_first_step_on():
     np.testing.assert_allclose(np.array(hard.get_ydata(), float), [20, 50, 90])
 
 
+def test_reliability_pools_the_runs_of_a_setting():
+    other = test_report.entry(seed=1)
+    other["hard_reliability"] = [
+        {"count": 0, "confidence": None, "accuracy": None},
+        {"count": 12, "confidence": 0.54, "accuracy": 0.25},
+        {"count": 0, "confidence": None, "accuracy": None},
+    ]
+    (axis,) = plots.reliability([test_report.entry(), other]).axes
+    (hard,) = (line for line in axis.lines if line.get_label() == "hard")
+    np.testing.assert_allclose(np.array(hard.get_xdata(), float), [53, 90])
+    np.testing.assert_allclose(np.array(hard.get_ydata(), float), [37.5, 100])
+
+
 def test_conditions_of_hardware_are_drawn_from_the_network_as_trained():
     runs = [test_report.entry(hardware=test_tables.rows(0.7))]
     widths, mismatch, dropped = plots.conditions(results.summarise(runs), "hardware").axes

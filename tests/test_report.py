@@ -12,6 +12,10 @@ def entry(**changes):
     more = {"soft_confusion": confusion, "hard_confusion": confusion, "recordings": 7}
     more |= {"soft_rates": [0.1, 0.2], "hard_rates": [0.1, 0.3]}
     more |= {f"{kind}_accuracy_by_step": [0.5, 0.8] for kind in ("soft", "hard")}
+    bins = [{"count": 0, "confidence": None, "accuracy": None}]
+    bins += [{"count": 4, "confidence": 0.5, "accuracy": 0.75}]
+    bins += [{"count": 12, "confidence": 0.9, "accuracy": 1.0}]
+    more |= {f"{kind}_reliability": bins for kind in ("soft", "hard")}
     return test_results.run(0.4, 0, 0.8, **more) | changes
 
 
@@ -59,7 +63,8 @@ def test_numbers_notes_and_settings_are_on_the_page(tmp_path):
 @pytest.mark.parametrize("bad_first", [True, False])
 def test_diverged_runs_and_missing_epochs_do_not_break_it(tmp_path, bad_first):
     nothing = {f"{kind}_rates": [None, None] for kind in ("soft", "hard")}
-    nothing |= {"soft_confusion": None, "hard_confusion": None}
+    unknown = ("confusion", "reliability")
+    nothing |= {f"{kind}_{key}": None for kind in ("soft", "hard") for key in unknown}
     runs = [entry(), entry(**test_results.diverged() | nothing)]
     text, _ = write(tmp_path, runs[::-1] if bad_first else runs, [curve(1, None)])
     assert "diverged" in text
