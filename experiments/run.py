@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import checks, datasets, files, fit, machine, measure, setup, trained, workdirs
-from sast_jax import evaluation, plots, report, results, training
+from sast_jax import calibration, evaluation, plots, report, results, training
 from sast_jax.data import likeness, packing
 from sast_jax.data.sources import Source
 from sast_jax.errors import InputError
@@ -92,6 +92,8 @@ def _conclude(
         held_out = measure.measure(*networks, benches_R, validation, config)
         for entry, result in zip(measured, held_out, strict=True):
             entry |= {f"validation_{key}": value for key, value in result.items()}
+        chosen = calibration.after_training(*networks, validation, source.test)
+        measured = [one | other for one, other in zip(measured, chosen, strict=True)]
     about = {key: job.about[key] for key in ("experiment", "data", "train_recordings")}
     done = results.collect(
         job.about["config"],

@@ -56,7 +56,8 @@ def measure(scores_NxK: np.ndarray, labels_N: np.ndarray) -> dict:
 def temperature(scores_NxK: np.ndarray, labels_N: np.ndarray) -> float:
     """The temperature that scores are divided by for the least NLL on these recordings.
 
-    They must not be those that are reported. The NLL is convex in the temperature's inverse.
+    They must not be those that are reported. The NLL is convex in the temperature's inverse; where
+    every answer is right it has no minimum, and some low temperature is returned.
     """
 
     def nll(log_inverse):

@@ -90,8 +90,9 @@ def _page(results, curves, notes, titles) -> str:
         "epoch was chosen by them, and no setting should be; settings are chosen on recordings "
         "held out from training (config.data.validation).",
         "Soft: with the smooth spike. Hard: the same weights with a threshold (swap "
-        "only). Gap: soft minus hard accuracy, in points. Rate: mean spike a step, each layer "
-        "counting the same. Ties: recordings whose highest score several classes share, with hard "
+        "only). Calibrated: the same with a factor on each layer's threshold, chosen on the "
+        "validation split. Gap: soft minus hard accuracy, in points. Rate: mean spike a step, each "
+        "layer counting the same. Ties: recordings whose highest score several classes share, with hard "
         "spikes; the lowest of them is the answer. Silent: recordings at which no output neuron "
         "spikes. Seconds: of training, without compiling and evaluating; runs that are trained "
         "together share them evenly. Brackets: 95 % interval, Wilson over recordings for a single "
@@ -110,7 +111,8 @@ def _page(results, curves, notes, titles) -> str:
         "gives with a confidence (softmax of its scores), how many are right; runs of a setting "
         "together, in 15 bins. ECE: the expected calibration error, their mean distance from the "
         "diagonal in points. NLL: negative log likelihood of the true class, nats. Brier: squared "
-        "distance of the probabilities from the true class, 0 to 2.",
+        "distance of the probabilities from the true class, 0 to 2. With temperature: scores "
+        "divided by the one with the least NLL on the validation split.",
         "confusion": "Of each true class (rows), the percentage that was answered with each class "
         "(columns).",
         "examples": "Left: the class, and what the network answers with soft and with hard spikes. "

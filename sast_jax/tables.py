@@ -25,10 +25,12 @@ def runs(results: dict, style: str = "simple") -> str:
     shown = results_lib.shown(summary)
     validated = [f"validation_{kind}_accuracy" for kind in KINDS]
     validated = [key for key in validated if key in runs[0]]
+    calibrated = [key for key in ("calibrated_hard_accuracy",) if key in runs[0]]
     rows = [
         [*(run[key] for key in shown), run["seed"]]
         + [_percent(run[key], run[f"{key}_ci95"]) for key in validated]
         + [_percent(run[f"{kind}_accuracy"], run[f"{kind}_accuracy_ci95"]) for kind in KINDS]
+        + [_percent(run[key], run[f"{key}_ci95"]) for key in calibrated]
         + [_percent(run["transfer_gap"], None)]
         + [_percent(run[f"{kind}_rate"], None) for kind in KINDS]
         + [_percent(run["hard_ties"], None), _percent(run["hard_silent"], None)]
@@ -40,6 +42,7 @@ def runs(results: dict, style: str = "simple") -> str:
             [*(row[key] for key in shown), f"mean of {row['n']}"]
             + [_percent(*_pair(row, key)) for key in validated]
             + [_percent(*_pair(row, f"{kind}_accuracy")) for kind in KINDS]
+            + [_percent(*_pair(row, key)) for key in calibrated]
             + [_percent(*_pair(row, "transfer_gap"))]
             + [_percent(row[f"{kind}_rate_mean"], None) for kind in KINDS]
             + ["", "", f"{row['train_seconds_mean']:.0f}" if row["n"] else ""]
@@ -47,7 +50,8 @@ def runs(results: dict, style: str = "simple") -> str:
         ]
     headers = [*shown, "seed", *("soft % validation", "hard % validation")[: len(validated)]]
     test = " test" if validated else ""
-    headers += [f"soft %{test}", f"hard %{test}", "gap", "soft rate %", "hard rate %"]
+    headers += [f"soft %{test}", f"hard %{test}", *("hard %, calibrated" for _ in calibrated)]
+    headers += ["gap", "soft rate %", "hard rate %"]
     headers += ["ties %", "silent %", "seconds"]
     return _table(rows, headers, style)
 
@@ -80,14 +84,17 @@ def confidence(results: dict, style: str = "simple") -> str:
     """Calibration of each setting, soft and hard."""
     summary = results["summary"]
     shown = results_lib.shown(summary)
+    scaled = "hard_ece_scaled_mean" in summary[0]
     rows = [
         [*(f"{row[key]:g}" for key in shown), kind]
         + [_percent(*_pair(row, f"{kind}_ece"))]
+        + ([_percent(*_pair(row, f"{kind}_ece_scaled"))] if scaled else [])
         + [_decimals(*_pair(row, f"{kind}_{key}")) for key in ("nll", "brier")]
         for row in summary
         for kind in KINDS
     ]
-    return _table(rows, [*shown, "spikes", "ECE, points", "NLL", "Brier"], style)
+    headers = [*shown, "spikes", "ECE, points", *(["with temperature"] if scaled else [])]
+    return _table(rows, [*headers, "NLL", "Brier"], style)
 
 
 def corruptions(results: dict, style: str = "simple") -> str:

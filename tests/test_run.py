@@ -72,6 +72,9 @@ def test_results_have_the_keys_that_scripts_rely_on(swept):
         assert entry["recordings"] == 80
         assert entry["validation_recordings"] == 16
         assert 0.5 < entry["validation_hard_accuracy"] <= 1
+        assert len(entry["threshold_factors"]) == 2
+        assert 0.5 < entry["calibrated_hard_accuracy"] <= 1
+        assert entry["hard_nll_scaled"] < 1.1 * entry["hard_nll"]
     assert written["train_recordings"] == 64
     summary = {row["rho"]: row for row in written["summary"]}
     hard = [entry["hard_accuracy"] for entry in written["runs"][2:]]
@@ -138,7 +141,8 @@ def test_the_report_stands_alone_and_shows_every_plot(swept):
     for plot in re.findall(r"\(plots/(\w+\.png)\)", text):
         assert (folder / "run" / "plots" / plot).stat().st_size > 5000
     assert "; trained on 64. 16 more of the training split are held out for validation." in text
-    assert "hard % validation" in text
+    assert "hard % validation" in text and "hard %, calibrated" in text
+    assert "with temperature" in text
     assert "80 test recordings" in text
     assert "simulated" not in text
 

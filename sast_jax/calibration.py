@@ -1,0 +1,116 @@
+"""What can be done after training, on recordings held out from it: thresholds and temperatures.
+
+The threshold of each layer is scaled for the best hard accuracy. As spikes are binary, dividing the
+weights and biases of a layer by the same factor would be the same, so there is no gain to choose
+besides. Temperatures divide class scores; see :mod:`sast_jax.confidence`.
+
+Choosing thresholds for a network that was trained with other neurons: Li et al., A Free Lunch From
+ANN, ICML 2021, arXiv 2106.06984, who do so for converted networks, layer by layer.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax import confidence, connections, evaluation, intervals
+from sast_jax.data import packing
+from sast_jax.spikes import heaviside
+from sast_jax.training import Hyperparameters, Recipe
+
+FACTORS = tuple(float(f) for f in np.geomspace(0.5, 2, 17))
+_SWEEPS = 2  # over the layers
+
+
+class Scaled(NamedTuple):
+    """Hard networks with a factor on each layer's threshold, as a model for ``respond``."""
+
+    recipe: Recipe
+
+    def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> evaluation.Outcome:
+        params, hyper, factors_L = network
+        listed = connections.connections(params)
+        cells = [
+            self.recipe.cell(hyper.decay, self.recipe.threshold * factor, heaviside)
+            for factor in factors_L
+        ]
+        frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape)
+        response = connections.respond(listed, cells, frames)
+        return evaluation.outcome(self.recipe.readout, response)
+
+
+def threshold_factors(
+    recipe: Recipe, params: Any, hyper: Hyperparameters, held_out: packing.Frames
+) -> np.ndarray:
+    """Factors (L,) on the thresholds of one run's layers, among ``FACTORS``.
+
+    Layer by layer, twice over: the factor with the most right answers, among equals the one next to
+    1. All 1 is where the search starts, so the accuracy on ``held_out`` does not fall.
+
+    Args:
+      recipe, params, hyper: of the run.
+      held_out: recordings that it was not trained on, and that are not reported.
+    """
+    packed = jnp.asarray(held_out.packed_NxTxP)
+    factors_L = np.ones(len(connections.connections(params)), np.float32)
+    for layer in [*range(len(factors_L))] * _SWEEPS:
+        tried_FxL = np.tile(factors_L, (len(FACTORS), 1))
+        tried_FxL[:, layer] = FACTORS
+        same = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (len(FACTORS), *jnp.shape(leaf))), (params, hyper)
+        )
+        answers = evaluation.respond(Scaled(recipe), (*same, jnp.asarray(tried_FxL)), packed)
+        hits_F = (answers.scores_BxK.argmax(axis=-1) == held_out.labels_N).sum(axis=-1)
+        best = np.flatnonzero(hits_F == hits_F.max())
+        factors_L = tried_FxL[best[np.abs(np.log(tried_FxL[best, layer])).argmin()]]
+    return factors_L
+
+
+def after_training(
+    recipe: Recipe,
+    params_R: Any,
+    hyper_R: Hyperparameters,
+    held_out: packing.Frames,
+    test: packing.Frames,
+) -> list[dict]:
+    """Chooses on held-out recordings, and measures on others.
+
+    Returns:
+      For each run ``threshold_factors`` (by layer), ``calibrated_hard_accuracy`` and its Wilson
+      interval ``_ci95``; and for both ``soft_`` and ``hard_``: ``temperature``, ``ece_scaled`` and
+      ``nll_scaled`` with that temperature. All None for a run whose scores are not finite.
+    """
+    entries = []
+    for r in range(len(hyper_R.seed)):
+        params, hyper = jax.tree.map(lambda leaf, r=r: leaf[r], (params_R, hyper_R))
+        one = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
+
+        def scores(model, frames, *more, one=one):
+            return evaluation.respond(
+                model, (*one, *more), jnp.asarray(frames.packed_NxTxP)
+            ).scores_BxK[0]
+
+        entry = {}
+        for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
+            model = evaluation.Swap(recipe, cell)
+            entry |= _scaled(prefix, scores(model, held_out), scores(model, test), held_out, test)
+        keys = ("threshold_factors", "calibrated_hard_accuracy", "calibrated_hard_accuracy_ci95")
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+            entries.append(dict.fromkeys([*keys, *entry]))
+            continue
+        factors_L = threshold_factors(recipe, params, hyper, held_out)
+        answers_N = scores(Scaled(recipe), test, jnp.asarray(factors_L)[None]).argmax(axis=-1)
+        hits, size = int((answers_N == test.labels_N).sum()), len(test.labels_N)
+        found = factors_L.tolist(), hits / size, intervals.wilson(hits, size)
+        entries.append(dict(zip(keys, found, strict=True)) | entry)
+    return entries
+
+
+def _scaled(prefix, held_out_NxK, test_NxK, held_out, test) -> dict:
+    keys = [f"{prefix}{key}" for key in ("temperature", "ece_scaled", "nll_scaled")]
+    if not (np.isfinite(held_out_NxK).all() and np.isfinite(test_NxK).all()):
+        return dict.fromkeys(keys)
+    temperature = confidence.temperature(held_out_NxK, held_out.labels_N)
+    measured = confidence.measure(test_NxK / temperature, test.labels_N)
+    return dict(zip(keys, (temperature, measured["ece"], measured["nll"]), strict=True))

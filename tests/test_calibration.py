@@ -1,0 +1,102 @@
+"""Thresholds and temperatures chosen on held-out recordings, and on no other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from sast_jax import calibration, confidence, evaluation
+from sast_jax.training import Recipe
+
+
+@pytest.fixture(scope="module")
+def trained():
+    recipe, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=1.0, slope_end=1.0)
+    state, _ = small.fit(recipe, hypers, epochs=2)
+    return recipe, state.params, hypers
+
+
+def halves():
+    frames = small.frames()
+    return frames.take(np.arange(0, small.N, 2)), frames.take(np.arange(1, small.N, 2))
+
+
+def hard_accuracy(recipe, params, hyper, frames, factors=None):
+    one = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
+    packed = jnp.asarray(frames.packed_NxTxP)
+    if factors is None:
+        answers = evaluation.respond(evaluation.Swap(recipe, Recipe.hard_cell), one, packed)
+    else:
+        model = calibration.Scaled(recipe)
+        answers = evaluation.respond(model, (*one, jnp.asarray(factors)[None]), packed)
+    return (answers.scores_BxK[0].argmax(axis=-1) == frames.labels_N).mean()
+
+
+def test_factors_of_one_are_the_swap(trained):
+    recipe, *rest = trained
+    params, hyper = small.run_of(tuple(rest), 0)
+    args = recipe, params, hyper, small.frames()
+    assert hard_accuracy(*args, np.ones(2, np.float32)) == hard_accuracy(*args)
+
+
+def test_a_factor_is_the_inverse_of_a_gain(trained):
+    recipe, *rest = trained
+    params, hyper = small.run_of(tuple(rest), 0)
+    gained = params | {"Dense_0": jax.tree.map(lambda w: 2 * w, params["Dense_0"])}
+    by_gain = hard_accuracy(recipe, gained, hyper, small.frames())
+    halved = np.array([0.5, 1.0], np.float32)
+    assert hard_accuracy(recipe, params, hyper, small.frames(), halved) == by_gain
+
+
+def test_thresholds_that_were_changed_are_found_again(trained):
+    """A network whose first layer is too weak by 1.7 gets a threshold lower by about as much."""
+    recipe, *rest = trained
+    params, hyper = small.run_of(tuple(rest), 0)
+    weak = params | {"Dense_0": jax.tree.map(lambda w: w / 1.7, params["Dense_0"])}
+    held_out, _ = halves()
+    factors = calibration.threshold_factors(recipe, weak, hyper, held_out)
+    before = hard_accuracy(recipe, weak, hyper, held_out)
+    after = hard_accuracy(recipe, weak, hyper, held_out, factors)
+    assert after > before
+    assert after >= hard_accuracy(recipe, params, hyper, held_out) - 0.05
+
+
+def test_only_the_held_out_recordings_choose(trained):
+    held_out, test = halves()
+    other = test._replace(labels_N=(test.labels_N + 1) % small.K)
+    first = calibration.after_training(*trained, held_out, test)
+    second = calibration.after_training(*trained, held_out, other)
+    for one, same in zip(first, second, strict=True):
+        for key in ("threshold_factors", "soft_temperature", "hard_temperature"):
+            assert one[key] == same[key]
+        assert one["calibrated_hard_accuracy"] != same["calibrated_hard_accuracy"]
+    swapped = calibration.after_training(*trained, test, held_out)
+    assert [e["hard_temperature"] for e in swapped] != [e["hard_temperature"] for e in first]
+
+
+def test_what_is_measured_is_the_calibrated_network(trained):
+    held_out, test = halves()
+    recipe, params_R, hypers = trained
+    for r, entry in enumerate(calibration.after_training(*trained, held_out, test)):
+        params, hyper = small.run_of((params_R, hypers), r)
+        factors = np.array(entry["threshold_factors"], np.float32)
+        accuracy = hard_accuracy(recipe, params, hyper, test, factors)
+        assert entry["calibrated_hard_accuracy"] == accuracy
+        low, high = entry["calibrated_hard_accuracy_ci95"]
+        assert low <= accuracy <= high
+        one = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
+        model = evaluation.Swap(recipe, Recipe.soft_cell)
+        scores = evaluation.respond(model, one, jnp.asarray(test.packed_NxTxP)).scores_BxK[0]
+        expected = confidence.measure(scores / entry["soft_temperature"], test.labels_N)
+        assert entry["soft_ece_scaled"] == pytest.approx(expected["ece"])
+        assert entry["soft_nll_scaled"] == pytest.approx(expected["nll"])
+
+
+def test_a_run_of_nan_has_nothing(trained):
+    recipe, params_R, hypers = trained
+    spoiled = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), params_R)
+    good, bad = calibration.after_training(recipe, spoiled, hypers, *halves())
+    assert set(good) == set(bad)
+    assert set(bad.values()) == {None}
+    assert None not in good.values()
