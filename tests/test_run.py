@@ -135,7 +135,7 @@ def test_the_report_stands_alone_and_shows_every_plot(swept):
     folder, _, _ = swept
     html = (folder / "run" / "report.html").read_text()
     sources = re.findall(r'src="([^"]{30})', html)
-    assert len(sources) == 8
+    assert len(sources) == 9
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     text = (folder / "run" / "report.md").read_text()
     for plot in re.findall(r"\(plots/(\w+\.png)\)", text):
