@@ -89,11 +89,11 @@ def _page(results, curves, notes, titles) -> str:
         f"Accuracies are of the last epoch, on all {runs[0]['recordings']} test recordings: no "
         "epoch was chosen by them, and no setting should be; settings are chosen on recordings "
         "held out from training (config.data.validation).",
-        "Soft: with the smooth spike. Hard: the same weights with a threshold (swap "
-        "only). Calibrated: the same with a factor on each layer's threshold, chosen on the "
-        "validation split. Gap: soft minus hard accuracy, in points. Rate: mean spike a step, each "
-        "layer counting the same. Ties: recordings whose highest score several classes share, with "
-        "hard spikes; the lowest of them is the answer. Silent: recordings at which no output neuron "
+        "Soft: with the smooth spike. Hard: the same weights with a threshold (swap only). "
+        "Calibrated: the same with a factor on each layer's threshold, chosen on the validation "
+        "split. Gap: soft minus hard accuracy, in points. Rate: mean spike a step, each layer "
+        "counting the same. Ties: recordings whose highest score several classes share, with hard "
+        "spikes; the lowest of them is the answer. Silent: recordings at which no output neuron "
         "spikes. Seconds: of training, without compiling and evaluating; runs that are trained "
         "together share them evenly. Brackets: 95 % interval, Wilson over recordings for a single "
         "run, Student's t over seeds for a mean.",
