@@ -18,7 +18,7 @@ import re
 import jax
 from absl import flags
 
-from experiments import cli, family, files
+from experiments import cli, family, files, study
 from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
@@ -42,10 +42,10 @@ def main() -> None:
             if key != "Adam":  # which is as the regime has it
                 config.update(family.tuned(config, regime, variant.scale, place / "tuning"))
             done[key] = family.measured(config, _SEEDS.value, place / "final")
-            done[key]["gradients"] = family.gradients(config)
+            done[key]["gradients"] = study.gradients(config)
             jax.clear_caches()  # of programs that no other variant uses
         if _ROUNDS.value:
-            for key, quartiles in family.time_over_adam(configs, _ROUNDS.value).items():
+            for key, quartiles in study.time_over(configs, "Adam", _ROUNDS.value).items():
                 done[key]["time"] = quartiles
         files.write(folder / f"{name}.json", json.dumps(done, indent=2))
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(done)}")

@@ -1,15 +1,10 @@
-"""The report of a run: one Markdown page with plots, and the same page as a single HTML file."""
+"""The report of a run: what is on its page."""
 
-import base64
 import json
-import mimetypes
 import pathlib
-import re
 from collections.abc import Sequence
 
-import markdown
-
-from sast_jax import plots, tables
+from sast_jax import pages, plots, tables
 from sast_jax import results as results_lib
 
 _OPERATIONS = (
@@ -24,12 +19,6 @@ _CORRUPTIONS = (
     "levels as sast_jax.data.corruptions has them. Integer: the integer network, with "
     "weights of the first width above. Means are over the kinds and severities shown."
 )
-_STYLE = """
-body { font-family: sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; text-align: right }
-tr:nth-child(even) { background: #f4f4f4 } th { border-bottom: 2px solid #888 }
-img { max-width: 100% } pre { background: #f4f4f4; padding: 1em; overflow-x: auto }
-"""
 
 
 def write(
@@ -70,14 +59,7 @@ def write(
     for name, (_, figure) in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=110)
     text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
-    (workdir / "report.md").write_text(text)
-    html = markdown.markdown(text, extensions=["tables", "fenced_code"])
-    html = re.sub(r'src="([^"]+)"', lambda m: f'src="{_inline(workdir / m[1])}"', html)
-    title = f"{results['experiment']}: soft and hard spikes"
-    (workdir / "report.html").write_text(
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body>{html}</body></html>"
-    )
+    pages.write(workdir, "report", f"{results['experiment']}: soft and hard spikes", text)
 
 
 def _page(results, curves, notes, titles) -> str:
@@ -182,8 +164,3 @@ def _cost(run, keys) -> str:
 def _held_out(run) -> str:
     count = run.get("validation_recordings")
     return f" {count} more of the training split are held out for validation." if count else ""
-
-
-def _inline(path: pathlib.Path) -> str:
-    kind = mimetypes.guess_type(path.name)[0]
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

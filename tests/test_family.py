@@ -3,13 +3,11 @@
 import json
 import re
 
-import jax.numpy as jnp
 import nmnist_files
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import checks, family
+from experiments import checks, family, study
 from experiments.configs import nmnist
 
 
@@ -64,38 +62,10 @@ def test_a_row_is_tuned_on_validation_and_measured_once(place, name, key, values
     row = family.measured(config, 2, place / name / "final")
     assert row["n"] == 2
     assert row["eigenvalue_mean"] > 0
-    monkeypatch.setattr(family, "top_eigenvalues", None)
+    monkeypatch.setattr(study, "_around", None)
     assert family.measured(config, 2, place / name / "final") == row
     shown = row | {"gradients": 1.5, "time": [1.0, 1.25, 1.5]}
     cells = family.table({name: shown}).splitlines()[-1].split("|")
     assert cells[-3].strip() == "1.5"
     assert cells[-2].strip() == "1.25 (1.00-1.50)"
     assert re.match(rf"\s*{100 * row['hard_accuracy_mean']:.2f} \[", cells[5])
-
-
-@pytest.mark.parametrize(
-    "name, expected",
-    [("Adam", 1), ("SAM", 2), ("ascent on 1/8", 1.125), ("second half", 1.5), ("momentum", 1)],
-)
-def test_gradients_of_a_step(place, name, expected):
-    assert family.gradients(settings(place, name)) == expected
-
-
-def test_time_counts_every_epoch(place, monkeypatch):
-    names = ("Adam", "Adam, twice as long", "SAM", "second half")
-    configs = {name: settings(place, name) for name in names}
-
-    def in_turns(functions, rounds):
-        return {
-            name: np.full(rounds, 2.0 if configs[name].rho else 1.0) * jnp.isfinite(f().loss)[0]
-            for name, f in functions.items()
-        }
-
-    monkeypatch.setattr(family.timing, "in_turns", in_turns)
-    quartiles = family.time_over_adam(configs, rounds=3)
-    assert {name: middle for name, (_, middle, _) in quartiles.items()} == {
-        "Adam": 1,
-        "Adam, twice as long": 2,
-        "SAM": 2,
-        "second half": 1.5,
-    }

@@ -17,11 +17,12 @@ from experiments.configs import (
     nmnist_fast,
     nmnist_long,
     nmnist_paper,
+    nmnist_robust,
 )
 from sast_jax import networks, spikes, trials
 from sast_jax.errors import InputError
 
-MODULES = (nmnist, nmnist_conv, nmnist_fast, nmnist_long, nmnist_paper)
+MODULES = (nmnist, nmnist_conv, nmnist_fast, nmnist_long, nmnist_paper, nmnist_robust)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,0 +1,162 @@
+"""Is SAST worth it, against what, and at what cost: all methods, tuned alike, on all conditions.
+
+    python -m experiments.assessment --config.dataset=nmnist --config.data.path=FOLDER
+    python -m experiments.assessment --config=experiments/configs/assessment.py:quick
+
+In each regime every method has one setting tuned: the best hard accuracy of equally many values on
+a validation split of the training recordings, over ``config.tuning_seeds`` seeds. With it,
+``config.seeds`` networks are trained, on the same recordings, and measured on the test split: soft
+and hard, on hardware, on corrupted recordings, with the loss around them. Training times are
+measured last, in turns in one process; leave the machine otherwise idle then. Writes
+``assessment.html``, ``.md`` and ``.json``. What is finished is not done again, so an interrupted
+assessment goes on where it was.
+"""
+
+import json
+import pathlib
+import re
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments import cli, datasets, files, machine, run, study, workdirs
+from experiments.methods import METHODS, REGIMES, Method
+from sast_jax import assessment
+from sast_jax.assessment import PLAIN, REFERENCE
+from sast_jax.data import cache
+from sast_jax.errors import InputError
+
+_config = cli.define_config("assessment")
+
+
+def main() -> None:
+    config = _config()
+    regimes, names = chosen(config)
+    source = datasets.LOADERS[config.dataset](
+        _settings(config, regimes[0], METHODS[REFERENCE]).data
+    )
+    workdir = _workdir(config, source.fingerprint)
+    with workdirs.held(workdir):
+        done = _all(config, regimes, names, source.name, workdir)
+    print(assessment.summary(done))
+    print(f"report: {workdir / 'assessment.html'}")
+
+
+def _all(config, regimes, names, data, workdir) -> dict:
+    environment = machine.environment()
+    done = {"config": config.to_dict(), "data": data, "environment": environment, "regimes": {}}
+    for regime in regimes:
+        rows, configs = {}, {}
+        for name in names:
+            if regime in METHODS[name].values:
+                place = workdir / regime / "_".join(re.findall(r"\w+", name))
+                rows[name], configs[name] = _assess(config, regime, name, rows, place)
+                jax.clear_caches()  # of programs that no other method uses
+        if config.rounds:
+            times = _times(configs, config.rounds, workdir / regime / "times.json")
+            for name, quartiles in times.items():
+                rows[name]["time"] = quartiles
+        done["regimes"][regime] = {"about": REGIMES[regime].about, "methods": rows}
+        assessment.write(workdir, done)
+    return done
+
+
+def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
+    """The regimes and methods that a config names, in the order of ``experiments.methods``.
+
+    Raises:
+      InputError: one is not known, or what all is compared with is missing.
+    """
+    found = []
+    for key, known in (("regimes", REGIMES), ("methods", METHODS)):
+        named = list(known) if config[key] == "all" else config[key].split(",")
+        if unknown := [name for name in named if name.strip() not in known]:
+            raise InputError(
+                f"config.{key}: {unknown[0]!r} is none of {', '.join(known)}; or say 'all'"
+            )
+        found.append([name for name in known if name in map(str.strip, named)])
+    for needed in (PLAIN, REFERENCE):
+        if needed not in found[1]:
+            raise InputError(f"config.methods lacks {needed!r}, which the others are compared with")
+    if config.dataset not in datasets.LOADERS:
+        raise InputError(
+            f"config.dataset={config.dataset!r} must be one of {', '.join(datasets.LOADERS)}"
+        )
+    for key, least in (("seeds", 2), ("tuning_seeds", 1), ("epochs", 1), ("rounds", 0)):
+        if not isinstance(config[key], int) or config[key] < least:
+            raise InputError(f"config.{key}={config[key]!r} must be a whole number from {least}")
+    if not config.data.validation:
+        raise InputError("config.data.validation=0 leaves nothing to tune on; try 0.1667")
+    return found[0], found[1]
+
+
+def _settings(config: ConfigDict, regime: str, method: Method) -> ConfigDict:
+    """A method's runs in a regime, untuned."""
+    made = REGIMES[regime].config()
+    made.rho = 0.0
+    made.epochs = method.longer * config.epochs
+    made.update_from_flattened_dict(method.changes)
+    made.data.update(config.data)
+    made.hardware.update(weight_bits=(), draws=0)
+    made.corruptions.kinds = ""
+    made.resume = True
+    return made
+
+
+def _workdir(config, fingerprint) -> pathlib.Path:
+    asked = {key: value for key, value in config.to_dict().items() if key != "workdir"}
+    identity = json.loads(json.dumps(asked | {"data_fingerprint": fingerprint}))
+    identity["data"] = {k: v for k, v in identity["data"].items() if k not in ("path", "source")}
+    default = pathlib.Path("runs", "assessment", cache.digest(identity)[:12])
+    workdir = pathlib.Path(config.workdir or default).expanduser()
+    file = workdir / "config.json"
+    if file.exists() and json.loads(file.read_text()) != identity:
+        raise InputError(f"{workdir}: holds another assessment; name another --config.workdir")
+    workdir.mkdir(parents=True, exist_ok=True)
+    files.write(file, json.dumps(identity, indent=2))
+    return workdir
+
+
+def _assess(config, regime, name, rows, place) -> tuple[dict, ConfigDict]:
+    """A method's row, and its settings for one seed."""
+    method = METHODS[name]
+    made = _settings(config, regime, method)
+    if method.rate_of:
+        runs = rows[method.rate_of]["runs"]
+        made.rates.target = sum(run["soft_rate"] for run in runs) / len(runs)
+    trial = made.copy_and_resolve_references()
+    trial.sweep.seeds = config.tuning_seeds
+    values = method.values[regime]
+    best, accuracies = study.tuned(trial, method.key, values, place / "trials")
+    growth = made.slope_end / made.slope
+    made.update_from_flattened_dict({method.key: best})
+    if method.key == "slope":  # as in a sweep of it
+        made.slope_end = growth * best
+    single = made.copy_and_resolve_references()
+    made.sweep.seeds = config.seeds
+    made.hardware.update(weight_bits=(8, 4, 2), draws=config.draws, weights=(0.3, 0.6))
+    made.hardware.update(thresholds=(), leaks=(), dead=(), dropped=(), spurious=())
+    made.corruptions.update(kinds="all", severities=tuple(config.severities))
+    made.workdir = str(place / "final")
+    runs = run.run(config.dataset, made)["runs"]
+    around = study.landscape(made)
+    row = {
+        "about": method.about,
+        "tuned": {method.key: best},
+        "trials": dict(zip(map(str, values), accuracies, strict=True)),
+        "gradients": study.gradients(made),
+        "epochs": made.epochs,
+        "runs": [assessment.entry(one, near) for one, near in zip(runs, around, strict=True)],
+    }
+    return row, single
+
+
+def _times(configs, rounds, file) -> dict:
+    if not file.exists():
+        found = study.time_over(configs, PLAIN, rounds)
+        files.write(file, json.dumps(found))
+    return json.loads(file.read_text())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,38 @@
+"""The assessment: which methods, on which recordings, how thoroughly.
+
+python -m experiments.assessment --config.dataset=nmnist
+python -m experiments.assessment --config=experiments/configs/assessment.py:quick
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = ConfigDict()
+    config.dataset = "nmnist"
+    config.regimes = "paper,default"  # of experiments/methods.py
+    config.methods = "all"  # or names of experiments/methods.py with commas between them
+    config.seeds = 5  # of each method as it is reported
+    config.tuning_seeds = 2  # of each trial
+    config.epochs = 12  # of plain training, in both regimes
+    config.rounds = 20  # turns in which training times are measured; 0: none
+    config.draws = 5  # devices of each level of mismatch
+    config.severities = (1, 3, 5)  # of every kind of corruption
+
+    config.data = ConfigDict()  # as in nmnist.py
+    config.data.source = "auto"
+    config.data.path = "data/nmnist"
+    config.data.train_limit = 0
+    config.data.test_limit = 0
+    config.data.validation = 1 / 6  # of the training recordings, to tune and calibrate on
+    config.data.seed = 0
+
+    config.workdir = ""  # default: runs/assessment/<digest of this config and the data>
+    if variant == "quick":  # to see that all of it works, on two cores in ten minutes
+        config.regimes = "default"
+        config.seeds, config.tuning_seeds, config.epochs = 2, 1, 3
+        config.rounds, config.draws, config.severities = 3, 2, (3,)
+        config.data.source, config.data.train_limit, config.data.test_limit = "simulated", 600, 200
+    elif variant:
+        raise ValueError(f"assessment.py:{variant}: only 'quick' may follow the colon")
+    return config

@@ -1,0 +1,113 @@
+"""What the assessment compares: each method as changes of a regime's config, and what it tunes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments.configs import nmnist, nmnist_paper
+from sast_jax.assessment import PLAIN, REFERENCE
+
+
+class Method(NamedTuple):
+    """One method.
+
+    Attributes:
+      about: what it is, in words.
+      changes: keys and values of the config, from the regime's without SAM.
+      key: of the config, that is tuned.
+      values: of it, by regime, as many for each method; it is left out of the other regimes.
+      longer: factor on the epochs.
+      rate_of: method whose firing rate becomes the target of the penalty.
+    """
+
+    about: str
+    changes: dict
+    key: str
+    values: dict[str, tuple[float, ...]]
+    longer: int = 1
+    rate_of: str | None = None
+
+
+class Regime(NamedTuple):
+    """Where methods are compared: a config, and in words."""
+
+    config: Callable[[], ConfigDict]
+    about: str
+
+
+REGIMES = {
+    "paper": Regime(
+        nmnist_paper.get_config,
+        "the papers' regime: low slope, high readout scale, reset to zero, 20 steps",
+    ),
+    "default": Regime(
+        nmnist.get_config,
+        "the default recipe: slope from 2 to 8, reset by subtraction, 6 steps, deformed recordings",
+    ),
+}
+
+
+def _both(*values):
+    return dict.fromkeys(REGIMES, values)
+
+
+_RATES = {"paper": (1e-3, 2e-3, 4e-3), "default": (5e-4, 1e-3, 2e-3)}
+_RADII = {"paper": (0.5, 1.0, 2.0), "default": (0.2, 0.4, 0.8)}
+_TWICE = {regime: tuple(2 * radius for radius in radii) for regime, radii in _RADII.items()}
+_WHOLE = {"sam.ascent_fraction": 1.0}
+_EIGHTH = {"sam.ascent_fraction": 0.125}
+
+METHODS = {
+    PLAIN: Method("no SAM", {}, "learning_rate", _RATES),
+    "plain, twice as long": Method(
+        "no SAM, as many gradients as SAST", {}, "learning_rate", _RATES, longer=2
+    ),
+    REFERENCE: Method("SAM, both gradients on the whole batch", _WHOLE, "rho", _RADII),
+    "SAST, ascent on 1/8": Method("SAM, ascent on an eighth of the batch", _EIGHTH, "rho", _RADII),
+    "momentum-SAM": Method(
+        "SAM's perturbation from earlier gradients", _WHOLE | {"sam.method": "momentum"}, "rho",
+        _TWICE,
+    ),
+    "random perturbation": Method(
+        "a random direction in the place of SAM's", _WHOLE | {"sam.method": "random"}, "rho", _RADII
+    ),
+    "rate penalty": Method(
+        "no SAM, firing rate drawn to SAST's", {}, "rates.weight", _both(1.0, 10.0, 100.0),
+        rate_of=REFERENCE,
+    ),
+    "hard forward": Method(
+        "hard spikes in training, smooth derivative", {"forward": "hard"}, "slope",
+        _both(1.0, 2.0, 4.0),
+    ),
+    "hard forward, SAM": Method(
+        "the same with SAM", _WHOLE | {"forward": "hard", "slope": 4.0, "slope_end": 4.0}, "rho",
+        _RADII,
+    ),
+    "steep slope": Method("a steeper smooth spike", {}, "slope", _both(2.0, 4.0, 8.0)),
+    "slope annealing": Method(
+        "slope grown to this one during training", {}, "slope_end", {"paper": (4.0, 8.0, 16.0)}
+    ),
+    "mixed spikes": Method(
+        "spikes hard with this probability in training (ASGL)", {}, "neurons.hard",
+        _both(0.25, 0.5, 0.75),
+    ),
+    "noisy membrane": Method(
+        "noise on potentials in training", {}, "neurons.noise", _both(0.1, 0.3, 0.6)
+    ),
+    "subtractive reset": Method(
+        "reset by subtraction", {"lif.reset": "subtract"}, "learning_rate",
+        {"paper": _RATES["paper"]},
+    ),
+    "adversarial weights": Method(
+        "adversarial mismatch of weights in the loss", {"adversary.steps": 2}, "adversary.weight",
+        _both(0.1, 0.3, 1.0),
+    ),
+    "weight noise": Method(
+        "noise on weights in training", {}, "weights.noise", _both(0.1, 0.3, 0.6)
+    ),
+    "weight decay": Method("AdamW", {}, "weight_decay", _both(1e-3, 1e-2, 1e-1)),
+    "rounded weights": Method(
+        "quantisation-aware training to this many bits", {}, "weights.bits", _both(2, 3, 4)
+    ),
+}  # fmt: skip

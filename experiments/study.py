@@ -1,0 +1,150 @@
+"""What studies of several methods share: tuning on validation, times, the loss around a minimum."""
+
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from experiments import datasets, files, run, setup, timing, trained
+from sast_jax import curvature, evaluation, sensitivity, training
+
+RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
+RADIUS = 0.5  # of the ball in which the loss may rise
+TIMED_STEPS = 30
+_SHORT = {key: name for name, key in setup.SWEPT_KEYS.items()}
+
+
+def tuned(
+    config: ConfigDict, key: str, values: Sequence[float], workdir: pathlib.Path
+) -> tuple[float, list[float | None]]:
+    """The value of one key with the best hard accuracy on the validation split.
+
+    That is the mean over seeds; at a tie the first. What is finished is not trained again.
+
+    Args:
+      config: of the runs, with a validation split; nothing is reported on their test split.
+      key, values: what is tuned.
+      workdir: for the trials.
+
+    Returns:
+      The value, and the accuracies of all.
+    """
+    config = config.copy_and_resolve_references()
+    name = _SHORT.get(key, key)
+    if name in setup.SWEPT:  # in one program
+        config.workdir, config.sweep[name] = str(workdir), tuple(values)
+        rows = run.run("nmnist", config)["summary"]
+        found = [row["validation_hard_accuracy_mean"] for row in rows]
+    else:
+        found = []
+        for value in values:
+            config.workdir = str(workdir / f"{value:g}")
+            config.update_from_flattened_dict({key: value})
+            (row,) = run.run("nmnist", config)["summary"]
+            found.append(row["validation_hard_accuracy_mean"])
+    best = max(range(len(values)), key=lambda i: found[i] or 0)
+    return values[best], found
+
+
+def landscape(config: ConfigDict) -> list[dict]:
+    """The smooth training loss around each run of a finished workdir; kept in ``landscape.json``.
+
+    Returns:
+      For each run ``eigenvalue`` (the largest one of the Hessian) and its ``residual``, ``rise``
+      (of the loss within ``RADIUS``), and the mean norms of the gradients of single recordings,
+      ``input_gradient`` and ``parameter_gradient``; on ``RECORDINGS`` of the training split.
+    """
+    file = pathlib.Path(config.workdir, "landscape.json")
+    if not file.exists():
+        found = trained.load(pathlib.Path(config.workdir))
+        data = found.config.data
+        train = datasets.load_nmnist(data, ("train",)).train
+        few = datasets.hold_out(train, data.validation, data.seed)[0].spread(RECORDINGS)
+        measured = _around(found, jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N))
+        rows = [
+            {key: float(leaf[r]) for key, leaf in measured.items()} for r in range(len(found.runs))
+        ]
+        files.write(file, json.dumps(rows))
+    return json.loads(file.read_text())
+
+
+def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
+    recipe = found.recipe
+
+    def one(args):
+        params, hyper = args
+
+        def loss(params):
+            response = evaluation.apply(recipe, params, recipe.soft_cell(hyper), packed)
+            scores = recipe.readout(response)
+            return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
+
+        top = curvature.top_eigenvalue(loss, params, jax.random.key(0))
+        norms = sensitivity.gradient_norms(recipe, params, hyper, packed, labels)
+        return {
+            "eigenvalue": top.value,
+            "residual": top.residual,
+            "rise": curvature.rise(loss, params, RADIUS),
+            "input_gradient": norms.input_N.mean(),
+            "parameter_gradient": norms.parameters_N.mean(),
+        }
+
+    return jax.jit(lambda args: jax.lax.map(one, args))((found.params_R, found.hyper_R))
+
+
+def time_over(
+    configs: dict[str, ConfigDict], reference: str, rounds: int
+) -> dict[str, list[float]]:
+    """Quartiles of each config's whole training time over that of the reference, in turns.
+
+    A config whose SAM begins late trains plainly before; the two are weighted by their epochs.
+    """
+    epochs = {name: _epoch(config) for name, config in configs.items()}
+    seconds = timing.in_turns(epochs, rounds)
+    plain, late = seconds[reference], {name: _late(config) for name, config in configs.items()}
+    return {
+        name: timing.against(
+            configs[name].epochs * (late[name] * plain + (1 - late[name]) * taken),
+            configs[reference].epochs * plain,
+        )
+        for name, taken in seconds.items()
+    }
+
+
+def gradients(config: ConfigDict) -> float:
+    """Gradients of a whole batch that a step takes on average."""
+    search = config.adversary.steps + 1 if config.adversary.weight else 0
+    if not config.rho or config.sam.method in setup.AHEAD:
+        return 1.0 + search
+    if config.sam.method == "random":
+        return 1.0
+    return 1 + search + config.sam.ascent_fraction * (1 - _late(config)) * (1 + search)
+
+
+def _late(config) -> float:
+    """The share of the epochs that are trained before SAM begins."""
+    return setup.first_epoch(config) / config.epochs
+
+
+def _epoch(config) -> Callable[[], object]:
+    """A function that trains a short epoch more each time it is called."""
+    source = datasets.load_nmnist(config.data, ("train",))
+    count = min(TIMED_STEPS * config.batch_size, len(source.train.labels_N))
+    frames = source.train.take(np.arange(count))
+    recipe = setup.recipe(config, source.frame_shape, source.classes, count)
+    hyper_R = setup.hyperparameters(config)
+    packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
+    state_R = training.initialise(recipe, hyper_R)
+
+    def epoch():
+        nonlocal state_R
+        ascend = config.rho > 0
+        state_R, metrics = training.train_epoch(recipe, state_R, hyper_R, packed, labels, ascend)
+        return metrics
+
+    return epoch

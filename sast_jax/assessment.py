@@ -1,0 +1,326 @@
+"""The page of an assessment: methods side by side, differences to SAST, and what they amount to.
+
+All sentences of the conclusion are computed from the numbers.
+"""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import matplotlib.figure
+import numpy as np
+import tabulate
+
+from sast_jax import comparisons, intervals, pages, results
+
+PLAIN, REFERENCE = "plain", "SAST"
+
+
+class Measure(NamedTuple):
+    """A column: its title, the factor its values are shown with, digits, and if more is better."""
+
+    title: str
+    factor: float = 100
+    digits: int = 2
+    better: int = 1
+
+
+TABLES = {
+    "Accuracy and confidence": {
+        "soft_accuracy": Measure("soft %"),
+        "hard_accuracy": Measure("hard %"),
+        "transfer_gap": Measure("gap", better=-1),
+        "calibrated_hard_accuracy": Measure("hard %, calibrated"),
+        "hard_ece": Measure("ECE", better=-1),
+        "hard_ece_scaled": Measure("ECE, temperature", better=-1),
+    },
+    "Hardware and corrupted recordings": {
+        "INT8": Measure("INT8 %"),
+        "INT4": Measure("INT4 %"),
+        "INT2": Measure("INT2 %"),
+        "mismatch_0.3": Measure("mismatch .3, %"),
+        "mismatch_0.6": Measure("mismatch .6, %"),
+        "hard_corruption_accuracy": Measure("corrupted, %"),
+    },
+    "Cost and the loss around the minimum": {
+        "synops": Measure("SynOps, k", 1e-3, 0, -1),
+        "soft_rate": Measure("soft rate %", better=0),
+        "hard_rate": Measure("hard rate %", better=0),
+        "eigenvalue": Measure("top eigenvalue", 1, 2, 0),
+        "rise": Measure("rise", 1, 3, 0),
+        "input_gradient": Measure("input gradient", 1, 3, 0),
+        "parameter_gradient": Measure("weight gradient", 1, 2, 0),
+    },
+}
+MEASURES = {key: measure for columns in TABLES.values() for key, measure in columns.items()}
+COMPARED = tuple(key for key, measure in MEASURES.items() if measure.better)
+
+
+def entry(run: dict, around: dict) -> dict:
+    """What the assessment keeps of a run.
+
+    Args:
+      run: of ``results.json``.
+      around: eigenvalue, rise and gradient norms of its loss.
+    """
+    kept = {key: run.get(key) for key in MEASURES} | {"seed": run["seed"]}
+    for row in run["hardware"]:
+        if row["kind"] == "weight_bits":
+            kept[f"INT{row['level']}"] = row["integer_accuracy"]
+        elif row["kind"] == "weights":
+            kept[f"mismatch_{row['level']:g}"] = row["hard_accuracy"]
+    kept |= {key: around[key] for key in MEASURES if key in around}
+    kept["corruptions"] = {row["condition"]: row["hard_accuracy"] for row in run["corruptions"]}
+    return results.finite(kept)
+
+
+def differences(methods: dict[str, dict]) -> dict[str, dict[str, comparisons.Difference]]:
+    """Of each compared measure, each method minus SAST."""
+    return {
+        key: comparisons.against(
+            {name: [run[key] for run in row["runs"]] for name, row in methods.items()}, REFERENCE
+        )
+        for key in COMPARED
+    }
+
+
+def write(workdir: pathlib.Path, done: dict) -> None:
+    """Writes ``assessment.json``, ``.md``, ``.html`` and the plots they show.
+
+    Args:
+      workdir: where.
+      done: ``config``, ``data``, ``environment`` and ``regimes``; of each ``about`` and
+        ``methods``, whose rows hold ``about``, ``tuned``, ``trials``, ``gradients``, ``epochs``,
+        ``runs`` (:func:`entry`) and, where measured, ``time`` (quartiles over plain training).
+    """
+    folder = workdir / "plots"
+    folder.mkdir(exist_ok=True)
+    for regime, of_it in done["regimes"].items():
+        _figure(of_it["methods"]).savefig(folder / f"{regime}.png", dpi=110)
+    compared = {
+        regime: {
+            key: {name: d._asdict() for name, d in found.items()}
+            for key, found in differences(of_it["methods"]).items()
+        }
+        for regime, of_it in done["regimes"].items()
+    }
+    whole = done | {"differences": compared, "conclusions": conclusions(done)}
+    (workdir / "assessment.json").write_text(json.dumps(results.finite(whole), indent=2))
+    pages.write(workdir, "assessment", "Is SAST worth it?", _page(done))
+
+
+def summary(done: dict) -> str:
+    """The conclusion, as it is printed."""
+    return "\n".join(
+        f"\n{regime}: {' '.join(said)}" for regime, said in conclusions(done).items()
+    ).strip()
+
+
+def conclusions(done: dict) -> dict[str, list[str]]:
+    """For each regime sentences computed from its numbers."""
+    return {regime: _conclude(of_it["methods"]) for regime, of_it in done["regimes"].items()}
+
+
+def _conclude(methods) -> list[str]:
+    found = {key: per_method[PLAIN] for key, per_method in differences(methods).items()}
+    hard = found["hard_accuracy"]
+    if hard.mean is None:
+        return ["SAST or plain training has no finite run, so nothing can be said."]
+    means = [f"{100 * _mean(methods[name], 'hard_accuracy'):.2f}" for name in (REFERENCE, PLAIN)]
+    verdict = {
+        1: "SAST is worse than plain training",
+        -1: "SAST is better than plain training",
+        0: "no difference between SAST and plain training is shown",
+    }[hard.sign]
+    said = [
+        f"With hard spikes {verdict}: {means[0]} against {means[1]} %, "
+        f"{_turned('hard_accuracy', hard)} points."
+    ]
+    for word, wanted in (("Better", -1), ("Worse", 1)):
+        listed = [
+            f"{MEASURES[key].title} {_turned(key, d)}"
+            for key, d in found.items()
+            if key != "hard_accuracy" and d.sign * MEASURES[key].better == wanted
+        ]
+        if listed:
+            said.append(f"{word} with SAST than without: {'; '.join(listed)}.")
+    open_ = [MEASURES[key].title for key, d in found.items() if not d.sign]
+    if open_:
+        said.append(f"Not shown to differ: {', '.join(open_)}.")
+    others = differences(methods)["hard_accuracy"]
+    for word, sign in (("more", 1), ("less", -1)):
+        listed = sorted((d.mean, name) for name, d in others.items() if d.sign == sign)
+        named = ", ".join(f"{name} ({100 * mean:+.2f})" for mean, name in reversed(listed))
+        said.append(
+            f"{word.capitalize()} accurate than SAST with hard spikes: {named or 'no method shown'}."
+        )
+    return said + (_cost(methods, others) if "time" in methods[REFERENCE] else [])
+
+
+def _turned(key, difference) -> str:
+    """A difference the other way round, as SAST minus a method."""
+    measure = MEASURES[key]
+    shown = f"{-measure.factor * difference.mean:+.{measure.digits}f}"
+    return shown + _interval(difference, -measure.factor, measure.digits)
+
+
+def _cost(methods, hard) -> list[str]:
+    own = methods[REFERENCE]["time"][1]
+    said = [f"Training with SAST takes {own:.2f} times as long as plain training."]
+    cheaper = [
+        name
+        for name, d in hard.items()
+        if methods[name]["time"][1] <= own and d.mean is not None and d.sign >= 0 and d.mean > 0
+    ]
+    if cheaper:
+        named = ", ".join(f"{name} ({methods[name]['time'][1]:.2f})" for name in cheaper)
+        said.append(
+            "In no more time, and with a higher mean of hard accuracy that is at least not shown "
+            f"to be lower: {named}."
+        )
+    else:
+        said.append("No method that takes no more time has a higher mean of hard accuracy.")
+    return said
+
+
+def _interval(difference, factor, digits=2) -> str:
+    if difference.ci95 is None:
+        return ""
+    low, high = sorted(factor * end for end in difference.ci95)
+    return f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _mean(row, key) -> float:
+    values = [run[key] for run in row["runs"] if run[key] is not None]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _page(done) -> str:
+    config = done["config"]
+    parts = [
+        "# Is SAST worth it?",
+        f"Data: {done['data']}. Every method has one setting tuned, by the hard accuracy of "
+        f"{config['tuning_seeds']} seeds on {config['data']['validation']:.3g} of the training "
+        f"recordings, held out; then {config['seeds']} networks are trained on the rest and "
+        "measured on the test split, which chose nothing. Means over seeds with 95 % intervals "
+        "(Student's t). Hard: with a threshold in the place of the smooth spike. Calibrated: with "
+        "a factor on each layer's threshold, chosen on the held-out recordings. INT: integer "
+        "networks with weights of so many bits. Mismatch and corrupted: hard networks, over "
+        "devices, and over kinds and severities. ECE: calibration error of hard networks, as "
+        "they are and with a temperature chosen on the held-out recordings. Eigenvalue: the largest one "
+        "of the smooth training loss's Hessian. Rise: of that loss within a radius. Gradients: mean "
+        "norms of single recordings'. Time: of the whole training, median and quartiles.",
+    ]
+    for regime, of_it in done["regimes"].items():
+        methods = of_it["methods"]
+        parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
+        parts += [" ".join(_conclude(methods))]
+        parts += [f"![Accuracies by method](plots/{regime}.png)"]
+        for title, columns in TABLES.items():
+            parts += [f"### {title}", table(methods, columns)]
+        parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]
+        parts += ["### What was tuned", _tuned_table(methods)]
+    machine = ", ".join(f"{key} {value}" for key, value in done["environment"].items())
+    parts += [
+        "## Settings",
+        f"```json\n{json.dumps(config, indent=2)}\n```",
+        f"Machine: {machine}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_DIFFERENCES = (
+    "Means of the differences between runs of the same seed, in the units of the tables above, "
+    "with 95 % intervals; an asterisk where the paired t-test is below 0.05 after Holm's "
+    "correction over the methods."
+)
+
+
+def table(methods: dict[str, dict], columns: dict[str, Measure]) -> str:
+    """A row a method, in the form of a Markdown table; the cost beside the operations."""
+    rows, cost = [], "synops" in columns
+    for name, row in methods.items():
+        cells = [_shown(row, key) for key in columns]
+        if cost:
+            time = "{1:.2f} ({0:.2f}-{2:.2f})".format(*row["time"]) if "time" in row else "-"
+            cells += [f"{row['gradients']:g}", f"{row['epochs']}", time]
+        rows.append([name, *cells])
+    headers = ["", *(measure.title for measure in columns.values())]
+    more = ["gradients a step", "epochs", "time over plain"] if cost else []
+    return _table(rows, [*headers, *more])
+
+
+def _shown(row, key) -> str:
+    measure = MEASURES[key]
+    values = [run[key] for run in row["runs"] if run[key] is not None]
+    if not values:
+        return "-"
+    mean, interval = intervals.student([measure.factor * value for value in values])
+    shown = f"{mean:.{measure.digits}f}"
+    if interval is None:
+        return shown
+    low, high = (f"{end:.{measure.digits}f}" for end in interval)
+    return f"{shown} [{low}, {high}]"
+
+
+def _difference_table(methods) -> str:
+    found = differences(methods)
+    rows = []
+    for name in methods:
+        if name == REFERENCE:
+            continue
+        cells = []
+        for key in COMPARED:
+            measure, d = MEASURES[key], found[key][name]
+            if d.mean is None:
+                cells.append("-")
+                continue
+            shown = f"{measure.factor * d.mean:+.{measure.digits}f}"
+            star = "*" if d.sign else ""
+            cells.append(f"{shown}{_interval(d, measure.factor, measure.digits)}{star}")
+        rows.append([name, *cells])
+    return _table(rows, ["", *(MEASURES[key].title for key in COMPARED)])
+
+
+def _tuned_table(methods) -> str:
+    rows = []
+    for name, row in methods.items():
+        ((key, best),) = row["tuned"].items()
+        trials = ", ".join(
+            f"{value}: {'-' if hard is None else f'{100 * hard:.2f}'}"
+            for value, hard in row["trials"].items()
+        )
+        rows.append([name, row["about"], key, f"{best:g}", trials])
+    return _table(rows, ["", "what", "tuned", "best", "hard % on validation"])
+
+
+def _table(rows: list[list[Any]], headers: list[str]) -> str:
+    return tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def _figure(methods) -> matplotlib.figure.Figure:
+    """Means and intervals of the methods, a panel a measure; the band is SAST's interval."""
+    shown = ["hard_accuracy", "transfer_gap", "INT4", "INT2", "mismatch_0.6"]
+    shown += ["hard_corruption_accuracy", "hard_ece"]
+    names = list(methods)[::-1]
+    figure = matplotlib.figure.Figure(
+        figsize=(2.2 * len(shown) + 2, 0.3 * len(names) + 1.2), layout="constrained"
+    )
+    axes = figure.subplots(1, len(shown), sharey=True)
+    for axis, key in zip(axes, shown, strict=True):
+        measure = MEASURES[key]
+        for place, name in enumerate(names):
+            values = [run[key] for run in methods[name]["runs"] if run[key] is not None]
+            if not values:
+                continue
+            mean, interval = intervals.student([measure.factor * value for value in values])
+            low, high = interval or (mean, mean)
+            colour = "C3" if name == REFERENCE else "0.2"
+            axis.plot([low, high], [place, place], color=colour, lw=1.5)
+            axis.plot(mean, place, "o", color=colour, ms=4)
+            if name == REFERENCE:
+                axis.axvspan(low, high, color=colour, alpha=0.12)
+        axis.set(title=measure.title)
+        axis.grid(axis="x", lw=0.3)
+    axes[0].set_yticks(range(len(names)), names)
+    return figure

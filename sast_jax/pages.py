@@ -1,0 +1,38 @@
+"""A Markdown page with plots, and the same page as a single HTML file."""
+
+import base64
+import mimetypes
+import pathlib
+import re
+
+import markdown
+
+_STYLE = """
+body { font-family: sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; text-align: right }
+tr:nth-child(even) { background: #f4f4f4 } th { border-bottom: 2px solid #888 }
+img { max-width: 100% } pre { background: #f4f4f4; padding: 1em; overflow-x: auto }
+"""
+
+
+def write(folder: pathlib.Path, name: str, title: str, text: str) -> None:
+    """Writes ``<name>.md`` and ``<name>.html``, into which the images it names are copied.
+
+    Args:
+      folder: where; images are named from there.
+      name: of the files.
+      title: of the page.
+      text: in Markdown, with tables and fenced code.
+    """
+    (folder / f"{name}.md").write_text(text)
+    html = markdown.markdown(text, extensions=["tables", "fenced_code"])
+    html = re.sub(r'src="([^"]+)"', lambda m: f'src="{_inline(folder / m[1])}"', html)
+    (folder / f"{name}.html").write_text(
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body>{html}</body></html>"
+    )
+
+
+def _inline(path: pathlib.Path) -> str:
+    kind = mimetypes.guess_type(path.name)[0]
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,49 @@
+"""Paired differences against scipy's paired test and Holm's procedure by hand."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from sast_jax import comparisons
+
+
+def test_mean_interval_and_test_are_those_of_pairs():
+    rng = np.random.default_rng(0)
+    seeds = rng.normal(size=6)
+    ours, other = seeds + 1, seeds + rng.normal(0, 0.1, 6)
+    found = comparisons.against({"SAST": ours.tolist(), "a": other.tolist()}, "SAST")["a"]
+    assert found.n == 6
+    assert found.mean == pytest.approx((other - ours).mean())
+    test = scipy.stats.ttest_rel(other, ours)
+    assert found.p == pytest.approx(test.pvalue)
+    low, high = test.confidence_interval(0.95)
+    assert found.ci95 == pytest.approx([low, high])
+    assert found.sign == -1
+
+
+def test_holms_correction_by_hand():
+    p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "e": None}
+    found = comparisons._holm({k: comparisons.Difference(5, 1.0, None, v) for k, v in p.items()})
+    expected = {"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06, "e": None}
+    for method, value in expected.items():
+        assert found[method].p == (value if value is None else pytest.approx(value))
+    assert [found[m].sign for m in "abcde"] == [1, 0, 0, 1, 0]
+
+
+def test_many_equal_methods_are_rarely_called_different():
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(200):
+        values = {str(i): rng.normal(size=5).tolist() for i in range(12)}
+        wrong += any(d.sign for d in comparisons.against(values, "0").values())
+    assert wrong < 25  # 0.05 of 200, and more than three of its deviations
+
+
+def test_missing_seeds_and_no_scatter():
+    values = {"SAST": [1.0, None, 1.0], "a": [None, 2.0, 2.0], "b": [2.0, 2.0, 2.0]}
+    values |= {"c": [1.0, 1.0, 1.0], "d": [None] * 3}
+    found = comparisons.against(values, "SAST")
+    assert (found["a"].n, found["a"].mean, found["a"].ci95, found["a"].p) == (1, 1.0, None, None)
+    assert (found["b"].n, found["b"].mean, found["b"].sign) == (2, 1.0, 1)
+    assert (found["c"].mean, found["c"].p) == (0.0, 1.0)
+    assert (found["d"].n, found["d"].mean) == (0, None)

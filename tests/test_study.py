@@ -1,0 +1,113 @@
+"""Tuning, times and landscapes in one process on a few recordings."""
+
+import jax
+import jax.numpy as jnp
+import nmnist_files
+import numpy as np
+import pytest
+import test_run
+
+from experiments import datasets, study, trained
+from sast_jax import evaluation
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    nmnist_files.dataset(folder / "data", per_class=4)
+    return folder
+
+
+def settings(folder, **changes):
+    return test_run.settings(folder, **{"resume": True, "rho": 0.0} | changes)
+
+
+def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
+    config = settings(folder, **{"data.validation": 0.2, "sweep.seeds": 2})
+    values = (1.0, 0.0)
+    best, found = study.tuned(config, "neurons.hard", values, folder / "trials")
+    assert best == values[int(np.argmax(found))]
+    alone = config.copy_and_resolve_references()
+    alone.neurons.hard, alone.workdir = 1.0, str(folder / "alone")
+    (row,) = test_run.train(alone)["summary"]
+    assert row["validation_hard_accuracy_mean"] == found[0]
+    monkeypatch.setattr(study.run.fit, "fit", None)  # nothing is trained again
+    assert study.tuned(config, "neurons.hard", values, folder / "trials") == (best, found)
+
+
+@pytest.mark.parametrize("key, values", [("lif.decay", (0.5, 0.9)), ("slope", (1.0, 4.0))])
+def test_keys_of_a_sweep_are_tuned_in_one_program(folder, key, values):
+    config = settings(folder, **{"data.validation": 0.2})
+    best, found = study.tuned(config, key, values, folder / key)
+    assert best in values and len(found) == 2
+    assert (folder / key / "results.json").exists()
+
+
+def test_the_landscape_is_that_of_the_training_loss(folder):
+    config = settings(folder, workdir=str(folder / "run"), **{"data.validation": 0.2})
+    test_run.train(config)
+    (found,) = study.landscape(config)
+    assert found == study.landscape(config)[0]
+    run = trained.load(folder / "run")
+    params, hyper = jax.tree.map(lambda leaf: leaf[0], (run.params_R, run.hyper_R))
+    train, _ = datasets.hold_out(datasets.load_nmnist(config.data).train, 0.2, 0)
+
+    def loss(w, n):
+        response = evaluation.apply(
+            run.recipe, w, run.recipe.soft_cell(hyper), jnp.asarray(train.packed_NxTxP[n])
+        )
+        logs = jax.nn.log_softmax(run.recipe.readout(response))
+        return -logs[jnp.arange(len(n)), train.labels_N[n]].mean()
+
+    everyone = np.arange(len(train.labels_N))
+    norms = [
+        float(jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(jax.grad(loss)(params, [n])))))
+        for n in everyone
+    ]
+    assert found["parameter_gradient"] == pytest.approx(np.mean(norms), rel=1e-3)
+    whole = jax.grad(loss)(params, everyone)
+    norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(whole)))
+    ahead = jax.tree.map(lambda w, g: w + study.RADIUS * g / norm, params, whole)
+    assert found["rise"] >= 0.999 * float(loss(ahead, everyone) - loss(params, everyone)) > 0
+    assert found["eigenvalue"] > 0
+    assert found["input_gradient"] > 0
+
+
+SAM = {"rho": 0.3, "sam.ascent_fraction": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, 1),
+        (SAM, 2),
+        (SAM | {"sam.ascent_fraction": 0.125}, 1.125),
+        (SAM | {"sam.start": 0.5, "epochs": 4}, 1.5),
+        (SAM | {"sam.method": "momentum"}, 1),
+        (SAM | {"sam.method": "random"}, 1),
+        ({"adversary.weight": 0.1, "adversary.steps": 2}, 4),
+    ],
+)
+def test_gradients_of_a_step(folder, changes, expected):
+    assert study.gradients(settings(folder, **changes)) == expected
+
+
+def test_time_counts_every_epoch(folder, monkeypatch):
+    late = SAM | {"sam.start": 0.5}
+    changes = {"Adam": {}, "Adam, twice as long": {"epochs": 8}, "SAM": SAM, "second half": late}
+    configs = {name: settings(folder, **{"epochs": 4} | c) for name, c in changes.items()}
+
+    def in_turns(functions, rounds):
+        return {
+            name: np.full(rounds, 2.0 if configs[name].rho else 1.0) * jnp.isfinite(f().loss)[0]
+            for name, f in functions.items()
+        }
+
+    monkeypatch.setattr(study.timing, "in_turns", in_turns)
+    quartiles = study.time_over(configs, "Adam", rounds=3)
+    assert {name: middle for name, (_, middle, _) in quartiles.items()} == {
+        "Adam": 1,
+        "Adam, twice as long": 2,
+        "SAM": 2,
+        "second half": 1.5,
+    }
