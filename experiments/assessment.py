@@ -36,6 +36,8 @@ def main() -> None:
         _settings(config, regimes[0], METHODS[REFERENCE]).data
     )
     workdir = _workdir(config, source.fingerprint)
+    jax.config.update("jax_compilation_cache_dir", str(workdir / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # as methods share many
     with workdirs.held(workdir):
         done = _all(config, regimes, names, source.name, workdir)
     print(assessment.summary(done))

@@ -84,7 +84,10 @@ METHODS = {
         "the same with SAM", _WHOLE | {"forward": "hard", "slope": 4.0, "slope_end": 4.0}, "rho",
         _RADII,
     ),
-    "steep slope": Method("a steeper smooth spike", {}, "slope", _both(2.0, 4.0, 8.0)),
+    "steep slope": Method(
+        "another slope of the smooth spike", {}, "slope",
+        {"paper": (2.0, 4.0, 8.0), "default": (1.0, 4.0, 8.0)},
+    ),
     "slope annealing": Method(
         "slope grown to this one during training", {}, "slope_end", {"paper": (4.0, 8.0, 16.0)}
     ),

@@ -148,12 +148,10 @@ def _conclude(methods) -> list[str]:
     if open_:
         said.append(f"Not shown to differ: {', '.join(open_)}.")
     others = differences(methods)["hard_accuracy"]
-    for word, sign in (("more", 1), ("less", -1)):
+    for word, sign in (("More", 1), ("Less", -1)):
         listed = sorted((d.mean, name) for name, d in others.items() if d.sign == sign)
         named = ", ".join(f"{name} ({100 * mean:+.2f})" for mean, name in reversed(listed))
-        said.append(
-            f"{word.capitalize()} accurate than SAST with hard spikes: {named or 'no method shown'}."
-        )
+        said.append(f"{word} accurate than SAST with hard spikes: {named or 'no method shown'}.")
     return said + (_cost(methods, others) if "time" in methods[REFERENCE] else [])
 
 
@@ -207,9 +205,10 @@ def _page(done) -> str:
         "a factor on each layer's threshold, chosen on the held-out recordings. INT: integer "
         "networks with weights of so many bits. Mismatch and corrupted: hard networks, over "
         "devices, and over kinds and severities. ECE: calibration error of hard networks, as "
-        "they are and with a temperature chosen on the held-out recordings. Eigenvalue: the largest one "
-        "of the smooth training loss's Hessian. Rise: of that loss within a radius. Gradients: mean "
-        "norms of single recordings'. Time: of the whole training, median and quartiles.",
+        "they are and with a temperature chosen on the held-out recordings. Eigenvalue: the "
+        "largest one of the smooth training loss's Hessian. Rise: of that loss within a radius. "
+        "Gradients: mean norms of single recordings'. Time: of the whole training, median and "
+        "quartiles.",
     ]
     for regime, of_it in done["regimes"].items():
         methods = of_it["methods"]

@@ -1,0 +1,184 @@
+"""The assessment: settings of every method, its page by hand, and a small one from end to end."""
+
+import json
+import shutil
+
+import nmnist_files
+import numpy as np
+import pytest
+
+from experiments import assessment as command_module
+from experiments import checks, methods, setup
+from experiments.configs import assessment as config_file
+from sast_jax import assessment
+from sast_jax.data.corruptions import KINDS
+from sast_jax.errors import InputError
+
+
+def row(hard, time=1.0, **changes):
+    """A method's row, whose seeds have these hard accuracies."""
+    runs = []
+    for seed, value in enumerate(hard):
+        known = dict.fromkeys(assessment.MEASURES, 0.5) | {"seed": seed, "hard_accuracy": value}
+        runs.append(known | changes)
+    quartiles = [time - 0.1, time, time + 0.1]
+    tuned = {"tuned": {"rho": 0.4}, "trials": {"0.4": 0.9, "0.8": None}}
+    return {"about": "x", "gradients": 2, "epochs": 3, "runs": runs, "time": quartiles} | tuned
+
+
+def done(methods_, **regime):
+    config = {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2}}
+    about = {"about": "made up", "methods": methods_} | regime
+    made = {"config": config, "data": "none", "environment": {"device": "cpu"}}
+    return made | {"regimes": {"paper": about}}
+
+
+def test_the_conclusion_says_what_the_numbers_say():
+    better = {
+        "plain": row([0.80, 0.81, 0.82]),
+        "SAST": row([0.90, 0.912, 0.922], time=2.0, INT2=0.7),
+        "hard forward": row([0.95, 0.961, 0.972], time=1.1),
+        "weight decay": row([0.70, 0.71, 0.72], time=1.05),
+    }
+    (said,) = assessment.conclusions(done(better)).values()
+    text = " ".join(said)
+    assert "SAST is better than plain training: 91.13 against 81.00 %, +10.13 [" in text
+    assert "Better with SAST than without: INT2 % +20.00 [+20.00, +20.00]." in text
+    assert "Worse with SAST" not in text
+    assert "More accurate than SAST with hard spikes: hard forward (+4.97)." in text
+    assert "Less accurate than SAST with hard spikes: plain (-10.13), weight decay (-20.13)" in text
+    assert "SAST takes 2.00 times as long" in text
+    assert text.endswith("shown to be lower: hard forward (1.10).")
+    worse = better | {"SAST": row([0.70, 0.712, 0.722], time=2.0, transfer_gap=0.9)}
+    text = " ".join(assessment.conclusions(done(worse))["paper"])
+    assert "SAST is worse than plain training" in text
+    assert "Worse with SAST than without: gap +40.00" in text
+    equal = better | {"SAST": row([0.79, 0.81, 0.83])}
+    text = " ".join(assessment.conclusions(done(equal))["paper"])
+    assert "no difference between SAST and plain training is shown: 81.00 against 81.00" in text
+    lost = better | {"SAST": row([None, None, None])}
+    assert assessment.conclusions(done(lost))["paper"] == [
+        "SAST or plain training has no finite run, so nothing can be said."
+    ]
+
+
+def test_the_page_has_every_method_and_difference(tmp_path):
+    made = done(
+        {"plain": row([0.8, 0.81]), "SAST": row([0.9, 0.92]), "weight decay": row([None, 0.5])}
+    )
+    assessment.write(tmp_path, made)
+    text = (tmp_path / "assessment.md").read_text()
+    cells = [line.split("|") for line in text.splitlines() if line.startswith("| plain")]
+    assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
+    assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
+    assert "0.4: 90.00, 0.8: -" in text
+    html = (tmp_path / "assessment.html").read_text()
+    assert "data:image/png;base64," in html and "<table>" in html
+    stored = json.loads((tmp_path / "assessment.json").read_text())
+    difference = stored["differences"]["paper"]["hard_accuracy"]["plain"]
+    assert difference["n"] == 2
+    assert difference["mean"] == pytest.approx(-0.105)
+    assert stored["conclusions"]["paper"][0].startswith("With hard spikes")
+
+
+@pytest.mark.parametrize("regime", methods.REGIMES)
+def test_every_method_is_sound_and_one_of_a_kind(regime):
+    config = config_file.get_config()
+    seen, trials = [], set()
+    for method in methods.METHODS.values():
+        if regime not in method.values:
+            continue
+        trials.add(len(method.values[regime]))
+        for value in method.values[regime]:
+            made = command_module._settings(config, regime, method)
+            made.update_from_flattened_dict({method.key: value})
+            checks.check(made)
+            setup.recipe(made, (34, 34, 2), 10, 100)
+            seen.append((method.key, made.to_json()))
+    assert len(seen) >= 12 * 3
+    assert len({text for key, text in seen}) == len(seen)
+    assert trials == {3}
+
+
+def test_an_entry_keeps_what_the_tables_show():
+    measured = {key: 0.25 for key in assessment.MEASURES} | {"seed": 3}
+    measured["hardware"] = [
+        {"kind": "weight_bits", "level": 4, "integer_accuracy": 0.9, "hard_accuracy": 0.8},
+        {"kind": "weights", "level": 0.6, "integer_accuracy": None, "hard_accuracy": 0.7},
+    ]
+    measured["corruptions"] = [{"condition": "noise 3", "hard_accuracy": 0.6}]
+    around = {"eigenvalue": 4.0, "rise": float("nan"), "residual": 1.0}
+    kept = assessment.entry(measured, around)
+    assert (kept["INT4"], kept["mismatch_0.6"], kept["eigenvalue"]) == (0.9, 0.7, 4.0)
+    assert kept["rise"] is None
+    assert kept["corruptions"] == {"noise 3": 0.6}
+    assert set(kept) == {*assessment.MEASURES, "seed", "corruptions"}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"methods": "plain,SAST,magic"}, "config.methods: 'magic' is none of plain"),
+        ({"methods": "plain"}, "config.methods lacks 'SAST'"),
+        ({"regimes": "best"}, "config.regimes: 'best' is none of paper, default"),
+        ({"dataset": "cifar"}, "config.dataset='cifar' must be one of nmnist"),
+        ({"seeds": 1}, "config.seeds=1 must be a whole number from 2"),
+        ({"data.validation": 0.0}, "leaves nothing to tune on"),
+    ],
+)
+def test_a_mistake_is_named(changes, message):
+    config = config_file.get_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=message):
+        command_module.chosen(config)
+
+
+@pytest.fixture(scope="module")
+def assessed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("assessment")
+    nmnist_files.dataset(folder / "data", per_class=8)
+    config = config_file.get_config("quick")
+    config.update_from_flattened_dict(
+        {"methods": "plain,SAST,rate penalty", "epochs": 1, "rounds": 1, "draws": 2}
+    )
+    config.data.update(source="folder", path=str(folder / "data"), train_limit=0)
+    return folder, config, assess(config, folder)
+
+
+def assess(config, folder):
+    return command_module._all(config, *command_module.chosen(config), "made up", folder / "run")
+
+
+@pytest.mark.slow
+def test_every_method_is_tuned_and_measured_alike(assessed):
+    folder, _, found = assessed
+    rows = found["regimes"]["default"]["methods"]
+    assert list(rows) == ["plain", "SAST", "rate penalty"]
+    for row_ in rows.values():
+        assert len(row_["trials"]) == 3
+        assert [run["seed"] for run in row_["runs"]] == [0, 1]
+        missing = [k for run in row_["runs"] for k, v in run.items() if v is None]
+        assert not missing
+        assert len(row_["runs"][0]["corruptions"]) == len(KINDS)
+        assert len(row_["time"]) == 3
+    assert rows["SAST"]["gradients"] == 2
+    final = folder / "run" / "default" / "rate_penalty" / "final" / "config.json"
+    rates = [run["soft_rate"] for run in rows["SAST"]["runs"]]
+    target = json.loads(final.read_text())["rates"]["target"]
+    assert target == pytest.approx(np.mean(rates))
+    trials = json.loads(
+        (folder / "run" / "default" / "SAST" / "trials" / "results.json").read_text()
+    )
+    assert {run["recordings"] for run in trials["runs"]} == {80}
+    assert trials["runs"][0]["hardware"] == []
+
+
+@pytest.mark.slow
+def test_an_interrupted_assessment_ends_with_the_same_numbers(assessed):
+    folder, config, found = assessed
+    of_it = folder / "run" / "default"
+    shutil.rmtree(of_it / "rate_penalty" / "final")
+    (of_it / "SAST" / "final" / "landscape.json").unlink()
+    (of_it / "SAST" / "final" / "report.html").unlink()  # cut off before its report
+    again = assess(config, folder)
+    assert again["regimes"] == found["regimes"]
