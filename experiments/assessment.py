@@ -19,9 +19,9 @@ import re
 import jax
 from ml_collections import ConfigDict
 
-from experiments import cli, datasets, files, machine, run, study, workdirs
+from experiments import checks, cli, datasets, files, machine, run, study, workdirs
 from experiments.methods import METHODS, REGIMES, Method
-from sast_jax import assessment
+from sast_jax import assessment, results
 from sast_jax.assessment import PLAIN, REFERENCE
 from sast_jax.data import cache
 from sast_jax.errors import InputError
@@ -32,6 +32,9 @@ _config = cli.define_config("assessment")
 def main() -> None:
     config = _config()
     regimes, names = chosen(config)
+    for regime in regimes:  # all that can be wrong, before hours of work
+        for name in names:
+            checks.check(_final(config, _settings(config, regime, METHODS[name])))
     source = datasets.LOADERS[config.dataset](
         _settings(config, regimes[0], METHODS[REFERENCE]).data
     )
@@ -55,7 +58,7 @@ def _all(config, regimes, names, data, workdir) -> dict:
                 rows[name], configs[name] = _assess(config, regime, name, rows, place)
                 jax.clear_caches()  # of programs that no other method uses
         if config.rounds:
-            times = _times(configs, config.rounds, workdir / regime / "times.json")
+            times = _times(config, configs, workdir / regime / "times.json")
             for name, quartiles in times.items():
                 rows[name]["time"] = quartiles
         done["regimes"][regime] = {"about": REGIMES[regime].about, "methods": rows}
@@ -84,7 +87,13 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
         raise InputError(
             f"config.dataset={config.dataset!r} must be one of {', '.join(datasets.LOADERS)}"
         )
-    for key, least in (("seeds", 2), ("tuning_seeds", 1), ("epochs", 1), ("rounds", 0)):
+    for key, least in (
+        ("seeds", 2),
+        ("tuning_seeds", 1),
+        ("epochs", 1),
+        ("rounds", 0),
+        ("draws", 2),
+    ):
         if not isinstance(config[key], int) or config[key] < least:
             raise InputError(f"config.{key}={config[key]!r} must be a whole number from {least}")
     if not config.data.validation:
@@ -105,6 +114,16 @@ def _settings(config: ConfigDict, regime: str, method: Method) -> ConfigDict:
     return made
 
 
+def _final(config: ConfigDict, made: ConfigDict) -> ConfigDict:
+    """The same runs as they are reported, on all conditions."""
+    made = made.copy_and_resolve_references()
+    made.sweep.seeds = config.seeds
+    made.hardware.update(weight_bits=(8, 4, 2), draws=config.draws, weights=(0.3, 0.6))
+    made.hardware.update(thresholds=(), leaks=(), dead=(), dropped=(), spurious=())
+    made.corruptions.update(kinds="all", severities=tuple(config.severities))
+    return made
+
+
 def _workdir(config, fingerprint) -> pathlib.Path:
     asked = {key: value for key, value in config.to_dict().items() if key != "workdir"}
     identity = json.loads(json.dumps(asked | {"data_fingerprint": fingerprint}))
@@ -112,8 +131,14 @@ def _workdir(config, fingerprint) -> pathlib.Path:
     default = pathlib.Path("runs", "assessment", cache.digest(identity)[:12])
     workdir = pathlib.Path(config.workdir or default).expanduser()
     file = workdir / "config.json"
-    if file.exists() and json.loads(file.read_text()) != identity:
-        raise InputError(f"{workdir}: holds another assessment; name another --config.workdir")
+    try:
+        there = json.loads(file.read_text()) if file.exists() else None
+    except ValueError as error:
+        raise InputError(f"{file}: damaged ({error}); remove it or its folder") from error
+    if there not in (None, identity):
+        raise InputError(f"{workdir}: holds another assessment or run; name another folder")
+    if there is None and workdir.exists() and any(workdir.iterdir()):
+        raise InputError(f"{workdir}: not empty and no assessment; name another --config.workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     files.write(file, json.dumps(identity, indent=2))
     return workdir
@@ -124,23 +149,23 @@ def _assess(config, regime, name, rows, place) -> tuple[dict, ConfigDict]:
     method = METHODS[name]
     made = _settings(config, regime, method)
     if method.rate_of:
-        runs = rows[method.rate_of]["runs"]
-        made.rates.target = sum(run["soft_rate"] for run in runs) / len(runs)
+        rates = [run["validation_soft_rate"] for run in rows[method.rate_of]["runs"]]
+        rates = [rate for rate in rates if rate is not None]
+        if not rates:
+            raise InputError(f"{name}: no run of {method.rate_of} is finite, so there is no target")
+        made.rates.target = round(sum(rates) / len(rates), 4)
     trial = made.copy_and_resolve_references()
     trial.sweep.seeds = config.tuning_seeds
     values = method.values[regime]
-    best, accuracies = study.tuned(trial, method.key, values, place / "trials")
+    trials = config.dataset, trial, method.key, values, place / "trials"
+    best, accuracies = study.tuned(*trials)
     growth = made.slope_end / made.slope
     made.update_from_flattened_dict({method.key: best})
     if method.key == "slope":  # as in a sweep of it
         made.slope_end = growth * best
-    single = made.copy_and_resolve_references()
-    made.sweep.seeds = config.seeds
-    made.hardware.update(weight_bits=(8, 4, 2), draws=config.draws, weights=(0.3, 0.6))
-    made.hardware.update(thresholds=(), leaks=(), dead=(), dropped=(), spurious=())
-    made.corruptions.update(kinds="all", severities=tuple(config.severities))
+    made = _final(config, made)
     made.workdir = str(place / "final")
-    runs = run.run(config.dataset, made)["runs"]
+    runs = run.results_of(config.dataset, made)[0]["runs"]
     around = study.landscape(made)
     row = {
         "about": method.about,
@@ -148,14 +173,16 @@ def _assess(config, regime, name, rows, place) -> tuple[dict, ConfigDict]:
         "trials": dict(zip(map(str, values), accuracies, strict=True)),
         "gradients": study.gradients(made),
         "epochs": made.epochs,
+        "remarks": results.remarks(runs),
         "runs": [assessment.entry(one, near) for one, near in zip(runs, around, strict=True)],
     }
-    return row, single
+    made.sweep.seeds = 1
+    return row, made
 
 
-def _times(configs, rounds, file) -> dict:
+def _times(config, configs, file) -> dict:
     if not file.exists():
-        found = study.time_over(configs, PLAIN, rounds)
+        found = study.time_over(config.dataset, configs, PLAIN, config.rounds)
         files.write(file, json.dumps(found))
     return json.loads(file.read_text())
 

@@ -147,8 +147,11 @@ def _check_method(config):
             f"config.sam.method={method!r} takes its perturbation from the whole batch; add "
             "--config.sam.ascent_fraction=1 --config.sam.ascent_batch=same"
         )
-    if method in setup.AHEAD and config.sam.group_size:
+    if (method in setup.AHEAD or method == "random") and config.sam.group_size:
         _refuse("sam.group_size", config.sam.group_size, f"0 with config.sam.method={method!r}")
+    drawn = config.neurons.noise or config.neurons.hard or config.adversary.weight
+    if drawn and config.sam.group_size:
+        _refuse("sam.group_size", config.sam.group_size, "0 with config.neurons and .adversary")
 
 
 def _check_hardware(config):

@@ -109,7 +109,8 @@ def _interrupted(*_):
     Whatever is being written is put in place in one step, so nothing is lost.
     """
     print(
-        "\nerror: interrupted; training goes on from its last checkpoint with --config.resume=True",
+        "\nerror: interrupted; the same command goes on where it was, a training run of its own "
+        "with --config.resume=True",
         file=sys.stderr,
         flush=True,
     )

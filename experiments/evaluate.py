@@ -45,7 +45,7 @@ def main() -> None:
     checks.check(config)
     given = config.copy_and_resolve_references()
     tried = config.hardware.weight_bits or config.hardware.draws or setup.corruptions(config)
-    train = trained.training_set(found) if tried else None
+    train = trained.calibration_set(found) if tried else None
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
     source = datasets.LOADERS[record["experiment"]](config.data, (_SPLIT.value,))

@@ -51,7 +51,7 @@ def main() -> None:
     network, scales = connections.connections(params), None
     if bits:
         chip = dataclasses.replace(setup.chip(found.config), weight_bits=bits)
-        calibration = measure.few(trained.training_set(found), found.config)
+        calibration = measure.few(trained.calibration_set(found), found.config)
         grams = chips.grams(recipe, network, hyper, chip, calibration)
         kernels = chips.kernels(network, chip, grams)
         network, scales = chips.rounded(network, kernels), [k.scale for k in kernels]

@@ -96,7 +96,7 @@ def tuned(config: ConfigDict, regime: Regime, scale: float, workdir: pathlib.Pat
     config = config.copy_and_resolve_references()
     config.data.validation = VALIDATION
     config.sweep.seeds = TUNING_SEEDS
-    return {key: study.tuned(config, key, values, workdir)[0]}
+    return {key: study.tuned("nmnist", config, key, values, workdir)[0]}
 
 
 def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
@@ -104,7 +104,7 @@ def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
     config = config.copy_and_resolve_references()
     config.workdir = str(workdir)
     config.sweep.seeds = seeds
-    (row,) = run.run("nmnist", config)["summary"]
+    (row,) = run.results_of("nmnist", config)[0]["summary"]
     around = study.landscape(config)
     values = [entry["eigenvalue"] for entry in around]
     worst = max(

@@ -15,7 +15,7 @@ from experiments import machine, workdirs
 from sast_jax import evaluation, results, training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.data import packing
-from sast_jax.errors import InputError
+from sast_jax.errors import DivergedError, InputError
 from sast_jax.training import Hyperparameters, Recipe
 
 CURVE_RECORDINGS = 1000  # at most so many are evaluated after each epoch; all at the end
@@ -56,7 +56,8 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
     """Trains from the last checkpoint, or from the start, to the end.
 
     Raises:
-      InputError: no run is finite any more, or the runs do not fit in memory.
+      DivergedError: no run is finite any more.
+      InputError: the runs do not fit in memory.
     """
     _check_memory(job)
     checkpoints = Checkpoints(job.workdir / "checkpoints")
@@ -82,7 +83,7 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
             epoch = progress.epoch + 1
             if not metrics.finite.any():
                 checkpoints.close()
-                raise InputError(
+                raise DivergedError(
                     f"the loss is no longer finite in epoch {epoch}; lower the learning rate or "
                     f"rho. The last good checkpoint is {checkpoints.folder / str(epoch - 1)}"
                 )

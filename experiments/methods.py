@@ -60,11 +60,11 @@ _EIGHTH = {"sam.ascent_fraction": 0.125}
 
 METHODS = {
     PLAIN: Method("no SAM", {}, "learning_rate", _RATES),
-    "plain, twice as long": Method(
+    "plain twice as long": Method(
         "no SAM, as many gradients as SAST", {}, "learning_rate", _RATES, longer=2
     ),
     REFERENCE: Method("SAM, both gradients on the whole batch", _WHOLE, "rho", _RADII),
-    "SAST, ascent on 1/8": Method("SAM, ascent on an eighth of the batch", _EIGHTH, "rho", _RADII),
+    "SAST ascent on 1/8": Method("SAM, ascent on an eighth of the batch", _EIGHTH, "rho", _RADII),
     "momentum-SAM": Method(
         "SAM's perturbation from earlier gradients", _WHOLE | {"sam.method": "momentum"}, "rho",
         _TWICE,
@@ -80,11 +80,11 @@ METHODS = {
         "hard spikes in training, smooth derivative", {"forward": "hard"}, "slope",
         _both(1.0, 2.0, 4.0),
     ),
-    "hard forward, SAM": Method(
-        "the same with SAM", _WHOLE | {"forward": "hard", "slope": 4.0, "slope_end": 4.0}, "rho",
-        _RADII,
+    "hard forward with SAM": Method(
+        "hard spikes, derivative of slope 4, SAM",
+        _WHOLE | {"forward": "hard", "slope": 4.0, "slope_end": 4.0}, "rho", _RADII,
     ),
-    "steep slope": Method(
+    "other slope": Method(
         "another slope of the smooth spike", {}, "slope",
         {"paper": (2.0, 4.0, 8.0), "default": (1.0, 4.0, 8.0)},
     ),

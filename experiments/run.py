@@ -19,6 +19,13 @@ EXAMPLES = 4  # recordings shown in the report
 
 
 def run(experiment: str, config: ConfigDict) -> dict:
+    """As :func:`results_of`, and fails in the end where a chip's formats cannot hold a network."""
+    done, workdir = results_of(experiment, config)
+    measure.raise_failure(done["runs"], workdir)
+    return done
+
+
+def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]:
     """Trains, evaluates and reports the runs of a config; a finished one is only reported again.
 
     Args:
@@ -26,7 +33,7 @@ def run(experiment: str, config: ConfigDict) -> dict:
       config: see ``experiments/configs``.
 
     Returns:
-      What ``results.json`` holds.
+      What ``results.json`` holds, and the workdir.
 
     Raises:
       InputError: anything a user can set wrong, before anything of theirs is overwritten.
@@ -74,8 +81,7 @@ def run(experiment: str, config: ConfigDict) -> dict:
             print(f"{workdir}: this very run is finished; its results again")
     measure.show(done)
     print(f"report: {workdir / 'report.html'}")
-    measure.raise_failure(done["runs"], workdir)
-    return done
+    return done, workdir
 
 
 def _conclude(

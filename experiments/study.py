@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import datasets, files, run, setup, timing, trained
 from sast_jax import curvature, evaluation, sensitivity, training
+from sast_jax.errors import DivergedError
 
 RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
 RADIUS = 0.5  # of the ball in which the loss may rise
@@ -20,35 +21,52 @@ _SHORT = {key: name for name, key in setup.SWEPT_KEYS.items()}
 
 
 def tuned(
-    config: ConfigDict, key: str, values: Sequence[float], workdir: pathlib.Path
+    experiment: str,
+    config: ConfigDict,
+    key: str,
+    values: Sequence[float],
+    workdir: pathlib.Path,
 ) -> tuple[float, list[float | None]]:
     """The value of one key with the best hard accuracy on the validation split.
 
-    That is the mean over seeds; at a tie the first. What is finished is not trained again.
+    That is the mean over seeds; at a tie the first. The test split has no say, nor has a value with
+    a run that diverges. What is finished is not trained again.
 
     Args:
-      config: of the runs, with a validation split; nothing is reported on their test split.
+      experiment, config: of the runs; the config has a validation split.
       key, values: what is tuned.
       workdir: for the trials.
 
     Returns:
-      The value, and the accuracies of all.
+      The value, and the accuracies of all, None where a run diverged.
+
+    Raises:
+      DivergedError: no value has runs that are all finite.
     """
+
+    def trial(config):
+        try:
+            summary = run.results_of(experiment, config)[0]["summary"]
+        except DivergedError:
+            return [None]
+        key = "validation_hard_accuracy_mean"
+        return [None if row["diverged"] else row[key] for row in summary]
+
     config = config.copy_and_resolve_references()
     name = _SHORT.get(key, key)
     if name in setup.SWEPT:  # in one program
         config.workdir, config.sweep[name] = str(workdir), tuple(values)
-        rows = run.run("nmnist", config)["summary"]
-        found = [row["validation_hard_accuracy_mean"] for row in rows]
+        found = trial(config)
     else:
         found = []
         for value in values:
             config.workdir = str(workdir / f"{value:g}")
             config.update_from_flattened_dict({key: value})
-            (row,) = run.run("nmnist", config)["summary"]
-            found.append(row["validation_hard_accuracy_mean"])
-    best = max(range(len(values)), key=lambda i: found[i] or 0)
-    return values[best], found
+            found += trial(config)
+    finite = [accuracy for accuracy in found if accuracy is not None]
+    if not finite:
+        raise DivergedError(f"{workdir}: training diverges for every {key} of {values}")
+    return values[found.index(max(finite))], found
 
 
 def landscape(config: ConfigDict) -> list[dict]:
@@ -58,13 +76,14 @@ def landscape(config: ConfigDict) -> list[dict]:
       For each run ``eigenvalue`` (the largest one of the Hessian) and its ``residual``, ``rise``
       (of the loss within ``RADIUS``), and the mean norms of the gradients of single recordings,
       ``input_gradient`` and ``parameter_gradient``; on ``RECORDINGS`` of the training split.
+
+    Raises:
+      InputError: the recordings that it was trained on are gone.
     """
     file = pathlib.Path(config.workdir, "landscape.json")
     if not file.exists():
         found = trained.load(pathlib.Path(config.workdir))
-        data = found.config.data
-        train = datasets.load_nmnist(data, ("train",)).train
-        few = datasets.hold_out(train, data.validation, data.seed)[0].spread(RECORDINGS)
+        few = trained.training_set(found).spread(RECORDINGS)
         measured = _around(found, jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N))
         rows = [
             {key: float(leaf[r]) for key, leaf in measured.items()} for r in range(len(found.runs))
@@ -98,13 +117,13 @@ def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
 
 
 def time_over(
-    configs: dict[str, ConfigDict], reference: str, rounds: int
+    experiment: str, configs: dict[str, ConfigDict], reference: str, rounds: int
 ) -> dict[str, list[float]]:
     """Quartiles of each config's whole training time over that of the reference, in turns.
 
     A config whose SAM begins late trains plainly before; the two are weighted by their epochs.
     """
-    epochs = {name: _epoch(config) for name, config in configs.items()}
+    epochs = {name: _epoch(experiment, config) for name, config in configs.items()}
     seconds = timing.in_turns(epochs, rounds)
     plain, late = seconds[reference], {name: _late(config) for name, config in configs.items()}
     return {
@@ -119,10 +138,8 @@ def time_over(
 def gradients(config: ConfigDict) -> float:
     """Gradients of a whole batch that a step takes on average."""
     search = config.adversary.steps + 1 if config.adversary.weight else 0
-    if not config.rho or config.sam.method in setup.AHEAD:
+    if not config.rho or config.sam.method in (*setup.AHEAD, "random"):
         return 1.0 + search
-    if config.sam.method == "random":
-        return 1.0
     return 1 + search + config.sam.ascent_fraction * (1 - _late(config)) * (1 + search)
 
 
@@ -131,9 +148,9 @@ def _late(config) -> float:
     return setup.first_epoch(config) / config.epochs
 
 
-def _epoch(config) -> Callable[[], object]:
+def _epoch(experiment, config) -> Callable[[], object]:
     """A function that trains a short epoch more each time it is called."""
-    source = datasets.load_nmnist(config.data, ("train",))
+    source = datasets.LOADERS[experiment](config.data, ("train",))
     count = min(TIMED_STEPS * config.batch_size, len(source.train.labels_N))
     frames = source.train.take(np.arange(count))
     recipe = setup.recipe(config, source.frame_shape, source.classes, count)

@@ -70,27 +70,32 @@ def load(workdir: pathlib.Path) -> Trained:
     return Trained(record, config, recipe, hyper_R, setup.grid(config), params_R)
 
 
-def training_set(found: Trained) -> packing.Frames | None:
-    """What the runs were trained on, to calibrate with.
+def calibration_set(found: Trained) -> packing.Frames | None:
+    """What the runs were trained on, to calibrate scales of weights with.
 
     None if ``config.hardware`` asks for no calibration and, with a warning, if it is gone.
     """
     if found.config.hardware.scale != "error" or not found.config.hardware.calibration:
         return None
-    record, data = found.record, found.config.data.copy_and_resolve_references()
-    if data.source == "auto":  # and not simulated, but the folder may be gone by now
-        data.source = "folder"
     try:
-        source = datasets.LOADERS[record["experiment"]](data, ("train",))
+        return training_set(found)
     except InputError as error:
         print(f"warning: scales of weights are chosen without calibration: {error}")
         return None
+
+
+def training_set(found: Trained) -> packing.Frames:
+    """What the runs were trained on.
+
+    Raises:
+      InputError: it is gone.
+    """
+    record, data = found.record, found.config.data.copy_and_resolve_references()
+    if data.source == "auto":  # and not simulated, but the folder may be gone by now
+        data.source = "folder"
+    source = datasets.LOADERS[record["experiment"]](data, ("train",))
     if source.fingerprint != record["data_fingerprint"].partition("+")[0]:
-        print(
-            f"warning: scales of weights are chosen without calibration: {data.path} holds other "
-            "recordings than the runs were trained on"
-        )
-        return None
+        raise InputError(f"{data.path} holds other recordings than the runs were trained on")
     return datasets.hold_out(source.train, data.validation, data.seed)[0]
 
 

@@ -45,7 +45,7 @@ def main() -> None:
             done[key]["gradients"] = study.gradients(config)
             jax.clear_caches()  # of programs that no other variant uses
         if _ROUNDS.value:
-            for key, quartiles in study.time_over(configs, "Adam", _ROUNDS.value).items():
+            for key, quartiles in study.time_over("nmnist", configs, "Adam", _ROUNDS.value).items():
                 done[key]["time"] = quartiles
         files.write(folder / f"{name}.json", json.dumps(done, indent=2))
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(done)}")

@@ -8,7 +8,6 @@ import pathlib
 from typing import Any, NamedTuple
 
 import matplotlib.figure
-import numpy as np
 import tabulate
 
 from sast_jax import comparisons, intervals, pages, results
@@ -30,20 +29,20 @@ TABLES = {
         "soft_accuracy": Measure("soft %"),
         "hard_accuracy": Measure("hard %"),
         "transfer_gap": Measure("gap", better=-1),
-        "calibrated_hard_accuracy": Measure("hard %, calibrated"),
+        "calibrated_hard_accuracy": Measure("calibrated hard %"),
         "hard_ece": Measure("ECE", better=-1),
-        "hard_ece_scaled": Measure("ECE, temperature", better=-1),
+        "hard_ece_scaled": Measure("ECE with temperature", better=-1),
     },
     "Hardware and corrupted recordings": {
         "INT8": Measure("INT8 %"),
         "INT4": Measure("INT4 %"),
         "INT2": Measure("INT2 %"),
-        "mismatch_0.3": Measure("mismatch .3, %"),
-        "mismatch_0.6": Measure("mismatch .6, %"),
-        "hard_corruption_accuracy": Measure("corrupted, %"),
+        "mismatch_0.3": Measure("mismatch 0.3 %"),
+        "mismatch_0.6": Measure("mismatch 0.6 %"),
+        "hard_corruption_accuracy": Measure("corrupted %"),
     },
     "Cost and the loss around the minimum": {
-        "synops": Measure("SynOps, k", 1e-3, 0, -1),
+        "synops": Measure("kSynOps", 1e-3, 0, -1),
         "soft_rate": Measure("soft rate %", better=0),
         "hard_rate": Measure("hard rate %", better=0),
         "eigenvalue": Measure("top eigenvalue", 1, 2, 0),
@@ -63,7 +62,7 @@ def entry(run: dict, around: dict) -> dict:
       run: of ``results.json``.
       around: eigenvalue, rise and gradient norms of its loss.
     """
-    kept = {key: run.get(key) for key in MEASURES} | {"seed": run["seed"]}
+    kept = {key: run.get(key) for key in ("seed", "validation_soft_rate", *MEASURES)}
     for row in run["hardware"]:
         if row["kind"] == "weight_bits":
             kept[f"INT{row['level']}"] = row["integer_accuracy"]
@@ -75,10 +74,12 @@ def entry(run: dict, around: dict) -> dict:
 
 
 def differences(methods: dict[str, dict]) -> dict[str, dict[str, comparisons.Difference]]:
-    """Of each compared measure, each method minus SAST."""
+    """Of each compared measure, each method minus SAST; plain training is the planned one."""
     return {
         key: comparisons.against(
-            {name: [run[key] for run in row["runs"]] for name, row in methods.items()}, REFERENCE
+            {name: [run[key] for run in row["runs"]] for name, row in methods.items()},
+            REFERENCE,
+            planned=(PLAIN,),
         )
         for key in COMPARED
     }
@@ -91,7 +92,8 @@ def write(workdir: pathlib.Path, done: dict) -> None:
       workdir: where.
       done: ``config``, ``data``, ``environment`` and ``regimes``; of each ``about`` and
         ``methods``, whose rows hold ``about``, ``tuned``, ``trials``, ``gradients``, ``epochs``,
-        ``runs`` (:func:`entry`) and, where measured, ``time`` (quartiles over plain training).
+        ``remarks`` (:func:`sast_jax.results.remarks`), ``runs`` (:func:`entry`) and, where
+        measured, ``time`` (quartiles over plain training).
     """
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
@@ -126,7 +128,7 @@ def _conclude(methods) -> list[str]:
     hard = found["hard_accuracy"]
     if hard.mean is None:
         return ["SAST or plain training has no finite run, so nothing can be said."]
-    means = [f"{100 * _mean(methods[name], 'hard_accuracy'):.2f}" for name in (REFERENCE, PLAIN)]
+    means = [f"{_estimate(methods[name], 'hard_accuracy')[0]:.2f}" for name in (REFERENCE, PLAIN)]
     verdict = {
         1: "SAST is worse than plain training",
         -1: "SAST is better than plain training",
@@ -144,9 +146,9 @@ def _conclude(methods) -> list[str]:
         ]
         if listed:
             said.append(f"{word} with SAST than without: {'; '.join(listed)}.")
-    open_ = [MEASURES[key].title for key, d in found.items() if not d.sign]
-    if open_:
-        said.append(f"Not shown to differ: {', '.join(open_)}.")
+    unclear = [MEASURES[key].title for key, d in found.items() if not d.sign]
+    if unclear:
+        said.append(f"Not shown to differ: {'; '.join(unclear)}.")
     others = differences(methods)["hard_accuracy"]
     for word, sign in (("More", 1), ("Less", -1)):
         listed = sorted((d.mean, name) for name, d in others.items() if d.sign == sign)
@@ -164,21 +166,13 @@ def _turned(key, difference) -> str:
 
 def _cost(methods, hard) -> list[str]:
     own = methods[REFERENCE]["time"][1]
-    said = [f"Training with SAST takes {own:.2f} times as long as plain training."]
+    said = f"Training with SAST takes {own:.2f} times as long as plain training."
     cheaper = [
-        name
+        f"{name} ({methods[name]['time'][1]:.2f})"
         for name, d in hard.items()
-        if methods[name]["time"][1] <= own and d.mean is not None and d.sign >= 0 and d.mean > 0
+        if d.sign > 0 and methods[name]["time"][1] <= own
     ]
-    if cheaper:
-        named = ", ".join(f"{name} ({methods[name]['time'][1]:.2f})" for name in cheaper)
-        said.append(
-            "In no more time, and with a higher mean of hard accuracy that is at least not shown "
-            f"to be lower: {named}."
-        )
-    else:
-        said.append("No method that takes no more time has a higher mean of hard accuracy.")
-    return said
+    return [said, f"More accurate in no more time: {', '.join(cheaper) or 'no method shown'}."]
 
 
 def _interval(difference, factor, digits=2) -> str:
@@ -188,9 +182,16 @@ def _interval(difference, factor, digits=2) -> str:
     return f" [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def _mean(row, key) -> float:
+def _estimate(row, key) -> tuple[float, list[float] | None] | None:
+    """Mean over seeds and its interval, as they are shown; None without a finite run."""
     values = [run[key] for run in row["runs"] if run[key] is not None]
-    return float(np.mean(values)) if values else float("nan")
+    if not values:
+        return None
+    mean, interval = intervals.student(values)
+    measure = MEASURES[key]
+    if measure.factor == 100 and key != "transfer_gap":  # a fraction
+        interval = intervals.within(interval, 0.0, 1.0)
+    return measure.factor * mean, interval and [measure.factor * end for end in interval]
 
 
 def _page(done) -> str:
@@ -214,6 +215,11 @@ def _page(done) -> str:
         methods = of_it["methods"]
         parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
         parts += [" ".join(_conclude(methods))]
+        parts += [
+            f"**Note.** {name}: {remark}"
+            for name, row in methods.items()
+            for remark in row["remarks"]
+        ]
         parts += [f"![Accuracies by method](plots/{regime}.png)"]
         for title, columns in TABLES.items():
             parts += [f"### {title}", table(methods, columns)]
@@ -231,7 +237,7 @@ def _page(done) -> str:
 _DIFFERENCES = (
     "Means of the differences between runs of the same seed, in the units of the tables above, "
     "with 95 % intervals; an asterisk where the paired t-test is below 0.05 after Holm's "
-    "correction over the methods."
+    "correction over the methods, but for plain training, which is the planned comparison."
 )
 
 
@@ -250,16 +256,13 @@ def table(methods: dict[str, dict], columns: dict[str, Measure]) -> str:
 
 
 def _shown(row, key) -> str:
-    measure = MEASURES[key]
-    values = [run[key] for run in row["runs"] if run[key] is not None]
-    if not values:
+    found = _estimate(row, key)
+    if found is None:
         return "-"
-    mean, interval = intervals.student([measure.factor * value for value in values])
-    shown = f"{mean:.{measure.digits}f}"
-    if interval is None:
-        return shown
-    low, high = (f"{end:.{measure.digits}f}" for end in interval)
-    return f"{shown} [{low}, {high}]"
+    mean, interval = found
+    digits = MEASURES[key].digits
+    ends = "" if interval is None else f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return f"{mean:.{digits}f}{ends}"
 
 
 def _difference_table(methods) -> str:
@@ -307,19 +310,18 @@ def _figure(methods) -> matplotlib.figure.Figure:
     )
     axes = figure.subplots(1, len(shown), sharey=True)
     for axis, key in zip(axes, shown, strict=True):
-        measure = MEASURES[key]
         for place, name in enumerate(names):
-            values = [run[key] for run in methods[name]["runs"] if run[key] is not None]
-            if not values:
+            found = _estimate(methods[name], key)
+            if found is None:
                 continue
-            mean, interval = intervals.student([measure.factor * value for value in values])
+            mean, interval = found
             low, high = interval or (mean, mean)
             colour = "C3" if name == REFERENCE else "0.2"
             axis.plot([low, high], [place, place], color=colour, lw=1.5)
             axis.plot(mean, place, "o", color=colour, ms=4)
             if name == REFERENCE:
                 axis.axvspan(low, high, color=colour, alpha=0.12)
-        axis.set(title=measure.title)
+        axis.set(title=MEASURES[key].title)
         axis.grid(axis="x", lw=0.3)
     axes[0].set_yticks(range(len(names)), names)
     return figure

@@ -16,8 +16,8 @@ class Difference(NamedTuple):
       n: pairs of seeds in which both are finite.
       mean: of the differences; None without a pair.
       ci95: Student's interval of the mean; None with fewer than two pairs.
-      p: of the paired t-test, corrected by Holm's method over all methods compared; None where
-        there is no test.
+      p: of the paired t-test, corrected by Holm's method unless it was planned; None where there
+        is no test: fewer than two pairs, or no scatter between them.
     """
 
     n: int
@@ -31,7 +31,9 @@ class Difference(NamedTuple):
         return 0 if self.p is None or self.p >= 0.05 else int(np.sign(self.mean))
 
 
-def against(values: Mapping[str, Sequence[float | None]], reference: str) -> dict[str, Difference]:
+def against(
+    values: Mapping[str, Sequence[float | None]], reference: str, planned: Sequence[str] = ()
+) -> dict[str, Difference]:
     """Compares each method with the reference.
 
     Seeds share initial weights and the order of the recordings, so they are paired.
@@ -39,6 +41,8 @@ def against(values: Mapping[str, Sequence[float | None]], reference: str) -> dic
     Args:
       values: for each method a value a seed, in the same order of seeds; None where there is none.
       reference: one of the methods.
+      planned: those whose comparison was the aim, each tested on its own; the correction is over
+        all others.
 
     Returns:
       A difference for each other method.
@@ -57,14 +61,13 @@ def against(values: Mapping[str, Sequence[float | None]], reference: str) -> dic
         ]
         mean, interval = intervals.student(pairs) if pairs else (None, None)
         found[method] = Difference(len(pairs), mean, interval, _paired(pairs))
-    return _holm(found)
+    rest = {method: d for method, d in found.items() if method not in planned}
+    return found | _holm(rest)
 
 
 def _paired(differences) -> float | None:
-    if len(differences) < 2:
+    if len(differences) < 2 or np.ptp(differences) == 0:  # which says nothing of the scatter
         return None
-    if np.ptp(differences) == 0:  # no scatter: the t statistic is 0 / 0, or infinite
-        return 1.0 if differences[0] == 0 else 0.0
     return float(scipy.stats.ttest_1samp(differences, 0).pvalue)
 
 

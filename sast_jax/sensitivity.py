@@ -14,9 +14,8 @@ _BATCH = 8  # recordings at once, as each has a gradient of the size of the weig
 
 
 class Norms(NamedTuple):
-    """Of each recording: its loss, and the l2 norms of that loss's two gradients."""
+    """The l2 norms of each recording's two gradients of its loss."""
 
-    loss_N: jax.Array
     parameters_N: jax.Array
     input_N: jax.Array
 
@@ -45,7 +44,7 @@ def gradient_norms(
     def one(recording):
         packed_TxP, label = recording
         frames = packing.unpack(packed_TxP, recipe.frame_shape).astype(jnp.float32)
-        value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(params, frames, label)
-        return Norms(value, *(optax.tree.norm(gradient) for gradient in gradients))
+        gradients = jax.grad(loss, argnums=(0, 1))(params, frames, label)
+        return Norms(*(optax.tree.norm(gradient) for gradient in gradients))
 
     return jax.lax.map(one, (packed_NxTxP, labels_N), batch_size=_BATCH)

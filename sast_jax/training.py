@@ -257,9 +257,13 @@ def train_step(
     spike = recipe.forward(recipe.spike(slope_at(recipe, hyper, state.step)))
     make = functools.partial(recipe.cell, hyper.decay, recipe.threshold)
     cell = recipe.neurons(make, spike) if recipe.neurons else make(spike)
+    neurons_key = adversary_key = ascent_key = None
     if key is not None:
         key = jax.random.fold_in(key, state.step)
-        neurons_key, adversary_key, ascent_key = jax.random.split(jax.random.fold_in(key, 1), 3)
+        others = jax.random.fold_in(key, 2**31)  # far from what the noise takes of the same key
+        neurons_key, adversary_key, ascent_key = jax.random.split(others, 3)
+    elif recipe.noise or recipe.neurons or recipe.adversary:
+        raise TypeError("train_step needs a key for what this recipe draws.")
 
     def respond(params, frames):
         drawn = {"key": neurons_key} if recipe.neurons else {}
@@ -290,7 +294,7 @@ def train_step(
             link_state,
             params,
             grad_fn=lambda w: jax.grad(loss, has_aux=True)(w, *batch)[0],
-            key=None if key is None else ascent_key,
+            key=ascent_key,
         )
         return grads, link_state, value, accuracy
 

@@ -59,6 +59,7 @@ def test_thresholds_that_were_changed_are_found_again(trained):
     before = hard_accuracy(recipe, weak, hyper, held_out)
     after = hard_accuracy(recipe, weak, hyper, held_out, factors)
     assert after > before
+    assert factors[0] < 0.85
     assert after >= hard_accuracy(recipe, params, hyper, held_out) - 0.05
 
 

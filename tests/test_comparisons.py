@@ -44,6 +44,17 @@ def test_missing_seeds_and_no_scatter():
     values |= {"c": [1.0, 1.0, 1.0], "d": [None] * 3}
     found = comparisons.against(values, "SAST")
     assert (found["a"].n, found["a"].mean, found["a"].ci95, found["a"].p) == (1, 1.0, None, None)
-    assert (found["b"].n, found["b"].mean, found["b"].sign) == (2, 1.0, 1)
-    assert (found["c"].mean, found["c"].p) == (0.0, 1.0)
+    assert (found["b"].n, found["b"].mean, found["b"].p, found["b"].sign) == (2, 1.0, None, 0)
+    assert (found["c"].mean, found["c"].p) == (0.0, None)
     assert (found["d"].n, found["d"].mean) == (0, None)
+
+
+def test_a_planned_comparison_is_not_corrected():
+    rng = np.random.default_rng(2)
+    values = {str(i): rng.normal(size=5).tolist() for i in range(6)}
+    alone = comparisons.against({k: values[k] for k in "01"}, "0")["1"]
+    planned = comparisons.against(values, "0", planned=("1",))
+    assert planned["1"] == alone
+    assert comparisons.against(values, "0")["1"].p > alone.p
+    rest = comparisons.against({k: v for k, v in values.items() if k != "1"}, "0")
+    assert {k: planned[k] for k in "2345"} == rest

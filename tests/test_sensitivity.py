@@ -32,11 +32,10 @@ def test_equal_one_gradient_at_a_time(trained):
     recipe, params, hyper = trained
     for n in range(11):
         frames = packing.unpack(packed[n], small.SHAPE).astype(jnp.float32)
-        value, gradients = jax.value_and_grad(
+        gradients = jax.grad(
             lambda w, x, n=n: loss((recipe, w, hyper), x, labels[n]), argnums=(0, 1)
         )(params, frames)
-        np.testing.assert_allclose(found.loss_N[n], value, rtol=1e-4, atol=1e-6)
-        for norm, gradient in zip(found[1:], gradients, strict=True):
+        for norm, gradient in zip(found, gradients, strict=True):
             np.testing.assert_allclose(norm[n], optax.tree.norm(gradient), rtol=1e-4)
 
 

@@ -25,20 +25,20 @@ def settings(folder, **changes):
 def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2, "sweep.seeds": 2})
     values = (1.0, 0.0)
-    best, found = study.tuned(config, "neurons.hard", values, folder / "trials")
+    best, found = study.tuned("nmnist", config, "neurons.hard", values, folder / "trials")
     assert best == values[int(np.argmax(found))]
     alone = config.copy_and_resolve_references()
     alone.neurons.hard, alone.workdir = 1.0, str(folder / "alone")
     (row,) = test_run.train(alone)["summary"]
     assert row["validation_hard_accuracy_mean"] == found[0]
     monkeypatch.setattr(study.run.fit, "fit", None)  # nothing is trained again
-    assert study.tuned(config, "neurons.hard", values, folder / "trials") == (best, found)
+    assert study.tuned("nmnist", config, "neurons.hard", values, folder / "trials") == (best, found)
 
 
 @pytest.mark.parametrize("key, values", [("lif.decay", (0.5, 0.9)), ("slope", (1.0, 4.0))])
 def test_keys_of_a_sweep_are_tuned_in_one_program(folder, key, values):
     config = settings(folder, **{"data.validation": 0.2})
-    best, found = study.tuned(config, key, values, folder / key)
+    best, found = study.tuned("nmnist", config, key, values, folder / key)
     assert best in values and len(found) == 2
     assert (folder / key / "results.json").exists()
 
@@ -104,7 +104,7 @@ def test_time_counts_every_epoch(folder, monkeypatch):
         }
 
     monkeypatch.setattr(study.timing, "in_turns", in_turns)
-    quartiles = study.time_over(configs, "Adam", rounds=3)
+    quartiles = study.time_over("nmnist", configs, "Adam", rounds=3)
     assert {name: middle for name, (_, middle, _) in quartiles.items()} == {
         "Adam": 1,
         "Adam, twice as long": 2,

@@ -2,10 +2,11 @@
 
     python -m experiments.nmnist --config=experiments/configs/nmnist_robust.py
 
-The default without SAM. Of the default, SAM's radii, noise on weights and rounding in training it
-has the best mean, on a validation split of the training recordings, over integer networks of 8, 4,
-3 and 2 bits and mismatch of weights of 0.1, 0.3 and 0.6, but for one that takes more than 1.2 times
-as long to train.
+The default without SAM. It was compared with SAM of three radii, and with noise on weights and
+rounding to two bits in training, with and without SAM, by the mean accuracy on a validation split
+of the training recordings over integer networks of 8, 4, 3 and 2 bits and over mismatch of weights
+of 0.1, 0.3 and 0.6. Only noise and rounding together did better, by 0.03 points, and they train 1.4
+times as long.
 """
 
 from ml_collections import ConfigDict
