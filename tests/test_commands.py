@@ -308,7 +308,9 @@ def test_ctrl_c_ends_in_one_line_and_resume_goes_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith("error: interrupted; training goes on from its last")
+    assert err.splitlines()[-1].startswith(
+        "error: interrupted; the same command goes on where it was"
+    )
     assert "Traceback" not in err
     assert final_weights(tmp_path / "run")[0] >= 2
 

@@ -46,8 +46,8 @@ def test_every_variant_is_sound_and_one_of_a_kind(place):
     "name, key, values",
     [
         ("momentum", "rho", {0.2, 0.4}),
-        ("second half", "rho", {0.1, 0.2}),
-        ("Adam, twice as long", "learning_rate", {1e-3, 1e-2}),
+        pytest.param("second half", "rho", {0.1, 0.2}, marks=pytest.mark.slow),
+        pytest.param("Adam, twice as long", "learning_rate", {1e-3, 1e-2}, marks=pytest.mark.slow),
     ],
 )
 def test_a_row_is_tuned_on_validation_and_measured_once(place, name, key, values, monkeypatch):
