@@ -85,7 +85,7 @@ def get_config() -> ConfigDict:
 
     config.corruptions = ConfigDict()  # of test recordings, that the trained networks are tried on
     config.corruptions.kinds = "all"  # or names with commas between them; empty: none
-    config.corruptions.severities = (1, 3, 5)  # of 1 to 5
+    config.corruptions.severities = (3,)  # of 1 to 5
     config.corruptions.seed = 0  # of what is drawn
 
     config.sweep = ConfigDict()  # a grid of runs in one program: all combinations
