@@ -14,7 +14,6 @@ assessment goes on where it was.
 
 import json
 import pathlib
-import re
 
 import jax
 from ml_collections import ConfigDict
@@ -54,7 +53,7 @@ def _all(config, regimes, names, data, workdir) -> dict:
         rows, configs = {}, {}
         for name in names:
             if regime in METHODS[name].values:
-                place = workdir / regime / "_".join(re.findall(r"\w+", name))
+                place = workdir / regime / study.folder(name)
                 rows[name], configs[name] = _assess(config, regime, name, rows, place)
                 jax.clear_caches()  # of programs that no other method uses
         if config.rounds:
@@ -157,8 +156,7 @@ def _assess(config, regime, name, rows, place) -> tuple[dict, ConfigDict]:
     trial = made.copy_and_resolve_references()
     trial.sweep.seeds = config.tuning_seeds
     values = method.values[regime]
-    trials = config.dataset, trial, method.key, values, place / "trials"
-    best, accuracies = study.tuned(*trials)
+    best, accuracies = study.tuned(config.dataset, trial, method.key, values, place / "trials")
     growth = made.slope_end / made.slope
     made.update_from_flattened_dict({method.key: best})
     if method.key == "slope":  # as in a sweep of it

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 
 import jax
@@ -18,6 +19,11 @@ RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked a
 RADIUS = 0.5  # of the ball in which the loss may rise
 TIMED_STEPS = 30
 _SHORT = {key: name for name, key in setup.SWEPT_KEYS.items()}
+
+
+def folder(name: str) -> str:
+    """A name of a method as that of a folder."""
+    return "_".join(re.findall(r"\w+", name))
 
 
 def tuned(

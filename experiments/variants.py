@@ -13,7 +13,6 @@ then.
 
 import json
 import pathlib
-import re
 
 import jax
 from absl import flags
@@ -37,7 +36,7 @@ def main() -> None:
         regime = family.REGIMES[name]
         configs, done = {}, {}
         for key, variant in family.VARIANTS.items():
-            place = folder / name / "_".join(re.findall(r"\w+", key))
+            place = folder / name / study.folder(key)
             configs[key] = config = family.settings(regime, variant, _DATA_PATH.value)
             if key != "Adam":  # which is as the regime has it
                 config.update(family.tuned(config, regime, variant.scale, place / "tuning"))

@@ -5,12 +5,11 @@ All sentences of the conclusion are computed from the numbers.
 
 import json
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib.figure
-import tabulate
 
-from sast_jax import comparisons, intervals, pages, results
+from sast_jax import comparisons, intervals, pages, results, tables
 
 PLAIN, REFERENCE = "plain", "SAST"
 
@@ -124,7 +123,8 @@ def conclusions(done: dict) -> dict[str, list[str]]:
 
 
 def _conclude(methods) -> list[str]:
-    found = {key: per_method[PLAIN] for key, per_method in differences(methods).items()}
+    every = differences(methods)
+    found = {key: per_method[PLAIN] for key, per_method in every.items()}
     hard = found["hard_accuracy"]
     if hard.mean is None:
         return ["SAST or plain training has no finite run, so nothing can be said."]
@@ -149,7 +149,7 @@ def _conclude(methods) -> list[str]:
     unclear = [MEASURES[key].title for key, d in found.items() if not d.sign]
     if unclear:
         said.append(f"Not shown to differ: {'; '.join(unclear)}.")
-    others = differences(methods)["hard_accuracy"]
+    others = every["hard_accuracy"]
     for word, sign in (("More", 1), ("Less", -1)):
         listed = sorted((d.mean, name) for name, d in others.items() if d.sign == sign)
         named = ", ".join(f"{name} ({100 * mean:+.2f})" for mean, name in reversed(listed))
@@ -225,12 +225,7 @@ def _page(done) -> str:
             parts += [f"### {title}", table(methods, columns)]
         parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]
         parts += ["### What was tuned", _tuned_table(methods)]
-    machine = ", ".join(f"{key} {value}" for key, value in done["environment"].items())
-    parts += [
-        "## Settings",
-        f"```json\n{json.dumps(config, indent=2)}\n```",
-        f"Machine: {machine}.",
-    ]
+    parts += pages.settings(config, done["environment"])
     return "\n\n".join(parts) + "\n"
 
 
@@ -252,17 +247,11 @@ def table(methods: dict[str, dict], columns: dict[str, Measure]) -> str:
         rows.append([name, *cells])
     headers = ["", *(measure.title for measure in columns.values())]
     more = ["gradients a step", "epochs", "time over plain"] if cost else []
-    return _table(rows, [*headers, *more])
+    return tables.table(rows, [*headers, *more], "github")
 
 
 def _shown(row, key) -> str:
-    found = _estimate(row, key)
-    if found is None:
-        return "-"
-    mean, interval = found
-    digits = MEASURES[key].digits
-    ends = "" if interval is None else f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
-    return f"{mean:.{digits}f}{ends}"
+    return tables.decimals(*(_estimate(row, key) or (None, None)), MEASURES[key].digits)
 
 
 def _difference_table(methods) -> str:
@@ -281,7 +270,7 @@ def _difference_table(methods) -> str:
             star = "*" if d.sign else ""
             cells.append(f"{shown}{_interval(d, measure.factor, measure.digits)}{star}")
         rows.append([name, *cells])
-    return _table(rows, ["", *(MEASURES[key].title for key in COMPARED)])
+    return tables.table(rows, ["", *(MEASURES[key].title for key in COMPARED)], "github")
 
 
 def _tuned_table(methods) -> str:
@@ -293,11 +282,8 @@ def _tuned_table(methods) -> str:
             for value, hard in row["trials"].items()
         )
         rows.append([name, row["about"], key, f"{best:g}", trials])
-    return _table(rows, ["", "what", "tuned", "best", "hard % on validation"])
-
-
-def _table(rows: list[list[Any]], headers: list[str]) -> str:
-    return tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    headers = ["", "what", "tuned", "best", "hard % on validation"]
+    return tables.table(rows, headers, "github")
 
 
 def _figure(methods) -> matplotlib.figure.Figure:

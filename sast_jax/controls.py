@@ -1,5 +1,6 @@
 """What SAM is compared with: other perturbations and penalties, for a ``Recipe``."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,13 +27,7 @@ def random_perturbation(radius: optax.ScalarOrSchedule) -> optax.GradientTransfo
     """
 
     def update(updates, state, params=None, *, key, **extra_args):
-        leaves, structure = jax.tree.flatten(updates)
-        keys = jax.random.split(key, len(leaves))
-        drawn = [
-            jax.random.normal(k, leaf.shape, leaf.dtype)
-            for k, leaf in zip(keys, leaves, strict=True)
-        ]
-        return jax.tree.unflatten(structure, drawn), state
+        return optax.tree.random_like(key, updates), state
 
     direction = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
     return sharpness_aware(optax.chain(direction, scale_to_norm(radius)))
@@ -81,15 +76,8 @@ def adversarial_divergence(
         logs, others = (jax.nn.log_softmax(scores(w)) for w in (params, changed))
         return (jnp.exp(logs) * (logs - others)).sum(axis=-1).mean()
 
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    change = jax.tree.unflatten(
-        structure,
-        [
-            jax.random.uniform(k, leaf.shape, leaf.dtype, -0.1 * spread, 0.1 * spread)
-            for k, leaf in zip(keys, leaves, strict=True)
-        ],
-    )
+    within = functools.partial(jax.random.uniform, minval=-0.1 * spread, maxval=0.1 * spread)
+    change = optax.tree.random_like(key, params, within)
     fixed = jax.lax.stop_gradient(params)
     for _ in range(steps):
         gradient = jax.grad(divergence, argnums=1)(fixed, change)

@@ -1,6 +1,7 @@
 """A Markdown page with plots, and the same page as a single HTML file."""
 
 import base64
+import json
 import mimetypes
 import pathlib
 import re
@@ -31,6 +32,12 @@ def write(folder: pathlib.Path, name: str, title: str, text: str) -> None:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body>{html}</body></html>"
     )
+
+
+def settings(config: dict, environment: dict) -> list[str]:
+    """The last parts of a page: what was asked for, and where it ran."""
+    machine = ", ".join(f"{key} {value}" for key, value in environment.items())
+    return ["## Settings", f"```json\n{json.dumps(config, indent=2)}\n```", f"Machine: {machine}."]
 
 
 def _inline(path: pathlib.Path) -> str:

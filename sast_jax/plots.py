@@ -9,7 +9,7 @@ import matplotlib.colors
 import matplotlib.figure
 import numpy as np
 
-from sast_jax import results
+from sast_jax import confidence, results
 from sast_jax.results import KINDS, NETWORKS
 
 SOFT, HARD, INTEGER = "#1f77b4", "#d62728", "#2ca02c"
@@ -119,7 +119,7 @@ def reliability(runs: Sequence[dict]) -> matplotlib.figure.Figure:
         members = [run for run in runs if looks.setting(run) == setting]
         for kind in KINDS:
             bins = [bin_ for run in members for bin_ in enumerate(run[f"{kind}_reliability"] or ())]
-            sums = np.zeros((3, len(bins)))
+            sums = np.zeros((3, confidence.BINS))
             for i, bin_ in bins:
                 sums[:, i] += bin_["count"] * np.array(
                     [1, bin_["confidence"] or 0, bin_["accuracy"] or 0]

@@ -1,6 +1,5 @@
 """The report of a run: what is on its page."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -114,9 +113,7 @@ def _page(results, curves, notes, titles) -> str:
     if operations := tables.operations(results, "github"):
         who = [*results_lib.shown(results["summary"]), "seed"]
         parts += ["## Operations", operations, _OPERATIONS, *(_cost(run, who) for run in runs)]
-    machine = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
-    parts += ["## Settings", f"```json\n{json.dumps(results['config'], indent=2)}\n```"]
-    parts += [f"Machine: {machine}."]
+    parts += pages.settings(results["config"], results["environment"])
     return "\n\n".join(parts) + "\n"
 
 

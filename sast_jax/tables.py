@@ -1,5 +1,7 @@
 """Tables of ``results.json``: runs, confidence, hardware, corruptions, operations."""
 
+from collections.abc import Sequence
+
 import tabulate
 
 from sast_jax import results as results_lib
@@ -53,7 +55,7 @@ def runs(results: dict, style: str = "simple") -> str:
     headers += [f"soft %{test}", f"hard %{test}", *("hard %, calibrated" for _ in calibrated)]
     headers += ["gap", "soft rate %", "hard rate %"]
     headers += ["ties %", "silent %", "seconds"]
-    return _table(rows, headers, style)
+    return table(rows, headers, style)
 
 
 def hardware(results: dict, style: str = "simple") -> str:
@@ -77,7 +79,7 @@ def hardware(results: dict, style: str = "simple") -> str:
     ]
     headers = [*shown, *(["split"] if several else []), "condition"]
     headers += [*(f"{network} %" for network in NETWORKS), "clipped %", "SynOps"]
-    return _table(rows, headers, style) if rows else ""
+    return table(rows, headers, style) if rows else ""
 
 
 def confidence(results: dict, style: str = "simple") -> str:
@@ -89,12 +91,12 @@ def confidence(results: dict, style: str = "simple") -> str:
         [*(f"{row[key]:g}" for key in shown), kind]
         + [_percent(*_pair(row, f"{kind}_ece"))]
         + ([_percent(*_pair(row, f"{kind}_ece_scaled"))] if scaled else [])
-        + [_decimals(*_pair(row, f"{kind}_{key}")) for key in ("nll", "brier")]
+        + [decimals(*_pair(row, f"{kind}_{key}")) for key in ("nll", "brier")]
         for row in summary
         for kind in KINDS
     ]
     headers = [*shown, "spikes", "ECE, points", *(["with temperature"] if scaled else [])]
-    return _table(rows, [*headers, "NLL", "Brier"], style)
+    return table(rows, [*headers, "NLL", "Brier"], style)
 
 
 def corruptions(results: dict, style: str = "simple") -> str:
@@ -117,7 +119,7 @@ def corruptions(results: dict, style: str = "simple") -> str:
             means = _percent(*_pair(row, f"{network}_corruption_accuracy"))
             rows.append([*who, f"mean {means}", *[""] * len(severities)])
     headers = [*shown, "spikes", "corruption", *(f"severity {level}" for level in severities)]
-    return _table(rows, headers, style) if rows else ""
+    return table(rows, headers, style) if rows else ""
 
 
 def operations(results: dict, style: str = "simple") -> str:
@@ -134,10 +136,11 @@ def operations(results: dict, style: str = "simple") -> str:
         for i, layer in enumerate(layers):
             rows.append([who, layer, *(f"{by_layer[i]:,.0f}" for _, by_layer in named)])
         rows.append([who, "in all", *(f"{counts[name]:,.0f}" for name in OPERATIONS)])
-    return _table(rows, ["", "", *OPERATIONS.values()], style) if rows else ""
+    return table(rows, ["", "", *OPERATIONS.values()], style) if rows else ""
 
 
-def _table(rows, headers, style) -> str:
+def table(rows: Sequence[Sequence], headers: Sequence[str], style: str) -> str:
+    """A table whose cells stay as they are written."""
     return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
 
 
@@ -146,10 +149,13 @@ def _pair(row, key):
 
 
 def _percent(value, interval):
-    return _decimals(value, interval, 2, 100)
+    return decimals(value, interval, 2, 100)
 
 
-def _decimals(value, interval, digits=3, factor=1):
+def decimals(
+    value: float | None, interval: Sequence[float] | None, digits: int = 3, factor: float = 1
+) -> str:
+    """A number and its interval, times a factor, with so many digits."""
     if value is None:
         return "-"
     shown = f"{factor * value:.{digits}f}"

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from sast_jax import connections, lif
 from sast_jax.connections import Connection
@@ -74,12 +75,8 @@ def draw(
 
 def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> Any:
     """Each leaf's values times a factor of their own, normal around 1 with this deviation."""
-    leaves, structure = jax.tree.flatten(weights)
-    varied = [
-        leaf * (1 + spread * jax.random.normal(k, leaf.shape, leaf.dtype))
-        for k, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, varied)
+    drawn = optax.tree.random_like(key, weights)
+    return jax.tree.map(lambda leaf, normal: leaf * (1 + spread * normal), weights, drawn)
 
 
 def faults(key: jax.Array, variation: Variation) -> Callable[[int, jax.Array], jax.Array]:
