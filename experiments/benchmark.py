@@ -1,13 +1,15 @@
-"""Times a training step against bare JAX, SAM against no SAM, and reading against tonic.
+"""Times a training step against bare JAX, SAM, a grid against single runs, reading against tonic.
 
     python -m experiments.benchmark --data_path=FOLDER
 
 All rows of a table are measured in turns in one process, and only their ratios mean something. The
-step is that of an MLP 2312-256-256-10 over 20 steps of time with a batch of 64. FOLDER holds a
-train split in N-MNIST's layout; without one, reading is not measured. Leave the machine otherwise
-idle.
+step is that of an MLP 2312-256-256-10 over 20 steps of time with a batch of 64. The grid has five
+radii and five seeds of it, and its times hold those of compiling. FOLDER holds a train split in
+N-MNIST's layout; without one, reading is not measured. Leave the machine otherwise idle.
 """
 
+import dataclasses
+import itertools
 import json
 import pathlib
 import tempfile
@@ -32,11 +34,12 @@ _JSON = flags.DEFINE_string("json", None, "file to write the ratios to")
 SHAPE, HIDDEN, CLASSES, TIME_BINS, BATCH = (34, 34, 2), (256, 256), 10, 20, 64
 DECAY, THRESHOLD, SLOPE, SCALE, LEARNING_RATE, RHO = 0.9, 1.0, 4.0, 10.0, 1e-3, 0.3
 MEASURED_RECORDINGS = 9600  # of the split, at most
+GRID_EPOCHS, GRID_STEPS = 2, 15
 
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
-    tables = {"step": steps(_ROUNDS.value)}
+    tables = {"step": steps(_ROUNDS.value), "grid": grid()}
     if _DATA_PATH.value is not None:
         tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
     print(", ".join(f"{key} {value}" for key, value in machine.environment().items()))
@@ -77,6 +80,41 @@ def steps(rounds: int) -> dict[str, np.ndarray]:
     )
 
 
+def grid() -> dict[str, np.ndarray]:
+    """Seconds to compile and train 25 runs, one after another and as one grid."""
+    made = dataclasses.replace(library()[0], epochs=GRID_EPOCHS, epoch_steps=GRID_STEPS)
+    N, pixels = BATCH * GRID_STEPS, int(np.prod(SHAPE))
+    rng = np.random.default_rng(0)
+    frames_NxTxP = rng.random((N, TIME_BINS, pixels), np.float32) < 0.05
+    packed, labels = jnp.asarray(np.packbits(frames_NxTxP, axis=-1)), jnp.arange(N) % CLASSES
+    pairs = list(itertools.product((0.1, 0.2, 0.3, 0.4, 0.5), range(5)))
+
+    def train(members):
+        rhos, seeds = zip(*members, strict=True)
+        hyper_R = hyperparameters(seeds, rhos)
+        state_R = training.initialise(made, hyper_R)
+        for _ in range(GRID_EPOCHS):
+            state_R, metrics = training.train_epoch(made, state_R, hyper_R, packed, labels, True)
+        return jax.block_until_ready(metrics)
+
+    def one_after_another():
+        jax.clear_caches()
+        return [train([pair]) for pair in pairs]
+
+    def together():
+        jax.clear_caches()
+        return train(pairs)
+
+    return timing.in_turns({"25 runs, one after another": one_after_another, "grid": together}, 3)
+
+
+def hyperparameters(seeds, rhos) -> training.Hyperparameters:
+    """Those of the measured network, for runs of these seeds and radii."""
+    given = (0.0, LEARNING_RATE, SLOPE, SLOPE, DECAY)
+    same = (jnp.full(len(seeds), value, jnp.float32) for value in given)
+    return training.Hyperparameters(jnp.array(seeds), jnp.array(rhos, jnp.float32), *same)
+
+
 def library() -> tuple[training.Recipe, training.Hyperparameters, training.TrainState]:
     """The measured network as this library trains it: recipe, one run's values and fresh state."""
     made = training.Recipe(
@@ -92,8 +130,7 @@ def library() -> tuple[training.Recipe, training.Hyperparameters, training.Train
         epoch_steps=1,
         batch_size=BATCH,
     )
-    values = (0, RHO, 0.0, LEARNING_RATE, SLOPE, SLOPE, DECAY)
-    hyper_R = training.Hyperparameters(*(jnp.array([value]) for value in values))
+    hyper_R = hyperparameters([0], [RHO])
     state_R = training.initialise(made, hyper_R)
     hyper, state = jax.tree.map(lambda leaf: leaf[0], (hyper_R, state_R))
     return made, hyper, state

@@ -145,16 +145,30 @@ def _epochs(
         for part, hyper, state in zip(parts, hypers, _split(state_R, parts), strict=True):
             ascend = bool(perturbed[part[0]]) and epoch >= job.recipe.first_epoch
             key = part[0], ascend
+            arguments = state, hyper, packed, labels
             if key not in compiled:
-                arguments = job.recipe, state, hyper, packed, labels, ascend
-                compiled[key] = training.train_epoch.lower(*arguments).compile()
+                compiled[key] = _compile(job.recipe, arguments, ascend)
+            arguments = jax.device_put(arguments, compiled[key].input_shardings[0])
             started = time.perf_counter()
-            state, metrics = compiled[key](state, hyper, packed, labels)
+            state, metrics = compiled[key](*arguments)
             measured.append(jax.device_get(metrics))
             seconds_R[part] = (time.perf_counter() - started) / len(part)
             trained.append(state)
         state_R = _join(trained, parts)
         yield state_R, jax.tree.map(np.asarray, _join(measured, parts)), seconds_R.tolist()
+
+
+def _compile(recipe, arguments, ascend):
+    """The program of an epoch that trains as many runs at once as a device's memory holds."""
+    at_once, room = len(arguments[1].seed), machine.device_memory()
+    while True:
+        lowered = training.train_epoch.lower(recipe, *arguments, ascend, at_once)
+        program = lowered.compile()
+        used = program.memory_analysis()
+        needed = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+        if room is None or needed < 0.9 * room or at_once == 1:  # some of it lies in pieces
+            return program
+        at_once = -(-at_once // 2)
 
 
 def _split(tree_R, parts):

@@ -12,7 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments import datasets, files, run, setup, timing, trained
-from sast_jax import curvature, evaluation, sensitivity, training
+from sast_jax import curvature, evaluation, sensitivity, sweeps, training
 from sast_jax.errors import DivergedError
 
 RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
@@ -101,8 +101,8 @@ def landscape(config: ConfigDict) -> list[dict]:
 def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
     recipe = found.recipe
 
-    def one(args):
-        params, hyper = args
+    def one(network):
+        params, hyper = network
 
         def loss(params):
             response = evaluation.apply(recipe, params, recipe.soft_cell(hyper), packed)
@@ -119,7 +119,8 @@ def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
             "parameter_gradient": norms.parameters_N.mean(),
         }
 
-    return jax.jit(lambda args: jax.lax.map(one, args))((found.params_R, found.hyper_R))
+    every_run = jax.jit(lambda networks_R: sweeps.over_runs(one, networks_R, at_once=1))
+    return every_run((found.params_R, found.hyper_R))
 
 
 def time_over(

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from sast_jax import sweeps
 from sast_jax.errors import InputError
 
 _CAUSE = re.compile(r"[^:]+(?= \[os_error_code=)")  # at the end of a line full of paths
@@ -57,8 +58,8 @@ class Checkpoints:
         return restored["record"]
 
     def state(self, like: Any) -> Any:
-        """The newest state, with the structure, shapes and dtypes of ``like``, on one device."""
-        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        """The newest state, with the structure, shapes and dtypes of ``like``, on all devices."""
+        here = sweeps.everywhere()
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like
         )

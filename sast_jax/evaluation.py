@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import confidence, intervals, lif, networks
+from sast_jax import confidence, intervals, lif, networks, sweeps
 from sast_jax.data import packing
 from sast_jax.networks import Response
 from sast_jax.training import Hyperparameters, Recipe
+
+_AT_ONCE = 16  # runs that an accelerator evaluates together
 
 
 class Outcome(NamedTuple):
@@ -102,9 +104,7 @@ def _respond(model, batch_size, networks_R, packed_NxTxP, starts):
 
         return jax.lax.map(one_batch, starts)
 
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(one_run, networks_R)
-    return jax.vmap(one_run)(networks_R)
+    return sweeps.over_runs(one_run, networks_R, _AT_ONCE)
 
 
 def evaluate(

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sast_jax import lif, networks, spikes
+from sast_jax import lif, networks, spikes, sweeps
 from sast_jax.data import packing
 from sast_jax.sam import eval_params, ramp, sam
 
@@ -160,7 +160,7 @@ def shapes(recipe: Recipe, hyper_R: Hyperparameters) -> TrainState:
     return jax.eval_shape(functools.partial(initialise, recipe), hyper_R)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5), donate_argnums=1)
+@functools.partial(jax.jit, static_argnums=(0, 5, 6), donate_argnums=1)
 def train_epoch(
     recipe: Recipe,
     state_R: TrainState,
@@ -168,8 +168,9 @@ def train_epoch(
     packed_NxTxP: jax.Array,
     labels_N: jax.Array,
     ascend: bool,
+    at_once: int | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One epoch of all runs: ``lax.map`` over them on a CPU, ``vmap`` elsewhere.
+    """One epoch of all runs, as :func:`sast_jax.sweeps.over_runs` spreads them.
 
     Args:
       recipe: what the runs share.
@@ -178,6 +179,7 @@ def train_epoch(
       packed_NxTxP: the training set; see :class:`sast_jax.data.packing.Frames`.
       labels_N: class of each recording.
       ascend: take SAM's perturbation; False spares its gradient altogether.
+      at_once: runs that an accelerator trains together, at most; None for all.
 
     Returns:
       The new states and the metrics of each run, (R,).
@@ -187,9 +189,7 @@ def train_epoch(
         state, hyper = args
         return _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend)
 
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(one, (state_R, hyper_R))
-    return jax.vmap(lambda *args: one(args))(state_R, hyper_R)
+    return sweeps.over_runs(one, (state_R, hyper_R), at_once)
 
 
 def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
