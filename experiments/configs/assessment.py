@@ -30,9 +30,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.workdir = ""  # default: runs/assessment/<digest of this config and the data>
     if variant == "quick":  # to see that all of it works, on two cores in ten minutes
         config.regimes = "default"
-        config.seeds, config.tuning_seeds, config.epochs = 2, 1, 3
+        config.seeds, config.tuning_seeds, config.epochs = 2, 1, 8
         config.rounds, config.draws, config.severities = 3, 2, (3,)
-        config.data.source, config.data.train_limit, config.data.test_limit = "simulated", 600, 200
+        config.data.source, config.data.train_limit, config.data.test_limit = "simulated", 2000, 400
     elif variant:
         raise ValueError(f"assessment.py:{variant}: only 'quick' may follow the colon")
     return config

