@@ -12,6 +12,7 @@ measured last, in turns in one process; leave the machine otherwise idle then. W
 assessment goes on where it was.
 """
 
+import functools
 import json
 import pathlib
 
@@ -41,25 +42,25 @@ def main() -> None:
     jax.config.update("jax_compilation_cache_dir", str(workdir / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # as methods share many
     with workdirs.held(workdir):
-        done = _all(config, regimes, names, source.name, workdir)
+        done = _all(config, regimes, names, source, workdir)
     print(assessment.summary(done))
     print(f"report: {workdir / 'assessment.html'}")
 
 
-def _all(config, regimes, names, data, workdir) -> dict:
+def _all(config, regimes, names, source, workdir) -> dict:
     environment = machine.environment()
-    done = {"config": config.to_dict(), "data": data, "environment": environment, "regimes": {}}
+    about = {"config": config.to_dict(), "data": source.name, "environment": environment}
+    done = about | {"regimes": {}}
     for regime in regimes:
-        rows, configs = {}, {}
-        for name in names:
-            if regime in METHODS[name].values:
-                place = workdir / regime / study.folder(name)
-                rows[name], configs[name] = _assess(config, regime, name, rows, place)
-                jax.clear_caches()  # of programs that no other method uses
+        of_it = [name for name in names if regime in METHODS[name].values]
+        makers = {name: functools.partial(_assess, config, regime, name, workdir) for name in of_it}
+        rests_on = _identity(config, source.fingerprint)
+        rows = study.rows(workdir / regime / "rows.json", rests_on, makers)
         if config.rounds:
-            times = _times(config, configs, workdir / regime / "times.json")
-            for name, quartiles in times.items():
-                rows[name]["time"] = quartiles
+            configs = {name: _timed(config, regime, name, rows[name]) for name in of_it}
+            file = workdir / regime / "times.json"
+            times = study.times(file, config.dataset, configs, PLAIN, config.rounds)
+            rows = {name: row | {"time": times[name]} for name, row in rows.items()}
         done["regimes"][regime] = {"about": REGIMES[regime].about, "methods": rows}
         assessment.write(workdir, done)
     return done
@@ -123,10 +124,19 @@ def _final(config: ConfigDict, made: ConfigDict) -> ConfigDict:
     return made
 
 
+def _identity(config, fingerprint) -> dict:
+    """What the rows rest on: all but where files are, and which of the methods are asked for."""
+    asked = {
+        key: value
+        for key, value in config.to_dict().items()
+        if key not in ("workdir", "methods", "regimes", "rounds")
+    }
+    asked["data"] = {k: v for k, v in asked["data"].items() if k not in ("path", "source")}
+    return asked | {"data_fingerprint": fingerprint}
+
+
 def _workdir(config, fingerprint) -> pathlib.Path:
-    asked = {key: value for key, value in config.to_dict().items() if key != "workdir"}
-    identity = json.loads(json.dumps(asked | {"data_fingerprint": fingerprint}))
-    identity["data"] = {k: v for k, v in identity["data"].items() if k not in ("path", "source")}
+    identity = json.loads(json.dumps(_identity(config, fingerprint)))
     default = pathlib.Path("runs", "assessment", cache.digest(identity)[:12])
     workdir = pathlib.Path(config.workdir or default).expanduser()
     file = workdir / "config.json"
@@ -143,9 +153,9 @@ def _workdir(config, fingerprint) -> pathlib.Path:
     return workdir
 
 
-def _assess(config, regime, name, rows, place) -> tuple[dict, ConfigDict]:
-    """A method's row, and its settings for one seed."""
-    method = METHODS[name]
+def _assess(config, regime, name, workdir, rows) -> dict:
+    """A method's row: tuned, trained and measured."""
+    method, place = METHODS[name], workdir / regime / study.folder(name)
     made = _settings(config, regime, method)
     if method.rate_of:
         rates = [run["validation_soft_rate"] for run in rows[method.rate_of]["runs"]]
@@ -157,15 +167,12 @@ def _assess(config, regime, name, rows, place) -> tuple[dict, ConfigDict]:
     trial.sweep.seeds = config.tuning_seeds
     values = method.values[regime]
     best, accuracies = study.tuned(config.dataset, trial, method.key, values, place / "trials")
-    growth = made.slope_end / made.slope
-    made.update_from_flattened_dict({method.key: best})
-    if method.key == "slope":  # as in a sweep of it
-        made.slope_end = growth * best
-    made = _final(config, made)
+    made = _final(config, _tuned(made, method.key, best))
     made.workdir = str(place / "final")
     runs = run.results_of(config.dataset, made)[0]["runs"]
     around = study.landscape(made)
-    row = {
+    jax.clear_caches()  # of programs that no other method uses
+    return {
         "about": method.about,
         "tuned": {method.key: best},
         "trials": dict(zip(map(str, values), accuracies, strict=True)),
@@ -174,15 +181,20 @@ def _assess(config, regime, name, rows, place) -> tuple[dict, ConfigDict]:
         "remarks": results.remarks(runs),
         "runs": [assessment.entry(one, near) for one, near in zip(runs, around, strict=True)],
     }
-    made.sweep.seeds = 1
-    return row, made
 
 
-def _times(config, configs, file) -> dict:
-    if not file.exists():
-        found = study.time_over(config.dataset, configs, PLAIN, config.rounds)
-        files.write(file, json.dumps(found))
-    return json.loads(file.read_text())
+def _tuned(made, key, best) -> ConfigDict:
+    growth = made.slope_end / made.slope
+    made.update_from_flattened_dict({key: best})
+    if key == "slope":  # as in a sweep of it
+        made.slope_end = growth * best
+    return made
+
+
+def _timed(config, regime, name, row) -> ConfigDict:
+    """One run of a method as its row has it; the target of a penalty takes no time."""
+    ((key, best),) = row["tuned"].items()
+    return _tuned(_settings(config, regime, METHODS[name]), key, best)
 
 
 if __name__ == "__main__":

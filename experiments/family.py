@@ -116,8 +116,8 @@ def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
     return row | {"eigenvalue_mean": mean, "eigenvalue_ci95": interval}
 
 
-def table(done: dict[str, dict]) -> str:
-    """A row a variant, in the form of a Markdown table."""
+def table(done: dict[str, dict], times: dict[str, list[float]]) -> str:
+    """A row a variant, in the form of a Markdown table; times are quartiles over Adam."""
     rows = [
         [variant, f"{row['rho']:g}", f"{row['learning_rate']:g}"]
         + [
@@ -125,7 +125,7 @@ def table(done: dict[str, dict]) -> str:
             for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_rate")
         ]
         + [_shown(row, "eigenvalue", 1), f"{row['gradients']:.3g}"]
-        + ["{1:.2f} ({0:.2f}-{2:.2f})".format(*row["time"]) if "time" in row else "-"]
+        + ["{1:.2f} ({0:.2f}-{2:.2f})".format(*times[variant]) if variant in times else "-"]
         for variant, row in done.items()
     ]
     headers = ["", "rho", "learning rate", "soft %", "hard %", "gap", "hard rate %"]

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from experiments import datasets, files, run, setup, timing, trained
 from sast_jax import curvature, evaluation, sensitivity, sweeps, training
-from sast_jax.errors import DivergedError
+from sast_jax.errors import DivergedError, InputError
 
 RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
 RADIUS = 0.5  # of the ball in which the loss may rise
@@ -75,6 +75,35 @@ def tuned(
     return values[found.index(max(finite))], found
 
 
+def rows(
+    file: pathlib.Path, about: dict, makers: dict[str, Callable[[dict], dict]]
+) -> dict[str, dict]:
+    """Rows of a table by name, each of them made once and then kept in a file.
+
+    Args:
+      file: a copy of it is all that another machine needs to go on.
+      about: what all of them rest on, as JSON can hold it.
+      makers: by name, a function of the rows before it that makes a row.
+
+    Raises:
+      InputError: the file is damaged, or rests on something else.
+    """
+    about = json.loads(json.dumps(about))
+    try:
+        there = json.loads(file.read_text()) if file.exists() else {"about": about, "rows": {}}
+        same = there["about"] == about
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: damaged ({error}); remove it") from error
+    if not same:
+        raise InputError(f"{file}: its rows rest on other settings or recordings; move it away")
+    for name, make in makers.items():
+        if name not in there["rows"]:
+            there["rows"][name] = make(there["rows"])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            files.write(file, json.dumps(there, indent=1))
+    return {name: there["rows"][name] for name in makers}
+
+
 def landscape(config: ConfigDict) -> list[dict]:
     """The smooth training loss around each run of a finished workdir; kept in ``landscape.json``.
 
@@ -121,6 +150,15 @@ def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
 
     every_run = jax.jit(lambda networks_R: sweeps.over_runs(one, networks_R, at_once=1))
     return every_run((found.params_R, found.hyper_R))
+
+
+def times(
+    file: pathlib.Path, experiment: str, configs: dict[str, ConfigDict], reference: str, rounds: int
+) -> dict[str, list[float]]:
+    """What :func:`time_over` finds; kept in a file, and measured again for other configs."""
+    if not file.exists() or json.loads(file.read_text()).keys() != configs.keys():
+        files.write(file, json.dumps(time_over(experiment, configs, reference, rounds)))
+    return json.loads(file.read_text())
 
 
 def time_over(

@@ -11,13 +11,13 @@ N-MNIST's layout. Times are measured last, in turns in one process; leave the ma
 then.
 """
 
-import json
+import functools
 import pathlib
 
 import jax
 from absl import flags
 
-from experiments import cli, family, files, study
+from experiments import cli, datasets, family, study
 from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
@@ -34,20 +34,35 @@ def main() -> None:
         raise InputError(f"--regimes={min(unknown)} is none of {', '.join(family.REGIMES)}")
     for name in _REGIMES.value:
         regime = family.REGIMES[name]
-        configs, done = {}, {}
-        for key, variant in family.VARIANTS.items():
-            place = folder / name / study.folder(key)
-            configs[key] = config = family.settings(regime, variant, _DATA_PATH.value)
-            if key != "Adam":  # which is as the regime has it
-                config.update(family.tuned(config, regime, variant.scale, place / "tuning"))
-            done[key] = family.measured(config, _SEEDS.value, place / "final")
-            done[key]["gradients"] = study.gradients(config)
-            jax.clear_caches()  # of programs that no other variant uses
+        configs = {
+            key: family.settings(regime, variant, _DATA_PATH.value)
+            for key, variant in family.VARIANTS.items()
+        }
+        source = datasets.LOADERS["nmnist"](configs["SAM"].data)
+        about = {"recordings": source.fingerprint, "seeds": _SEEDS.value, "epochs": regime.epochs}
+        makers = {
+            key: functools.partial(_row, regime, key, config, folder / name / study.folder(key))
+            for key, config in configs.items()
+        }
+        rows = study.rows(folder / name / "rows.json", about, makers)
+        for key, config in configs.items():
+            config.update({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
+        times = {}
         if _ROUNDS.value:
-            for key, quartiles in study.time_over("nmnist", configs, "Adam", _ROUNDS.value).items():
-                done[key]["time"] = quartiles
-        files.write(folder / f"{name}.json", json.dumps(done, indent=2))
-        print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(done)}")
+            times = study.times(
+                folder / name / "times.json", "nmnist", configs, "Adam", _ROUNDS.value
+            )
+        print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, times)}")
+
+
+def _row(regime, key, config, place, _) -> dict:
+    config = config.copy_and_resolve_references()
+    if key != "Adam":  # which is as the regime has it
+        scale = family.VARIANTS[key].scale
+        config.update(family.tuned(config, regime, scale, place / "tuning"))
+    row = family.measured(config, _SEEDS.value, place / "final")
+    jax.clear_caches()  # of programs that no other variant uses
+    return row | {"gradients": study.gradients(config)}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from test_commands import command
 
 from experiments import assessment as command_module
-from experiments import checks, methods, setup
+from experiments import checks, datasets, methods, setup
 from experiments.configs import assessment as config_file
 from sast_jax import assessment
 from sast_jax.data.corruptions import KINDS
@@ -178,7 +178,8 @@ def assessed(tmp_path_factory):
 
 
 def assess(config, folder):
-    return command_module._all(config, *command_module.chosen(config), "made up", folder / "run")
+    source = datasets.load_nmnist(config.data)
+    return command_module._all(config, *command_module.chosen(config), source, folder / "run")
 
 
 @pytest.mark.slow

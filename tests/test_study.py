@@ -10,6 +10,7 @@ import test_run
 
 from experiments import datasets, study, trained
 from sast_jax import evaluation
+from sast_jax.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,42 @@ def test_the_landscape_is_that_of_the_training_loss(folder):
     assert found["rise"] >= 0.999 * float(loss(ahead, everyone) - loss(params, everyone)) > 0
     assert found["eigenvalue"] > 0
     assert found["input_gradient"] > 0
+
+
+def test_rows_are_made_once_and_kept(tmp_path):
+    file, made = tmp_path / "paper" / "rows.json", []
+
+    def maker(name):
+        def make(before):
+            made.append((name, list(before)))
+            if name == "cut off":
+                raise KeyboardInterrupt
+            return {"value": len(made)}
+
+        return make
+
+    makers = {name: maker(name) for name in ("a", "b", "cut off")}
+    with pytest.raises(KeyboardInterrupt):
+        study.rows(file, {"seeds": (1, 2)}, makers)
+    makers = {name: maker(name) for name in ("a", "b", "c")}
+    found = study.rows(file, {"seeds": (1, 2)}, makers)
+    assert found == {"a": {"value": 1}, "b": {"value": 2}, "c": {"value": 4}}
+    assert made == [("a", []), ("b", ["a"]), ("cut off", ["a", "b"]), ("c", ["a", "b"])]
+    assert study.rows(file, {"seeds": (1, 2)}, {"b": makers["b"]}) == {"b": {"value": 2}}
+    with pytest.raises(InputError, match=r"rows\.json: its rows rest on other settings"):
+        study.rows(file, {"seeds": (1,)}, makers)
+    file.write_text("{")
+    with pytest.raises(InputError, match=r"rows\.json: damaged"):
+        study.rows(file, {"seeds": (1, 2)}, makers)
+
+
+def test_times_are_measured_again_for_other_configs(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(study, "time_over", lambda *a: asked.append(a[1]) or dict.fromkeys(a[1], 1))
+    for names in (("a", "b"), ("a", "b"), ("a",)):
+        configs = dict.fromkeys(names)
+        assert study.times(tmp_path / "times.json", "nmnist", configs, "a", 3).keys() == set(names)
+    assert len(asked) == 2
 
 
 SAM = {"rho": 0.3, "sam.ascent_fraction": 1.0}
