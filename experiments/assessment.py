@@ -105,7 +105,7 @@ def _settings(config: ConfigDict, regime: str, method: Method) -> ConfigDict:
     """A method's runs in a regime, untuned."""
     made = REGIMES[regime].config()
     made.rho = 0.0
-    made.epochs = method.longer * config.epochs
+    made.epochs = round(method.longer * config.epochs)
     made.update_from_flattened_dict(method.changes)
     made.data.update(config.data)
     made.hardware.update(weight_bits=(), draws=0)
