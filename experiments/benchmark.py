@@ -23,7 +23,7 @@ import tonic
 from absl import flags
 
 from experiments import cli, files, machine, timing
-from sast_jax import lif, networks, spikes, training
+from sast_jax import epochs, lif, networks, spikes, training
 from sast_jax.data import cache, packing, recordings
 from sast_jax.errors import InputError
 
@@ -94,7 +94,7 @@ def grid() -> dict[str, np.ndarray]:
         hyper_R = hyperparameters(seeds, rhos)
         state_R = training.initialise(made, hyper_R)
         for _ in range(GRID_EPOCHS):
-            state_R, metrics = training.train_epoch(made, state_R, hyper_R, packed, labels, True)
+            state_R, metrics = epochs.train_epoch(made, state_R, hyper_R, packed, labels, True)
         return jax.block_until_ready(metrics)
 
     def one_after_another():

@@ -4,7 +4,7 @@ import math
 
 from ml_collections import ConfigDict
 
-from experiments import setup
+from experiments import passes, setup
 from experiments.configs import nmnist
 from sast_jax import chips
 from sast_jax.data import corruptions
@@ -19,6 +19,7 @@ _CHOICES = {
     "sam.method": (*setup.LINKS, *setup.AHEAD),
     "sam.ascent_batch": ("same", "independent"),
     "data.source": ("auto", "folder", "tonic", "simulated"),
+    "data.stream": passes.STREAMS,
     "hardware.scale": chips.SCALES,
     "hardware.leak": chips.LEAKS,
 }
@@ -36,6 +37,7 @@ _RANGES = {  # inclusive
     "adversary.steps": (1, 100),
     "lif.decay": (0, 1),
     "network.kernel": (1, 11),  # the convolution is written out offset by offset
+    "network.segment": (0, math.inf),
     "sam.warmup": (0, 1),
     "sam.start": (0, 1),
     "sam.alpha": (0, math.inf),
@@ -129,6 +131,12 @@ def check(config: ConfigDict) -> None:
     _check_corruptions(config)
     if config.weights.bits:
         _check_bits("weights.bits", config.weights.bits)
+    segment = config.network.segment
+    if segment and config.data.time_bins % segment:
+        raise InputError(
+            f"config.network.segment={segment} must divide config.data.time_bins="
+            f"{config.data.time_bins}"
+        )
     groups = config.sam.group_size
     if groups and (config.batch_size % groups or config.sam.ascent_fraction != 1):
         raise InputError(

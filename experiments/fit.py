@@ -2,16 +2,13 @@
 
 import json
 import pathlib
-import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments import machine, workdirs
+from experiments import machine, passes, workdirs
 from sast_jax import evaluation, results, training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.data import packing
@@ -28,6 +25,7 @@ class Job(NamedTuple):
       recipe, hyper_R, runs: what the runs share, and what differs, as arrays and in words.
       initial_R: parameters to start from; None for random ones.
       train: recordings to train on.
+      streamed: whether these stay in the host's memory.
       watched, split: recordings to evaluate after each epoch, and the name of their split.
       about: what every checkpoint says of itself, so that its networks can be built again.
       workdir: holds the log and the checkpoints.
@@ -38,6 +36,7 @@ class Job(NamedTuple):
     runs: list[dict]
     initial_R: Any
     train: packing.Frames
+    streamed: bool
     watched: packing.Frames
     split: str
     about: dict
@@ -78,7 +77,8 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
         tqdm(total=job.recipe.epochs, initial=progress.epoch, desc="training", unit="epoch") as bar,
         open(job.workdir / "metrics.jsonl", "a") as log,
     ):
-        for trained_R, metrics, seconds_R in _epochs(job, state_R, progress.epoch):
+        going_on = job.recipe, job.hyper_R, job.train, job.streamed, state_R, progress.epoch
+        for trained_R, metrics, seconds_R in passes.passes(*going_on):
             state_R = trained_R
             epoch = progress.epoch + 1
             if not metrics.finite.any():
@@ -124,64 +124,6 @@ def _check_memory(job):
             f"of memory, and this machine has {there / 1e9:.0f}; lower config.network's widths or "
             "config.sweep.seeds"
         )
-
-
-def _epochs(
-    job: Job, state_R: training.TrainState, begin: int
-) -> Iterator[tuple[training.TrainState, training.Metrics, list[float]]]:
-    """Yields after each epoch the state, the metrics and each run's seconds, without compiling.
-
-    Runs with a radius of zero are a program of their own, so that they neither pay for SAM's
-    gradient nor are timed with it.
-    """
-    packed = jnp.asarray(job.train.packed_NxTxP)
-    labels = jnp.asarray(job.train.labels_N)
-    perturbed = np.array([run["rho"] > 0 for run in job.runs])
-    parts = [part for part in (np.flatnonzero(perturbed), np.flatnonzero(~perturbed)) if len(part)]
-    hypers = _split(job.hyper_R, parts)
-    compiled = {}
-    for epoch in range(begin, job.recipe.epochs):
-        trained, measured, seconds_R = [], [], np.empty(len(job.runs))
-        for part, hyper, state in zip(parts, hypers, _split(state_R, parts), strict=True):
-            ascend = bool(perturbed[part[0]]) and epoch >= job.recipe.first_epoch
-            key = part[0], ascend
-            arguments = state, hyper, packed, labels
-            if key not in compiled:
-                compiled[key] = _compile(job.recipe, arguments, ascend)
-            arguments = jax.device_put(arguments, compiled[key].input_shardings[0])
-            started = time.perf_counter()
-            state, metrics = compiled[key](*arguments)
-            measured.append(jax.device_get(metrics))
-            seconds_R[part] = (time.perf_counter() - started) / len(part)
-            trained.append(state)
-        state_R = _join(trained, parts)
-        yield state_R, jax.tree.map(np.asarray, _join(measured, parts)), seconds_R.tolist()
-
-
-def _compile(recipe, arguments, ascend):
-    """The program of an epoch that trains as many runs at once as a device's memory holds."""
-    at_once, room = len(arguments[1].seed), machine.device_memory()
-    while True:
-        lowered = training.train_epoch.lower(recipe, *arguments, ascend, at_once)
-        program = lowered.compile()
-        used = program.memory_analysis()
-        needed = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-        if room is None or needed < 0.9 * room or at_once == 1:  # some of it lies in pieces
-            return program
-        at_once = -(-at_once // 2)
-
-
-def _split(tree_R, parts):
-    if len(parts) == 1:
-        return [tree_R]
-    return [jax.tree.map(lambda leaf, part=part: leaf[part], tree_R) for part in parts]
-
-
-def _join(trees, parts):
-    if len(parts) == 1:
-        return trees[0]
-    order = np.argsort(np.concatenate(parts))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *trees)
 
 
 def _record(job: Job, progress: Progress) -> dict:

@@ -8,7 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import checks, datasets, files, fit, machine, measure, setup, trained, workdirs
+from experiments import (
+    checks,
+    datasets,
+    files,
+    fit,
+    machine,
+    measure,
+    passes,
+    setup,
+    trained,
+    workdirs,
+)
 from sast_jax import calibration, evaluation, plots, report, results, training
 from sast_jax.data import likeness, packing
 from sast_jax.data.sources import Source
@@ -71,6 +82,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
                 initial_R=initial_R,
                 runs=setup.grid(config),
                 train=train,
+                streamed=passes.is_streamed(config.data.stream, train),
                 watched=source.test if validation is None else validation,
                 split="test" if validation is None else "validation",
                 about=about,

@@ -170,6 +170,7 @@ def recipe(
         neurons=_neurons(config),
         penalty=_penalty(config.rates),
         adversary=_adversary(config.adversary),
+        segment=config.network.segment or None,
     )
 
 

@@ -12,7 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments import datasets, files, run, setup, timing, trained
-from sast_jax import curvature, evaluation, sensitivity, sweeps, training
+from sast_jax import curvature, epochs, evaluation, sensitivity, sweeps, training
 from sast_jax.errors import DivergedError, InputError
 
 RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
@@ -168,8 +168,8 @@ def time_over(
 
     A config whose SAM begins late trains plainly before; the two are weighted by their epochs.
     """
-    epochs = {name: _epoch(experiment, config) for name, config in configs.items()}
-    seconds = timing.in_turns(epochs, rounds)
+    functions = {name: _epoch(experiment, config) for name, config in configs.items()}
+    seconds = timing.in_turns(functions, rounds)
     plain, late = seconds[reference], {name: _late(config) for name, config in configs.items()}
     return {
         name: timing.against(
@@ -206,7 +206,7 @@ def _epoch(experiment, config) -> Callable[[], object]:
     def epoch():
         nonlocal state_R
         ascend = config.rho > 0
-        state_R, metrics = training.train_epoch(recipe, state_R, hyper_R, packed, labels, ascend)
+        state_R, metrics = epochs.train_epoch(recipe, state_R, hyper_R, packed, labels, ascend)
         return metrics
 
     return epoch

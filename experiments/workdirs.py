@@ -14,7 +14,7 @@ from sast_jax.data import cache
 from sast_jax.errors import InputError
 
 # Keys that do not change what a run computes; the fingerprint stands for the data.
-_NOT_THE_RUN = ("resume", "workdir", "data.path", "data.source")
+_NOT_THE_RUN = ("resume", "workdir", "data.path", "data.source", "data.stream")
 _LOCK = ".lock"
 
 

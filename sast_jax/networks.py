@@ -130,6 +130,47 @@ class ConvNet(nn.Module):
         return Response((*maps, *head.spikes), head.current_TxBxK, (*ends, *head.states))
 
 
+def in_segments(
+    respond: Callable[..., Response],
+    frames_TxBxHxWxC: jax.Array,
+    steps: int,
+    key: jax.Array | None = None,
+) -> Response:
+    """A network's response, a segment of time after the other, for long recordings.
+
+    For its derivative only the states between the segments are kept, and each segment is computed
+    again, so that the memory that it needs grows with a segment's length instead of T, at the cost
+    of one more forward pass (Chen et al., Training Deep Nets with Sublinear Memory Cost,
+    arXiv 1604.06174).
+
+    Args:
+      respond: (frames, states, key) -> response, as a network's ``apply`` with its parameters.
+      frames_TxBxHxWxC: all frames.
+      steps: of a segment; divides T.
+      key: of a stochastic cell, whose draws are then each segment's own.
+
+    Raises:
+      ValueError: T is no multiple of ``steps``.
+    """
+    T = len(frames_TxBxHxWxC)
+    if T % steps:
+        raise ValueError(f"{T} steps of time cannot be cut into segments of {steps}")
+    parts_GxSxBxHxWxC = frames_TxBxHxWxC.reshape(-1, steps, *frames_TxBxHxWxC.shape[1:])
+
+    @jax.checkpoint
+    def segment(states, inputs):
+        frames, number = inputs
+        response = respond(frames, states, _fold(key, number))
+        return response.states, response._replace(states=())
+
+    ends = jax.eval_shape(respond, parts_GxSxBxHxWxC[0], None, key).states
+    rest = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), ends)
+    numbers_G = jnp.arange(len(parts_GxSxBxHxWxC))
+    ends, parts = jax.lax.scan(segment, rest, (parts_GxSxBxHxWxC, numbers_G))
+    whole = jax.tree.map(lambda leaf: leaf.reshape(T, *leaf.shape[2:]), parts)
+    return whole._replace(states=ends)
+
+
 class HalvingConv(nn.Module):
     """Convolution with stride 2, padded so that a side of n pixels becomes ceil(n / 2).
 

@@ -1,8 +1,7 @@
-"""Training: state, step and epoch of a grid of runs, pure and compiled in one place.
+"""Training: recipe, state and step of a run.
 
-Everything carries a leading run axis R; a single run is a grid of one. What differs between the
-runs of a grid (:class:`Hyperparameters`) is traced, what they share (:class:`Recipe`) is static, so
-one program trains them all. An epoch is one scan over the packed set, which lies on the device.
+What differs between the runs of a grid (:class:`Hyperparameters`) is traced, what they share
+(:class:`Recipe`) is static, so one program trains them all; :mod:`sast_jax.epochs` has it.
 """
 
 import dataclasses
@@ -15,8 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sast_jax import lif, networks, spikes, sweeps
-from sast_jax.data import packing
+from sast_jax import lif, networks, spikes
 from sast_jax.sam import eval_params, ramp, sam
 
 
@@ -77,6 +75,8 @@ class Recipe:
         :func:`sast_jax.controls.rate_penalty`; None for none.
       adversary: (scores, parameters, key) -> what is added to the loss, such as a partial
         :func:`sast_jax.controls.adversarial_divergence`; None for none.
+      segment: steps of time of a segment, to save memory; see :func:`networks.in_segments`. None
+        for all steps at once.
     """
 
     network: nn.Module
@@ -102,6 +102,7 @@ class Recipe:
     neurons: Callable[[Callable[[spikes.Spike], lif.Cell], spikes.Spike], lif.Cell] | None = None
     penalty: Callable[[networks.Response], jax.Array] | None = None
     adversary: Callable[[Callable[[Any], jax.Array], Any, jax.Array], jax.Array] | None = None
+    segment: int | None = None
 
     def soft_cell(self, hyper: Hyperparameters) -> lif.Cell:
         """The trained neuron with its smooth spike, at the slope training ends with."""
@@ -127,18 +128,6 @@ class TrainState(NamedTuple):
     optimizer: optax.OptState
 
 
-class Metrics(NamedTuple):
-    """Of one epoch: mean loss and accuracy, and if all weights are finite.
-
-    Both are on the recordings that SAM's ascent is taken on; without SAM, on the whole batches; and
-    at the parameters that are trained, with a perturbation made ahead in them.
-    """
-
-    loss: jax.Array
-    accuracy: jax.Array
-    finite: jax.Array
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def initialise(recipe: Recipe, hyper_R: Hyperparameters, params_R: Any = None) -> TrainState:
     """Fresh states (R, ...) of the runs, with random parameters or with those given."""
@@ -160,79 +149,6 @@ def shapes(recipe: Recipe, hyper_R: Hyperparameters) -> TrainState:
     return jax.eval_shape(functools.partial(initialise, recipe), hyper_R)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5, 6), donate_argnums=1)
-def train_epoch(
-    recipe: Recipe,
-    state_R: TrainState,
-    hyper_R: Hyperparameters,
-    packed_NxTxP: jax.Array,
-    labels_N: jax.Array,
-    ascend: bool,
-    at_once: int | None = None,
-) -> tuple[TrainState, Metrics]:
-    """One epoch of all runs, as :func:`sast_jax.sweeps.over_runs` spreads them.
-
-    Args:
-      recipe: what the runs share.
-      state_R: donated.
-      hyper_R: what differs between the runs.
-      packed_NxTxP: the training set; see :class:`sast_jax.data.packing.Frames`.
-      labels_N: class of each recording.
-      ascend: take SAM's perturbation; False spares its gradient altogether.
-      at_once: runs that an accelerator trains together, at most; None for all.
-
-    Returns:
-      The new states and the metrics of each run, (R,).
-    """
-
-    def one(args):
-        state, hyper = args
-        return _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend)
-
-    return sweeps.over_runs(one, (state_R, hyper_R), at_once)
-
-
-def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
-    N, B = len(labels_N), recipe.batch_size
-    steps = recipe.epoch_steps
-    epoch_key = jax.random.fold_in(state.key, state.step)
-    descent_key, ascent_key, augment_key, noise_key = jax.random.split(epoch_key, 4)
-
-    def batches(key, size):
-        return jax.random.permutation(key, N)[: steps * B].reshape(steps, B)[:, :size]
-
-    descent_SxB = batches(descent_key, B)
-    size = recipe.ascent_size or B
-    if not ascend or recipe.ahead:
-        ascent_SxA = None
-    elif recipe.independent:
-        ascent_SxA = batches(ascent_key, size)
-    else:
-        ascent_SxA = descent_SxB[:, :size]
-
-    def load(indices, key):
-        frames = packing.unpack(packed_NxTxP[indices], recipe.frame_shape)
-        if recipe.augment:
-            frames = recipe.augment(key, frames)
-        return jnp.moveaxis(frames, 1, 0).astype(jnp.float32), labels_N[indices]
-
-    def body(state, indices):
-        descent, ascent = indices
-        keys = jax.random.split(jax.random.fold_in(augment_key, state.step))
-        batch = load(descent, keys[0])
-        if ascent is None:
-            second = None
-        elif recipe.independent:
-            second = load(ascent, keys[1])
-        else:
-            second = batch[0][:, :size], batch[1][:size]
-        return train_step(recipe, state, hyper, batch, second, noise_key)
-
-    state, (losses, accuracies) = jax.lax.scan(body, state, (descent_SxB, ascent_SxA))
-    finite = jnp.stack([jnp.isfinite(w).all() for w in jax.tree.leaves(state.params)]).all()
-    return state, Metrics(losses.mean(), accuracies.mean(), finite & jnp.isfinite(losses).all())
-
-
 def train_step(
     recipe: Recipe,
     state: TrainState,
@@ -246,7 +162,7 @@ def train_step(
     Args:
       recipe: what the runs of the grid share.
       state, hyper: of this run.
-      batch: frames (T, B, H, W, C) and labels (B,) whose loss is descended.
+      batch: frames (T, B, H, W, C) of any dtype and labels (B,) whose loss is descended.
       ascent_batch: the same, of the recordings that choose SAM's perturbation; None trains plainly.
       key: of all that is drawn for the forward pass or for a random ascent, if anything is; the
         same for both gradients of the step.
@@ -266,8 +182,14 @@ def train_step(
         raise TypeError("train_step needs a key for what this recipe draws.")
 
     def respond(params, frames):
-        drawn = {"key": neurons_key} if recipe.neurons else {}
-        return recipe.network.apply({"params": params}, frames, cell, **drawn)
+        def network(frames, states, key):
+            frames = frames.astype(jnp.float32)
+            return recipe.network.apply({"params": params}, frames, cell, states, key)
+
+        drawn = neurons_key if recipe.neurons else None
+        if recipe.segment:
+            return networks.in_segments(network, frames, recipe.segment, drawn)
+        return network(frames, None, drawn)
 
     def loss(params, frames, labels):
         if recipe.rounding:

@@ -9,6 +9,7 @@ import optax
 
 from sast_jax import lif, networks, spikes, training
 from sast_jax.data import packing
+from sast_jax.epochs import train_epoch
 
 SHAPE = (6, 6, 2)
 N, T, K, B = 40, 5, 3, 8
@@ -79,7 +80,7 @@ def fit(made, hyper_R, epochs=2, ascend=True, state=None):
     packed, labels = recordings()
     state = training.initialise(made, hyper_R) if state is None else state
     for _ in range(epochs):
-        state, metrics = training.train_epoch(made, state, hyper_R, packed, labels, ascend)
+        state, metrics = train_epoch(made, state, hyper_R, packed, labels, ascend)
     return state, metrics
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import setup
 from experiments.configs import nmnist
-from sast_jax import connections, training
+from sast_jax import connections, epochs, training
 from sast_jax.data import packing, sources
 
 
@@ -56,7 +56,7 @@ def train(kind: str, folder: pathlib.Path | None) -> Run:
     hyper_R = setup.hyperparameters(config)
     state_R = training.initialise(recipe, hyper_R)
     for _ in range(config.epochs):
-        state_R, _ = training.train_epoch(
+        state_R, _ = epochs.train_epoch(
             recipe, state_R, hyper_R, source.train.packed_NxTxP, source.train.labels_N, False
         )
     params, hyper = jax.tree.map(lambda leaf: leaf[0], (state_R.params, hyper_R))

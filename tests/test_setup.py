@@ -115,6 +115,11 @@ def test_the_configs_that_come_with_it_are_sound(module):
         ),
         ({"hardware.leaks": (-0.1,)}, "config.hardware.leaks=-0.1"),
         ({"hardware.leak_bits": 16}, "a leak of 16 bits: choose from 1 to 15"),
+        ({"network.segment": 4}, "config.network.segment=4 must divide config.data.time_bins=6"),
+        (
+            {"data.stream": "yes"},
+            "config.data.stream='yes' must be one of 'auto', 'always', 'never'",
+        ),
         (
             {"hardware.leak_bits": 5, "hardware.leak_error": 0.3, "sweep.decay": (0.9, 0.99)},
             "a leak of 5 bits expresses the decay 0.99 as 32/32, which leaks",

@@ -13,8 +13,8 @@ import pytest
 import small
 from test_commands import SMALL, command
 
-from experiments import fit, machine
-from sast_jax import evaluation, sweeps, training
+from experiments import machine, passes
+from sast_jax import epochs, evaluation, sweeps, training
 
 SEEDS, RHOS = (0, 1, 2, 0, 1, 2, 0, 1, 2), (0.1, 0.1, 0.1, 0.3, 0.3, 0.3, 0.5, 0.5, 0.5)
 
@@ -41,7 +41,7 @@ EIGHT_RUNS = SEEDS[:8], RHOS[:8]
 def epoch(at_once):
     made, hyper_R = small.recipe(), small.hyper(*EIGHT_RUNS)
     state_R = training.shapes(made, hyper_R)
-    lowered = training.train_epoch.lower(made, state_R, hyper_R, *small.recordings(), True, at_once)
+    lowered = epochs.train_epoch.lower(made, state_R, hyper_R, *small.recordings(), True, at_once)
     return lowered.compile()
 
 
@@ -68,7 +68,11 @@ def test_a_grid_too_large_for_the_device_is_trained_in_chunks(monkeypatch):
 
     def temporary(room):
         monkeypatch.setattr(machine, "device_memory", lambda: room)
-        return fit._compile(made, arguments, True).memory_analysis().temp_size_in_bytes
+        return (
+            passes.compile_in_chunks(epochs.train_epoch, made, arguments, True)
+            .memory_analysis()
+            .temp_size_in_bytes
+        )
 
     needed = temporary(None)
     assert temporary(10**9) == needed

@@ -9,7 +9,7 @@ import optax
 import pytest
 import small
 
-from sast_jax import lif, spikes, training
+from sast_jax import epochs, lif, spikes, training
 from sast_jax.data import augmentation, packing
 from sast_jax.sam import (
     momentum_sam,
@@ -152,7 +152,7 @@ def test_ahead_takes_one_gradient_a_step():
         hypers = small.hyper()
         state = training.initialise(made, hypers)
         packed, labels = small.recordings()
-        lowered = training.train_epoch.lower(made, state, hypers, packed, labels, True)
+        lowered = epochs.train_epoch.lower(made, state, hypers, packed, labels, True)
         return lowered.compile().cost_analysis()["flops"]
 
     assert cost(small.recipe(ahead=stale)) < 0.7 * cost(small.recipe())

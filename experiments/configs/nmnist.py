@@ -34,6 +34,7 @@ def get_config() -> ConfigDict:
     config.network.kernel = 5  # side of their kernels in pixels
     config.network.hidden = (256, 256)  # widths of the fully connected layers before the outputs
     config.network.gain = 1.0  # factor on the initial weights' standard deviation
+    config.network.segment = 0  # steps of time between kept states, to save memory; 0: keep all
 
     config.neurons = ConfigDict()  # in training alone
     config.neurons.noise = 0.0  # standard deviation of noise on potentials, in thresholds
@@ -104,6 +105,7 @@ def get_config() -> ConfigDict:
     config.data.test_limit = 0
     config.data.validation = 0.0  # fraction of the training recordings held out, reported as well
     config.data.seed = 0  # of that split, of the limits and of the simulation
+    config.data.stream = "auto"  # from the host's memory: "always", "never", or if it is too large
     config.data.shift = 1  # training recordings, never the others, move by up to so many pixels,
     config.data.rotation = 10.0  # turn and shear by up to so many degrees,
     config.data.zoom = 0.1  # and grow or shrink by up to this fraction

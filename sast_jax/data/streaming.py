@@ -1,0 +1,63 @@
+"""A training set in the host's memory, brought to the device in chunks of an epoch's order.
+
+Grain gathers the next chunks in a thread of its own while the device trains. Which recordings come
+when is all in the order, and that in the training state, so a run that goes on from a checkpoint
+meets the same ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+
+from sast_jax.data.packing import Frames
+
+CHUNK_BYTES = 2**25  # of all runs together, about
+_AHEAD = 2  # chunks that are ready before they are asked for
+
+
+class _Chunks(Sequence):
+    """The recordings of an order, some steps at a time."""
+
+    def __init__(self, frames: Frames, order_RxS: Any, steps: int):
+        self._frames, self._steps = frames, steps
+        self._order = jax.tree.map(np.asarray, order_RxS)
+        self._total = jax.tree.leaves(self._order)[0].shape[1]
+
+    def __len__(self):
+        return -(-self._total // self._steps)
+
+    def __getitem__(self, number):
+        part = slice(number * self._steps, (number + 1) * self._steps)
+        return jax.tree.map(lambda indices: self._gather(indices[:, part]), self._order)
+
+    def _gather(self, indices_RxSxB):
+        frames = self._frames
+        return frames.packed_NxTxP[indices_RxSxB], frames.labels_N[indices_RxSxB]
+
+
+def steps_at_a_time(frames: Frames, order_RxS: Any) -> int:
+    """Steps of a chunk of about ``CHUNK_BYTES``."""
+    leaves = jax.tree.leaves(order_RxS)
+    total = leaves[0].shape[1]
+    recordings = sum(leaf.size for leaf in leaves) // total
+    return max(1, min(total, CHUNK_BYTES // (recordings * frames.packed_NxTxP[0].nbytes)))
+
+
+def chunks(frames: Frames, order_RxS: Any, steps: int) -> Iterator[Any]:
+    """The recordings of an order of R runs and S steps, so many steps at a time.
+
+    Args:
+      frames: the training set.
+      order_RxS: indices (R, S, ...) of recordings, in any tree.
+      steps: of a chunk; the last one has what is left.
+
+    Yields:
+      The same tree, each leaf's indices replaced by packed frames (R, steps, ..., T, P) and labels
+      (R, steps, ...).
+    """
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+    source = grain.MapDataset.source(_Chunks(frames, order_RxS, steps))
+    yield from source.to_iter_dataset(options)

@@ -1,0 +1,100 @@
+"""Networks that are computed in segments of time: the same, in less memory."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from experiments import timing
+from sast_jax import lif, networks, spikes, training
+
+NETWORK = networks.ConvNet((3, 4), (5, 3), 3, 2.0)
+CELL = lif.reset_to_zero(0.9, 1.0, spikes.sigmoid(4.0))
+FRAMES = jax.random.bernoulli(jax.random.key(1), 0.3, (12, 2, 8, 8, 2)).astype(jnp.float32)
+
+
+def init():
+    return NETWORK.init(jax.random.key(0), FRAMES[:1], CELL)["params"]
+
+
+def respond(params, steps, cell=CELL, key=None):
+    def apply(frames, states, key):
+        return NETWORK.apply({"params": params}, frames, cell, states, key)
+
+    if steps is None:
+        return apply(FRAMES, None, key)
+    return networks.in_segments(apply, FRAMES, steps, key)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 12])
+def test_response_and_gradient_are_those_of_the_whole(steps):
+    def loss(params, steps):
+        response = respond(params, steps)
+        scores = networks.mean_spikes(10.0)(response)
+        return (scores**2).sum() + response.spikes[0][3:].mean(), response
+
+    gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
+    whole, parts = (gradient(init(), s) for s in (None, steps))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, parts)
+    shapes = [jax.tree.map(jnp.shape, found) for found in (whole, parts)]
+    assert shapes[0] == shapes[1]
+
+
+def test_noise_is_each_segments_own():
+    make = functools.partial(lif.reset_to_zero, 0.9, 1.0)
+    cell = lif.stochastic(noise=0.5)(make, spikes.sigmoid(4.0))
+    still = jax.tree.map(jnp.zeros_like, init())
+    (layer, *_) = respond(still, 6, cell, jax.random.key(3)).spikes
+    assert (layer[0] != layer[6]).mean() > 0.9
+    assert (layer[:, 0] != layer[:, 1]).mean() > 0.9
+
+
+def test_segments_must_divide_the_time():
+    with pytest.raises(ValueError, match="12 steps of time cannot be cut into segments of 5"):
+        respond(init(), 5)
+
+
+def test_training_in_segments_is_training():
+    whole, _ = small.fit(small.recipe(), small.hyper())
+    parts, _ = small.fit(small.recipe(segment=1), small.hyper())
+    assert not all(
+        (a == b).all()
+        for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True)
+    ), "computed otherwise, so that last bits differ"
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), whole.params, parts.params
+    )
+
+
+T = 100
+
+
+def long_step(batch, segment):
+    """A compiled step of SAM's two gradients at 64 x 64 and T = 100, and its arguments."""
+    made = small.recipe(
+        network=networks.ConvNet((16, 32), (128, 11), 5, 3.0),
+        frame_shape=(64, 64, 2),
+        segment=segment,
+    )
+    hyper, state = small.run_of((small.hyper(), training.initialise(made, small.hyper())), 0)
+    frames = jax.random.bernoulli(jax.random.key(0), 0.03, (T, batch, 64, 64, 2)).astype(jnp.uint8)
+    both = frames, jnp.arange(batch) % 11
+    step = jax.jit(training.train_step, static_argnums=0).lower(made, state, hyper, both, both)
+    return step.compile(), (state, hyper, both, both)
+
+
+def test_segments_take_a_third_of_the_memory():
+    memory = [long_step(2, s)[0].memory_analysis().temp_size_in_bytes for s in (None, 10)]
+    assert memory[1] < memory[0] / 3
+
+
+@pytest.mark.slow
+def test_segments_take_little_more_time():
+    steps = {name: long_step(8, s) for name, s in (("whole", None), ("segments", 10))}
+    seconds = timing.in_turns(
+        {name: functools.partial(step, *args) for name, (step, args) in steps.items()}, 7
+    )
+    assert np.median(seconds["segments"] / seconds["whole"]) < 1.4

@@ -1,0 +1,125 @@
+"""A set that is streamed trains, bit for bit, what a set on the device trains."""
+
+import json
+
+import jax
+import nmnist_files
+import numpy as np
+import pytest
+import small
+from test_commands import SMALL, command, final_weights
+
+from experiments import machine, passes
+from sast_jax import epochs, training
+from sast_jax.data import packing, streaming
+
+
+def passed(made, hyper_R, streamed):
+    state_R = training.initialise(made, hyper_R)
+    return list(passes.passes(made, hyper_R, small.frames(), streamed, state_R, 0))[-1]
+
+
+@pytest.mark.parametrize("bytes_", [1, 1300, 10**9])  # a step a chunk, an uneven number, all
+@pytest.mark.parametrize("changes", [{}, {"independent": True, "ascent_size": 3}])
+def test_any_chunks_give_the_bits_of_the_resident_set(bytes_, changes, monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", bytes_)
+    made, hyper_R = small.recipe(epochs=3, **changes), small.hyper((0, 1, 2), (0.0, 0.2, 0.3))
+    expected, metrics, _ = passed(made, hyper_R, False)
+    found, measured, seconds = passed(made, hyper_R, True)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(measured, metrics, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    assert len(seconds) == 3 and min(seconds) > 0
+
+
+def test_chunks_hold_the_order_whole_and_in_order():
+    frames = small.frames()
+    order_R = np.random.default_rng(0).integers(0, small.N, (2, 7, 3))
+    parts = list(streaming.chunks(frames, {"a": order_R}, 3))
+    assert [part["a"][1].shape[1] for part in parts] == [3, 3, 1]
+    packed, labels = (np.concatenate([p["a"][i] for p in parts], axis=1) for i in range(2))
+    np.testing.assert_array_equal(packed, frames.packed_NxTxP[order_R])
+    np.testing.assert_array_equal(labels, frames.labels_N[order_R])
+
+
+def test_a_chunk_is_as_large_as_asked(monkeypatch):
+    frames, order = small.frames(), {"a": np.zeros((2, 10, 8), int), "b": np.zeros((2, 10, 4), int)}
+    step = 2 * 12 * frames.packed_NxTxP[0].nbytes
+    for steps in (1, 4, 10):
+        monkeypatch.setattr(streaming, "CHUNK_BYTES", steps * step + 1)
+        assert streaming.steps_at_a_time(frames, order) == steps
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 1)
+    assert streaming.steps_at_a_time(frames, order) == 1
+
+
+def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():
+    made = small.recipe(batch_size=8, epoch_steps=5)
+    state_R = training.initialise(made, small.hyper((0, 1)))
+    first = epochs.epoch_order(made, state_R, small.N, True)
+    assert first.ascent is None
+    assert (np.sort(first.descent.reshape(2, -1)) == np.arange(small.N)).all()
+    assert (first.descent[0] != first.descent[1]).any()
+    later = epochs.epoch_order(made, state_R._replace(step=state_R.step + 5), small.N, True)
+    assert (first.descent != later.descent).any()
+    middle = epochs.epoch_order(made, state_R._replace(step=state_R.step + 8), small.N, True)
+    np.testing.assert_array_equal(middle.descent, later.descent)
+
+
+def test_a_set_is_streamed_where_an_accelerator_is_too_small(monkeypatch):
+    size = small.frames().packed_NxTxP.nbytes
+    for room, streamed in ((None, False), (3 * size, False), (1.5 * size, True)):
+        monkeypatch.setattr(machine, "device_memory", lambda room=room: room)
+        assert passes.is_streamed("auto", small.frames()) is streamed
+        assert passes.is_streamed("always", small.frames()) is True
+        assert passes.is_streamed("never", small.frames()) is False
+
+
+def test_a_streamed_run_is_the_resident_one_and_goes_on_from_it(tmp_path):
+    nmnist_files.dataset(tmp_path / "data", per_class=4)
+    flags = *SMALL, f"--config.data.path={tmp_path / 'data'}", "--config.epochs=2"
+    found = []
+    for stream in ("never", "always"):
+        workdir = tmp_path / stream
+        code, _, err = command(
+            "nmnist", *flags, f"--config.data.stream={stream}", f"--config.workdir={workdir}"
+        )
+        assert code == 0, err
+        found.append(final_weights(workdir)[1])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    code, out, err = command(  # it is the same run
+        "nmnist", *flags, "--config.data.stream=always", f"--config.workdir={tmp_path / 'never'}"
+    )
+    assert code == 0, err
+    assert "its results again" in out
+    runs = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("never", "always")]
+    assert runs[0]["runs"][0]["hard_accuracy"] == runs[1]["runs"][0]["hard_accuracy"]
+
+
+def large_set():
+    rng = np.random.default_rng(0)
+    packed = np.packbits(rng.random((4096, 10, 32 * 32 * 2), np.float32) < 0.05, axis=-1)
+    count = np.zeros((4096, 2), np.int64)
+    labels = rng.integers(0, small.K, 4096).astype(np.int32)
+    return packing.Frames(packed, labels, np.arange(4096), count, count[:1], np.int64(0))
+
+
+@pytest.mark.slow
+def test_streaming_keeps_nine_tenths_of_the_throughput():
+    made = small.recipe(
+        network=small.networks.MLP((256, small.K)),
+        frame_shape=(32, 32, 2),
+        batch_size=64,
+        epoch_steps=64,
+        epochs=8,
+    )
+    hyper_R, train = small.hyper(), large_set()
+    both = [
+        passes.passes(made, hyper_R, train, streamed, training.initialise(made, hyper_R), 0)
+        for streamed in (False, True)
+    ]
+    seconds = np.array([[s[0] for _, _, s in turn] for turn in zip(*both, strict=True)])
+    assert np.median(seconds[1:, 0] / seconds[1:, 1]) >= 0.9
