@@ -58,6 +58,8 @@ class Recipe:
       epochs: number of passes over the training set.
       epoch_steps: batches of an epoch; the recordings left over are dropped, others each time.
       batch_size: recordings of a step.
+      redraw: draw each batch anew from the whole set, with replacement, so that no batch depends on
+        another, as theorems on stochastic gradients have it; False passes over the set.
       ascent: radius -> link, such as :func:`sast_jax.sam.sam`.
       ahead: (optimizer, radius) -> optimizer that perturbs the parameters of its next step, such as
         :func:`sast_jax.sam.momentum_sam`. It takes the place of the link, and of its second
@@ -90,6 +92,7 @@ class Recipe:
     epochs: int
     epoch_steps: int
     batch_size: int
+    redraw: bool = False
     ascent: Callable[[jax.typing.ArrayLike], optax.GradientTransformation] = sam
     ahead: Callable[..., optax.GradientTransformation] | None = None
     independent: bool = False
@@ -199,6 +202,8 @@ def _epoch(recipe, state, hyper, packed_NxTxP, labels_N, ascend):
     descent_key, ascent_key, augment_key, noise_key = jax.random.split(epoch_key, 4)
 
     def batches(key, size):
+        if recipe.redraw:
+            return jax.random.randint(key, (steps, B), 0, N)[:, :size]
         return jax.random.permutation(key, N)[: steps * B].reshape(steps, B)[:, :size]
 
     descent_SxB = batches(descent_key, B)
