@@ -35,9 +35,9 @@ SCHEDULES = {
     "constant": lambda rate, steps: rate,
     "cosine": lambda rate, steps: optax.cosine_decay_schedule(rate, steps),
 }
-OPTIMIZERS = {  # (learning rate, weight decay) -> optimizer
-    "adam": lambda rate, decay: optax.adamw(rate, weight_decay=decay) if decay else optax.adam(rate),
-    "sgd": lambda rate, decay: optax.sgd(rate),
+OPTIMIZERS = {  # (schedule, weight decay) -> optimizer
+    "adam": lambda rate, w: optax.adamw(rate, weight_decay=w) if w else optax.adam(rate),
+    "sgd": lambda rate, w: optax.sgd(rate),
 }
 BATCHES = ("shuffled", "independent")
 LINKS = {  # config.sam -> radius -> link

@@ -74,15 +74,15 @@ def convolution_norm(kernel_kxkxCxO: np.ndarray, height: int, width: int) -> Enc
     1805.10408, for stride 1.
     """
     kernel = np.asarray(kernel_kxkxCxO, float)
-    k, _, C, O = kernel.shape
+    k, _, channels, outputs = kernel.shape
     sides = [-(-(side + k) // 2) for side in (height, width)]
     offsets = np.arange(k) - k // 2
     phases, shifts = offsets % 2, offsets // 2
-    taps = np.zeros((2, 2, *sides, C, O))
+    taps = np.zeros((2, 2, *sides, channels, outputs))
     rows, columns = shifts % sides[0], shifts % sides[1]
     taps[phases[:, None], phases[None], rows[:, None], columns[None]] = kernel
     response = np.moveaxis(np.fft.fft2(taps, axes=(2, 3)), (0, 1), (2, 3))
-    return matrix_norm(response.reshape(-1, 4 * C, O))
+    return matrix_norm(response.reshape(-1, 4 * channels, outputs))
 
 
 def row_norm(kernel: np.ndarray) -> float:
