@@ -78,7 +78,7 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
         tqdm(total=job.recipe.epochs, initial=progress.epoch, desc="training", unit="epoch") as bar,
         open(job.workdir / "metrics.jsonl", "a") as log,
     ):
-        for trained_R, metrics, seconds_R in _epochs(job, state_R, progress.epoch):
+        for trained_R, metrics, seconds_R in epochs(job, state_R, progress.epoch):
             state_R = trained_R
             epoch = progress.epoch + 1
             if not metrics.finite.any():
@@ -126,7 +126,7 @@ def _check_memory(job):
         )
 
 
-def _epochs(
+def epochs(
     job: Job, state_R: training.TrainState, begin: int
 ) -> Iterator[tuple[training.TrainState, training.Metrics, list[float]]]:
     """Yields after each epoch the state, the metrics and each run's seconds, without compiling.
