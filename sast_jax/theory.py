@@ -24,6 +24,7 @@ import numpy as np
 from sast_jax import lif, spectral, spikes
 from sast_jax.connections import Connection
 from sast_jax.spectral import Enclosed
+from sast_jax.training import Hyperparameters, Recipe
 
 _POINTS = 2**16  # of the grid that encloses a supremum
 
@@ -80,6 +81,11 @@ class Neuron(NamedTuple):
     def steepest(self) -> float:
         """The largest derivative of its spike."""
         return SHAPES[self.spike].first * self.slope
+
+
+def neuron_of(recipe: Recipe, hyper: Hyperparameters) -> Neuron:
+    """The smooth neuron of one run at the end of its training; its scalars may be traced."""
+    return Neuron(recipe.cell, recipe.spike, hyper.slope_end, hyper.decay, recipe.threshold)
 
 
 def geometric(factor: float, steps: int) -> float:
