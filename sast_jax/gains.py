@@ -10,7 +10,7 @@ from sast_jax import connections, lif
 from sast_jax.data import packing
 from sast_jax.training import Hyperparameters, Recipe
 
-_ITERATIONS = 8
+_ITERATIONS = 10
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -33,33 +33,49 @@ def of_layers(
     return found
 
 
+def of_weights(connection: connections.Connection, input_shape: tuple[int, ...]) -> float:
+    """A gain of the connection alone in l2, attained by an input of this shape."""
+    linear = connection._replace(bias=jnp.zeros_like(connection.bias))
+    x = jnp.zeros((1, 1, *input_shape))
+    return float(_largest_l2(lambda spikes: connections.sums(linear, spikes), x, 50)[0])
+
+
 def _gains(layer, x_TxBxS):
     """The two gains of a map's Jacobian at x, for each recording."""
     _, forward = jax.linearize(layer, x_TxBxS)
     transposed = jax.linear_transpose(forward, x_TxBxS)
 
-    def axes(x):
-        return 0, *range(2, x.ndim)
+    def step(signs, _):
+        """The row of the output that these signs move most, and the signs that move it most."""
+        moved = jnp.abs(forward(signs))
+        first = moved == moved.max(axis=_own(moved), keepdims=True)
+        row = transposed(first / first.sum(axis=_own(moved), keepdims=True))[0]
+        return jnp.where(row < 0, -1.0, 1.0), jnp.abs(row).sum(axis=_own(row))
+
+    _, linf_SxB = jax.lax.scan(step, jnp.ones_like(x_TxBxS), length=_ITERATIONS)
+    return _largest_l2(layer, x_TxBxS, _ITERATIONS), linf_SxB.max(axis=0)
+
+
+def _largest_l2(layer, x_TxBxS, iterations):
+    """By power iteration from a random start, for each recording."""
+    _, forward = jax.linearize(layer, x_TxBxS)
+    transposed = jax.linear_transpose(forward, x_TxBxS)
 
     def norm(x):
-        return jnp.sqrt((x**2).sum(axis=axes(x), keepdims=True))
+        return jnp.sqrt((x**2).sum(axis=_own(x), keepdims=True))
 
-    def l2_step(v, _):
+    def step(v, _):
         v = transposed(forward(v))[0]
         return v / jnp.maximum(norm(v), jnp.finfo(v.dtype).tiny), None
 
     v = jax.random.normal(jax.random.key(0), x_TxBxS.shape, x_TxBxS.dtype)
-    v, _ = jax.lax.scan(l2_step, v / norm(v), length=_ITERATIONS)
+    v, _ = jax.lax.scan(step, v / norm(v), length=iterations)
+    return norm(forward(v)).ravel()
 
-    def linf_step(signs, _):
-        """The row of the output that these signs move most, and the signs that move it most."""
-        moved = jnp.abs(forward(signs))
-        first = moved == moved.max(axis=axes(moved), keepdims=True)
-        row = transposed(first / first.sum(axis=axes(moved), keepdims=True))[0]
-        return jnp.where(row < 0, -1.0, 1.0), jnp.abs(row).sum(axis=axes(row))
 
-    _, linf_SxB = jax.lax.scan(linf_step, jnp.ones_like(x_TxBxS), length=_ITERATIONS)
-    return norm(forward(v)).ravel(), linf_SxB.max(axis=0)
+def _own(x_TxBxS) -> tuple[int, ...]:
+    """The axes of a recording."""
+    return 0, *range(2, x_TxBxS.ndim)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -135,20 +135,20 @@ def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) ->
     q = [factor.upper for factor in network.factors]
     few = np.linspace(0, len(labels_N) - 1, min(JACOBIANS, len(labels_N))).astype(int)
     args = recipe, network.params, network.hyper, packed_NxTxP[few]
-    rows = []
-    for number, (layer, reached) in enumerate(
-        zip(network.layers, gains.of_layers(*args), strict=True)
-    ):
+    rows, connected = [], connections.connections(network.params)
+    parts = zip(connected, network.layers, gains.of_layers(*args), strict=True)
+    for number, (weights, layer, reached) in enumerate(parts):
         allowed = theory.spikes_of_frames(neuron, layer, q[number], T)
         name = f"layer {number + 1}"
-        rows.append(Row(f"l2 norm of the weights, {name}", layer.norm.upper, layer.norm.lower))
+        attained = gains.of_weights(weights, layer.shape)
+        rows.append(Row(f"l2 norm of the weights, {name}", layer.norm.upper, attained))
         for norm, bound, gain in zip(("l2", "l-infinity"), allowed, reached, strict=True):
             rows.append(Row(f"{norm} gain, {name}", bound, float(gain.max())))
     scale = recipe.readout.scale
     bound = theory.scores_of_frames(neuron, network.layers, q, T, scale, network.reads_current)
     spread = 2 * scale * network.layers[-1].current if network.reads_current else scale
     measured = [float(leaf.max()) for leaf in gains.of_scores(*args, labels_N[few])]
-    classes = len(connections.connections(network.params)[-1].bias)
+    classes = len(connected[-1].bias)
     for name, index, most in (("l2", 0, spread * np.sqrt(classes)), ("l-infinity", 1, spread)):
         why = _why(bound[index] >= most, "no change of the frames can do more")
         rows.append(Row(f"{name} gain, scores", bound[index], measured[index], why))

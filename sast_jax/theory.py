@@ -192,7 +192,7 @@ class Layer(NamedTuple):
       norm: its l2 norm.
       row_norm: its l-infinity norm.
       current: the largest input current, in absolute value, that spikes in 0..1 make.
-      inputs: number of neurons or pixels that lead into it.
+      shape: of what leads into it, at a step.
       fan_in: of them into one neuron.
       places: number of neurons that share a weight.
       overlap: a weight's change of l2 norm 1 changes the connection by at most so much in l2.
@@ -201,10 +201,15 @@ class Layer(NamedTuple):
     norm: Enclosed
     row_norm: float
     current: float
-    inputs: int
+    shape: tuple[int, ...]
     fan_in: int
     places: int
     overlap: float
+
+    @property
+    def inputs(self) -> int:
+        """Number of neurons or pixels that lead into it."""
+        return int(np.prod(self.shape))
 
 
 def layers(network: Sequence[Connection], frame_shape: tuple[int, int, int]) -> list[Layer]:
@@ -220,7 +225,7 @@ def layers(network: Sequence[Connection], frame_shape: tuple[int, int, int]) -> 
         weights_IxO = kernel.reshape(-1, kernel.shape[-1])
         most = bias + np.maximum(weights_IxO, 0).sum(axis=0)
         least = bias + np.minimum(weights_IxO, 0).sum(axis=0)
-        inputs, places, overlap = int(np.prod(shape)), 1, 1.0
+        entering, places, overlap = shape, 1, 1.0
         if kernel.ndim == 2:
             norm, shape = spectral.matrix_norm(kernel), kernel.shape[-1:]
         else:
@@ -233,7 +238,7 @@ def layers(network: Sequence[Connection], frame_shape: tuple[int, int, int]) -> 
                 norm=norm,
                 row_norm=spectral.row_norm(kernel),
                 current=float(np.maximum(np.abs(most), np.abs(least)).max()),
-                inputs=inputs,
+                shape=entering,
                 fan_in=len(weights_IxO),
                 places=places,
                 overlap=overlap,

@@ -13,8 +13,8 @@ from sast_jax import pages, results, tables
 from sast_jax.certificates import SLACKS
 
 _ABOUT = (
-    "Bounds are proven in the docstrings of sast_jax.theory, smoothness, convergence, mechanism and "
-    "enclosures, up to rounding; where L is called measured, it is the largest curvature that "
+    "Bounds are proven in the docstrings of sast_jax.theory, smoothness, convergence, mechanism "
+    "and enclosures, up to rounding; where L is called measured, it is the largest curvature that "
     "Lanczos iteration finds along the run, and the bound is as good as that. Potentials, step "
     "factors and gains hold for any frames in 0..1, those by intervals for the hull of the "
     "recordings measured; crude: without taking a supremum. Gains are Lipschitz constants, over "
