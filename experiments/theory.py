@@ -11,6 +11,7 @@ workdir. The recordings have to be those that the runs were trained on.
 
 import itertools
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,22 +38,39 @@ _RADIUS = 0.05  # of the ball, for a run without SAM
 
 def main() -> None:
     workdir = pathlib.Path(_CHECKPOINT.value).expanduser()
+    done = report(workdir, _DATA_PATH.value, _RECORDINGS.value, _POINTS.value)
+    print("\n".join(theory_page.conclusions(done)))
+    print(f"report: {workdir / 'theory.html'}")
+
+
+def report(
+    workdir: pathlib.Path, data_path: str | None, recordings: int, points: int
+) -> dict[str, Any]:
+    """Measures, writes the page, and returns what it shows.
+
+    Args:
+      workdir: of the runs.
+      data_path: folder with their recordings; None for the one they name.
+      recordings: of the training set, that the risk is measured on.
+      points: moments of training, the start included and the end not.
+
+    Raises:
+      InputError: there is no run, its recordings are gone, or one of its runs diverges.
+    """
     found = trained.load(workdir)
-    if _DATA_PATH.value is not None:
-        found.config.data.update(source="folder", path=_DATA_PATH.value)
+    if data_path is not None:
+        found.config.data.update(source="folder", path=data_path)
     train = trained.training_set(found)
     test = datasets.LOADERS[found.record["experiment"]](found.config.data, ("test",)).test
     if test is None:
         raise InputError(f"{found.config.data.path}: no test split, which certificates need")
-    few = train.spread(_RECORDINGS.value)
-    epochs, course_PxR, same = _retrace(found, train, few)
+    few = train.spread(recordings)
+    epochs, course_PxR, same = _retrace(found, train, few, points)
     if not np.isfinite(course_PxR.loss).all():
-        raise InputError(f"{workdir}: a run that diverges has nothing to bound")
+        raise InputError(f"{workdir}: a run of it diverges, and has nothing to bound")
     runs = [_run(found, r, epochs, course_PxR, few) for r in range(len(found.runs))]
-    swaps = certificates.of_swap(
-        found.recipe, found.params_R, found.hyper_R,
-        jnp.asarray(test.spread(_TEST_RECORDINGS).packed_NxTxP),
-    )  # fmt: skip
+    packed_NxTxP = jnp.asarray(test.spread(_TEST_RECORDINGS).packed_NxTxP)
+    swaps = certificates.of_swap(found.recipe, found.params_R, found.hyper_R, packed_NxTxP)
     runs = [run | {"swap": swap} for run, swap in zip(runs, swaps, strict=True)]
     means = [[run["course"][key][-1] for run in runs] for key in ("parameters", "inputs")]
     done = {
@@ -69,11 +87,10 @@ def main() -> None:
         "runs": runs,
     }
     theory_page.write(workdir, done)
-    print("\n".join(theory_page.conclusions(done)))
-    print(f"report: {workdir / 'theory.html'}")
+    return done
 
 
-def _retrace(found: trained.Trained, train: packing.Frames, few: packing.Frames):
+def _retrace(found: trained.Trained, train: packing.Frames, few: packing.Frames, points: int):
     """Trains again; the epochs of the moments, these (P, R), and if the end is the checkpoint's."""
     config, recipe = found.config, found.recipe
     hyper_R, last = setup.hyperparameters(config), found.record["epoch"]
@@ -82,7 +99,7 @@ def _retrace(found: trained.Trained, train: packing.Frames, few: packing.Frames)
         fingerprint = found.record["data_fingerprint"]
         initial_R = trained.initial(config, recipe, hyper_R, fingerprint)
     job = fit.Job(recipe, hyper_R, found.runs, initial_R, train, few, "train", {}, pathlib.Path())
-    chosen = set(np.linspace(0, last, _POINTS.value + 1).round().astype(int).tolist())
+    chosen = set(np.linspace(0, last, points + 1).round().astype(int).tolist())
     data = jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N)
     state_R = training.initialise(recipe, hyper_R, initial_R)
     states = itertools.chain([state_R], (state for state, *_ in fit.epochs(job, state_R, 0)))

@@ -35,9 +35,9 @@ def fit(kind):
     return recipe, small.run_of(state.params, 0), small.run_of(hyper_R, 0)
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def trained(request):
-    return fit(request.param)
+@pytest.fixture(scope="module")
+def trained():
+    return fit("ConvNet")
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,8 @@ def test_bounds_are_above_what_is_measured(trained, network):
     assert len({row.name for row in rows}) == len(rows) > 20
     for row in rows:
         assert 0 < row.measured <= row.bound * (1 + 1e-4), row.name
-    conv = isinstance(trained[0].network, networks.ConvNet)
-    (says_nothing,) = [r.vacuous for r in rows if r.name.endswith(("proposition", "closest"))]
-    assert bool(says_nothing) == conv
+    (mechanism,) = [row for row in rows if "proposition" in row.name]
+    assert mechanism.vacuous  # in a convolution
 
 
 def test_gains_are_those_of_whole_jacobians(trained):
