@@ -192,7 +192,7 @@ def assumptions(config: ConfigDict, runs: list[dict], course_PxR: Moment) -> lis
     single = not (deformed or drawn or other) and config.slope == config.slope_end
     second = config.sam.ascent_batch
     return [
-        {"text": f"contraction (q-hat = {q:.3g}, to be below 1)", "met": q < 1},
+        {"text": f"contraction (q-hat = {q:.3g} at the end, to be below 1)", "met": q < 1},
         {
             "text": f"the gradient is that of the risk (forward pass: {config.forward})",
             "met": config.forward == "surrogate",

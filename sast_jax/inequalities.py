@@ -251,7 +251,7 @@ def of_convergence(
         )
     ]
     measured = {"runs": len(seen.loss), "L": L, "variance": variance, "start": start, "end": end}
-    measured |= {"step": step, "steps": steps, "step_times_L": step * L}
+    measured |= {"step": step, "steps": steps, "radius": radius, "step_times_L": step * L}
     named = {"terms": plain, "tighter_terms": tighter}
     return rows, {key: float(value) for key, value in measured.items()} | {
         key: {term: float(value) for term, value in terms._asdict().items()}
