@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES, Case
+from theory_cases import CASES, FEWER, Case
 
 from sast_jax import connections, enclosures, lif, networks, spikes, theory
 from sast_jax.connections import Connection
@@ -107,13 +107,13 @@ def _off(kind, network, frames, scalars, length, reads_current, slack, seed):
 
 
 @few
-@given(CASES)
+@given(FEWER)
 def test_intervals_hold_every_potential(case):
     hold_enclosures(case)
 
 
 @few
-@given(CASES)
+@given(FEWER)
 def test_what_is_certified_agrees(case):
     hold_certificate(case)
 

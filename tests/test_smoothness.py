@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES, Case
+from theory_cases import CASES, FEWER, Case
 
 from sast_jax import lif, smoothness, spikes, theory
 from sast_jax.connections import Connection
@@ -75,7 +75,7 @@ def hold_smoothness(case):
 
 
 @few
-@given(CASES)
+@given(FEWER)
 def test_smoothness_bounds_hold(case):
     hold_smoothness(case)
 
