@@ -10,6 +10,8 @@ import optax
 from sast_jax import curvature, evaluation, sensitivity
 from sast_jax.training import Hyperparameters, Recipe
 
+_ITERATIONS = 15  # of Lanczos
+
 
 class Moment(NamedTuple):
     """Of the smooth risk (mean cross-entropy) on some recordings; norms are l2.
@@ -17,7 +19,8 @@ class Moment(NamedTuple):
     Attributes:
       loss: the risk f.
       gradient: norm of its gradient.
-      curvature: largest absolute eigenvalue of its Hessian that Lanczos finds, plus its residual.
+      curvature: largest absolute eigenvalue of its Hessian that Lanczos finds, plus its residual:
+        the larger one of here and of the radius along the gradient, where it tends to be higher.
       moved: how far the gradient moves when the parameters are perturbed by the radius along the
         gradient of a random minibatch.
       variance: of the gradient of a minibatch drawn with replacement, at those parameters.
@@ -74,22 +77,25 @@ def measure(
     there = optax.tree.add(params, ascent)
     at_there = jax.grad(risk)(there)
     own = along(gradient)
-    ahead, product = (
-        jax.grad(risk)(optax.tree.add(params, own)),
-        jax.jvp(jax.grad(risk), (params,), (own,))[1],
-    )
-    first_order = optax.tree.add(gradient, product)
-    top = curvature.top_eigenvalue(risk, params, start_key)
+    ahead = optax.tree.add(params, own)
+    product = jax.jvp(jax.grad(risk), (params,), (own,))[1]
+    beyond = optax.tree.sub(jax.grad(risk)(ahead), optax.tree.add(gradient, product))
+
+    def largest(place):
+        top = curvature.top_eigenvalue(risk, place, start_key, _ITERATIONS)
+        return jnp.maximum(top.value, -top.least) + top.residual
+
+    places = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, ahead)
     here = sensitivity.gradient_norms(recipe, params, hyper, packed_NxTxP, labels_N)
     singles = sensitivity.gradient_norms(recipe, there, hyper, packed_NxTxP, labels_N)
     spread = (singles.parameters_N**2).mean() - optax.tree.norm(at_there, squared=True)
     return Moment(
         loss=loss,
         gradient=optax.tree.norm(gradient),
-        curvature=jnp.maximum(top.value, -top.least) + top.residual,
+        curvature=jax.lax.map(largest, places).max(),
         moved=optax.tree.norm(optax.tree.sub(at_there, gradient)),
         variance=spread / recipe.batch_size,
-        remainder=optax.tree.norm(optax.tree.sub(ahead, first_order)),
+        remainder=optax.tree.norm(beyond),
         rise=curvature.rise(risk, params, radius),
         parameters=here.parameters_N.mean(),
         inputs=here.input_N.mean(),

@@ -15,11 +15,12 @@ from sast_jax.certificates import SLACKS
 _ABOUT = (
     "Bounds are proven in the docstrings of sast_jax.theory, smoothness, convergence, mechanism "
     "and enclosures, up to rounding; where L is called measured, it is the largest curvature that "
-    "Lanczos iteration finds along the run, and the bound is as good as that. Potentials, step "
-    "factors and gains hold for any frames in 0..1, those by intervals for the hull of the "
-    "recordings measured; crude: without taking a supremum. Gains are Lipschitz constants, over "
-    "all steps and neurons of a layer; measured: the largest found at some of the recordings. "
-    "Smoothness holds within the radius around the trained parameters. Ratio: bound over measured."
+    "Lanczos iteration finds, along the run or in the ball, and the bound is as good as that. "
+    "Potentials, step factors and gains hold for any frames in 0..1, those by intervals for the "
+    "hull of the recordings measured; crude: without taking a supremum. Gains are Lipschitz "
+    "constants, over all steps and neurons of a layer; measured: the largest found at some of the "
+    "recordings. Smoothness holds within the radius around the trained parameters. Ratio: bound "
+    "over measured."
 )
 
 
