@@ -125,8 +125,8 @@ def _terms(group) -> str:
     ]
     step, radius = convergence.vanishing(100, m["step"], m["radius"])
     return (
-        f"Mean over {m['runs']:.0f} runs, and over the moments below but the last: the first stands "
-        f"for as many steps as any other. Start + radius + noise, {'; '.join(shares)}. Risk "
+        f"Mean over {m['runs']:.0f} runs, and over the moments below but the last; the first "
+        f"stands for as many steps as any other. Start + radius + noise, {'; '.join(shares)}. Risk "
         f"{m['start']:.3f} at the start and {m['end']:.3f} at the end, L = {m['L']:.3g} (measured "
         f"along the run), variance {m['variance']:.3g} (the largest measured), {m['steps']:.0f} "
         f"steps of {m['step']:g}, which is {m['step_times_L']:.2f} / L. A hundred times the steps, "
