@@ -55,6 +55,7 @@ def frames(count=12):
     return packed[:count], labels[:count]
 
 
+@pytest.mark.slow  # an MLP's are those of the command's test
 def test_bounds_are_above_what_is_measured(trained, network):
     packed, labels = frames()
     moment = moments.measure(*trained, packed, labels, 0.05, jax.random.key(0))
