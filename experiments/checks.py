@@ -12,6 +12,8 @@ from sast_jax.errors import InputError
 
 _CHOICES = {
     "schedule": setup.SCHEDULES,
+    "optimizer": setup.OPTIMIZERS,
+    "batches": setup.BATCHES,
     "forward": setup.FORWARDS,
     "spike": setup.SPIKES,
     "readout": setup.READOUTS,
@@ -126,6 +128,8 @@ def check(config: ConfigDict) -> None:
                 f"config.sam.start={config.sam.start}, in whole epochs {begin:.3g}, and a warm-up "
                 f"of {warmup} end after training, so that the radius never reaches rho; lower one"
             )
+    if config.weight_decay and config.optimizer != "adam":
+        _refuse("weight_decay", config.weight_decay, "0 with config.optimizer='sgd'")
     _check_method(config)
     _check_hardware(config)
     _check_corruptions(config)

@@ -35,6 +35,11 @@ SCHEDULES = {
     "constant": lambda rate, steps: rate,
     "cosine": lambda rate, steps: optax.cosine_decay_schedule(rate, steps),
 }
+OPTIMIZERS = {  # (schedule, weight decay) -> optimizer
+    "adam": lambda rate, w: optax.adamw(rate, weight_decay=w) if w else optax.adam(rate),
+    "sgd": lambda rate, w: optax.sgd(rate),
+}
+BATCHES = ("shuffled", "independent")
 LINKS = {  # config.sam -> radius -> link
     "sam": lambda sam_config: functools.partial(sam, adaptive=sam_config.adaptive),
     "unnormalised": lambda sam_config: lambda radius: sharpness_aware(optax.scale(radius)),
@@ -142,8 +147,7 @@ def recipe(
 
     def optimizer(learning_rate, steps):
         schedule = SCHEDULES[config.schedule](learning_rate, steps)
-        decay = config.weight_decay
-        return optax.adamw(schedule, weight_decay=decay) if decay else optax.adam(schedule)
+        return OPTIMIZERS[config.optimizer](schedule, config.weight_decay)
 
     method, bits = config.sam.method, config.weights.bits
     return training.Recipe(
@@ -158,6 +162,7 @@ def recipe(
         epochs=config.epochs,
         epoch_steps=recordings // config.batch_size,
         batch_size=config.batch_size,
+        redraw=config.batches == "independent",
         ascent=LINKS[method](config.sam) if method in LINKS else sam,
         ahead=AHEAD.get(method),
         independent=config.sam.ascent_batch == "independent",

@@ -9,10 +9,14 @@ import jax.numpy as jnp
 
 
 class Eigenvalue(NamedTuple):
-    """The largest eigenvalue found, and how far at most an exact one is from it."""
+    """The largest eigenvalue found, and how far at most an exact one is from it.
+
+    ``least`` is the smallest one found, at least the true one.
+    """
 
     value: jax.Array
     residual: jax.Array
+    least: jax.Array
 
 
 def top_eigenvalue(
@@ -33,7 +37,7 @@ def top_eigenvalue(
       iterations: 1 or more; the number of parameters bounds them too.
 
     Returns:
-      The eigenvalue and its residual, scalars.
+      The eigenvalue, its residual, and the smallest eigenvalue found, scalars.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -74,7 +78,8 @@ def top_eigenvalue(
     values_I, vectors_IxI = jnp.linalg.eigh(
         jnp.diag(alphas_I) + jnp.diag(between, 1) + jnp.diag(between, -1)
     )
-    return Eigenvalue(values_I[-1], betas_I[-1] * jnp.abs(vectors_IxI[-1, -1]))
+    residual = betas_I[-1] * jnp.abs(vectors_IxI[-1, -1])
+    return Eigenvalue(values_I[-1], residual, values_I[0])
 
 
 def rise(

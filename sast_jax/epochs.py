@@ -142,6 +142,8 @@ def _order(recipe, state, recordings, ascend) -> Order:
     descent_key, ascent_key, *_ = _keys(recipe, state)
 
     def batches(key, size):
+        if recipe.redraw:
+            return jax.random.randint(key, (S, B), 0, recordings)[:, :size]
         return jax.random.permutation(key, recordings)[: S * B].reshape(S, B)[:, :size]
 
     second = ascend and recipe.independent and not recipe.ahead

@@ -112,3 +112,14 @@ def integrate(
     if key is None:
         return jax.lax.scan(cell, state, current_TxBxN)
     return jax.lax.scan(cell, state, (current_TxBxN, jax.random.split(key, len(current_TxBxN))))
+
+
+def potentials(cell: Cell, current_TxBxN: jax.Array) -> jax.Array:
+    """The membrane potentials of all steps, from rest; :func:`integrate` gives the spikes."""
+
+    def body(state, current):
+        state, _ = cell(state, current)
+        return state, state.potential
+
+    rest = jnp.zeros_like(current_TxBxN[0])
+    return jax.lax.scan(body, State(rest, rest), current_TxBxN)[1]

@@ -56,6 +56,8 @@ class Recipe:
       epochs: number of passes over the training set.
       epoch_steps: batches of an epoch; the recordings left over are dropped, others each time.
       batch_size: recordings of a step.
+      redraw: draw each batch anew from the whole set, with replacement, so that no batch depends on
+        another, as theorems on stochastic gradients have it; False passes over the set.
       ascent: radius -> link, such as :func:`sast_jax.sam.sam`.
       ahead: (optimizer, radius) -> optimizer that perturbs the parameters of its next step, such as
         :func:`sast_jax.sam.momentum_sam`. It takes the place of the link, and of its second
@@ -90,6 +92,7 @@ class Recipe:
     epochs: int
     epoch_steps: int
     batch_size: int
+    redraw: bool = False
     ascent: Callable[[jax.typing.ArrayLike], optax.GradientTransformation] = sam
     ahead: Callable[..., optax.GradientTransformation] | None = None
     independent: bool = False

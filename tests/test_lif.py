@@ -83,11 +83,5 @@ def test_potential_stays_within_its_bound():
     # |u| <= max|I| / (1 - decay) for a reset to zero, whatever the spikes.
     current = jax.random.uniform(jax.random.key(0), (200, 50), minval=-1.0)
     cell = lif.reset_to_zero(DECAY, THRESHOLD, spikes.sigmoid(2.0))
-
-    def potentials(state, current):
-        state, _ = cell(state, current)
-        return state, state.potential
-
-    rest = jnp.zeros(50)
-    _, u = jax.lax.scan(potentials, lif.State(rest, rest), current)
+    u = lif.potentials(cell, current)
     assert jnp.abs(u).max() <= 1 / (1 - DECAY)

@@ -18,11 +18,20 @@ from experiments.configs import (
     nmnist_long,
     nmnist_paper,
     nmnist_robust,
+    theory_aligned,
 )
 from sast_jax import networks, spikes, trials
 from sast_jax.errors import InputError
 
-MODULES = (nmnist, nmnist_conv, nmnist_fast, nmnist_long, nmnist_paper, nmnist_robust)
+MODULES = (
+    nmnist,
+    nmnist_conv,
+    nmnist_fast,
+    nmnist_long,
+    nmnist_paper,
+    nmnist_robust,
+    theory_aligned,
+)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -42,6 +51,12 @@ def test_the_configs_that_come_with_it_are_sound(module):
         ({"slope": -1.0}, "config.slope=-1.0"),
         ({"spike": "relu"}, "config.spike='relu' must be one of 'sigmoid', 'arctan'"),
         ({"forward": "soft"}, "config.forward='soft'"),
+        ({"optimizer": "rmsprop"}, "config.optimizer='rmsprop' must be one of 'adam', 'sgd'"),
+        (
+            {"optimizer": "sgd", "weight_decay": 0.1},
+            "config.weight_decay=0.1 must be 0 with config.optimizer='sgd'",
+        ),
+        ({"batches": "all"}, "config.batches='all' must be one of 'shuffled', 'independent'"),
         ({"schedule": "step"}, "config.schedule='step'"),
         ({"lif.decay": 1.5}, "config.lif.decay=1.5 must be a number from 0 to 1"),
         ({"lif.reset": "none"}, "config.lif.reset='none'"),
@@ -282,6 +297,22 @@ def test_the_learning_rate_follows_its_schedule(schedule, last):
     for _ in range(3):  # with equal gradients Adam's step is the learning rate
         update, state = optimizer.update(jnp.ones(1), state, jnp.zeros(1))
     np.testing.assert_allclose(update, -last, atol=1e-8)
+
+
+def test_the_optimizer_is_the_one_that_is_named():
+    g, w = jnp.array([0.5, -3.0]), jnp.array([1.0, 2.0])
+    steps = {"sgd": -1e-3 * g, "adam": [-1e-3, 1e-3]}
+    for name, expected in steps.items():
+        optimizer = made(optimizer=name, schedule="constant").optimizer(1e-3, 10)
+        update, _ = optimizer.update(g, optimizer.init(w), w)
+        np.testing.assert_allclose(update, expected, rtol=1e-5)
+    decayed = made(weight_decay=0.5, schedule="constant").optimizer(1e-3, 10)
+    update, _ = decayed.update(g, decayed.init(w), w)
+    np.testing.assert_allclose(update, [-1e-3 - 5e-4, 1e-3 - 1e-3], atol=1e-8)
+
+
+def test_batches_are_drawn_as_the_config_says():
+    assert made(batches="independent").redraw and not made(batches="shuffled").redraw
 
 
 def test_weights_are_seen_as_the_config_says():

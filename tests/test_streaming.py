@@ -10,7 +10,7 @@ import small
 from test_commands import SMALL, command, final_weights
 
 from experiments import machine, passes
-from sast_jax import epochs, training
+from sast_jax import training
 from sast_jax.data import packing, streaming
 
 
@@ -53,19 +53,6 @@ def test_a_chunk_is_as_large_as_asked(monkeypatch):
         assert streaming.steps_at_a_time(frames, order) == steps
     monkeypatch.setattr(streaming, "CHUNK_BYTES", 1)
     assert streaming.steps_at_a_time(frames, order) == 1
-
-
-def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():
-    made = small.recipe(batch_size=8, epoch_steps=5)
-    state_R = training.initialise(made, small.hyper((0, 1)))
-    first = epochs.epoch_order(made, state_R, small.N, True)
-    assert first.ascent is None
-    assert (np.sort(first.descent.reshape(2, -1)) == np.arange(small.N)).all()
-    assert (first.descent[0] != first.descent[1]).any()
-    later = epochs.epoch_order(made, state_R._replace(step=state_R.step + 5), small.N, True)
-    assert (first.descent != later.descent).any()
-    middle = epochs.epoch_order(made, state_R._replace(step=state_R.step + 8), small.N, True)
-    np.testing.assert_array_equal(middle.descent, later.descent)
 
 
 def test_a_set_is_streamed_where_an_accelerator_is_too_small(monkeypatch):

@@ -15,7 +15,9 @@ def get_config() -> ConfigDict:
     config.learning_rate = 1e-3
     config.schedule = "cosine"  # of the learning rate: "cosine" (to 0) or "constant"
 
+    config.optimizer = "adam"  # "adam" or "sgd", which is plain
     config.weight_decay = 0.0  # of AdamW; 0: Adam
+    config.batches = "shuffled"  # a pass over the set, or each drawn "independent" of all others
 
     config.forward = "surrogate"  # training forward pass: "surrogate" (smooth) or "hard"
     config.spike = "sigmoid"  # "sigmoid" or "arctan"

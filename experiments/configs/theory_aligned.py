@@ -1,0 +1,36 @@
+"""A run that meets the assumptions of the convergence theorem in sast_jax/convergence.py.
+
+    python -m experiments.nmnist --config=experiments/configs/theory_aligned.py
+
+The subtractive reset with this decay and slope contracts by q = 0.9 for any weights at all, so that
+nothing has to bound them. Plain SGD with a constant step below 1 / L, where L is the largest
+curvature that experiments.theory measures along the run; the scores are the output layer's mean
+current, as with spikes L is tens of times as large, and the step must be as much smaller. Every
+minibatch, SAM's second one included, is drawn independently, and the recordings are not deformed,
+so that the risk is a mean over the training set.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import nmnist
+
+
+def get_config() -> ConfigDict:
+    config = nmnist.get_config()
+    config.rho = 0.05
+    config.epochs = 30
+    config.optimizer = "sgd"
+    config.learning_rate = 0.05
+    config.schedule = "constant"
+    config.batches = "independent"
+    config.readout = "current"
+    config.readout_scale = 1.0
+    config.slope = 4.0
+    config.slope_end = 4.0
+    config.sam.warmup = 0.0
+    config.sam.ascent_batch = "independent"
+    config.sam.ascent_fraction = 1.0
+    config.data.shift = 0
+    config.data.rotation = 0.0
+    config.data.zoom = 0.0
+    return config

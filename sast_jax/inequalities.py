@@ -1,0 +1,269 @@
+"""Each bound beside what it bounds, for a trained network and for a run: the rows of a table."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax import connections, convergence, enclosures, gains, lif, mechanism, networks, theory
+from sast_jax import smoothness as smoothness_lib
+from sast_jax.data import packing
+from sast_jax.moments import Moment
+from sast_jax.training import Hyperparameters, Recipe
+
+JACOBIANS = 64  # recordings whose Jacobians are measured
+
+
+class Row(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+      name: what is bounded.
+      bound, measured: the first is at least the second, where the bound is valid.
+      vacuous: why the bound says nothing here; empty if it does.
+    """
+
+    name: str
+    bound: float
+    measured: float
+    vacuous: str = ""
+
+    def as_dict(self) -> dict:
+        """As it stands in a file."""
+        ratio = self.bound / self.measured if self.measured else np.nan
+        return {**self._asdict(), "ratio": ratio}
+
+
+class Network(NamedTuple):
+    """A trained network, and what bounds on it start from.
+
+    Attributes:
+      recipe, params, hyper: of one run.
+      neuron, layers: the same as the theory takes them.
+      steps: T.
+      states, factors: U and q (lower and upper) of each layer, for any frames in 0..1.
+    """
+
+    recipe: Recipe
+    params: Any
+    hyper: Hyperparameters
+    neuron: theory.Neuron
+    layers: list[theory.Layer]
+    steps: int
+    states: list[float]
+    factors: list[theory.Enclosed]
+
+    @property
+    def reads_current(self) -> bool:
+        return self.recipe.readout.evidence is networks.mean_current(1.0).evidence
+
+
+def describe(recipe: Recipe, params: Any, hyper: Hyperparameters, steps: int) -> Network:
+    """The network of one run, for recordings of so many steps."""
+    neuron = theory.neuron_of(recipe, jax.tree.map(float, hyper))
+    layers = theory.layers(connections.connections(params), recipe.frame_shape)
+    states = [theory.state_bound(neuron, layer.current, steps) for layer in layers]
+    factors = [theory.contraction(neuron, state) for state in states]
+    return Network(recipe, params, hyper, neuron, layers, steps, states, factors)
+
+
+def of_states(network: Network, packed_NxTxP: jax.Array) -> list[Row]:
+    """Potentials and step factors of each layer, for any frames and within these recordings' hull.
+
+    The hull: the first layer's currents lie between their extremes over the recordings, and what
+    follows from it by intervals, layer by layer, holds for every mixture of them.
+    """
+    neuron = network.neuron
+    potentials, low, high = _states(network.recipe, network.params, network.hyper, packed_NxTxP)
+    tight = enclosures.soft_network(
+        neuron,
+        connections.connections(network.params),
+        [factor.upper for factor in network.factors],
+        enclosures.Interval(low, high),
+    )
+    rows = []
+    for number, (u, interval) in enumerate(zip(potentials, tight, strict=True)):
+        most = float(jnp.abs(u).max())
+        reach = float(jnp.maximum(-interval.low.min(), interval.high.max()))
+        sampled = np.asarray(u).ravel()[:: max(1, u.size // 10**6)]
+        steepest = float(np.abs(theory.step_factor(neuron, sampled)).max())
+        q, state = network.factors[number], network.states[number]
+        tight_q = theory.contraction(neuron, min(reach, state)).upper
+        crude = theory.crude_contraction(neuron, state)
+        layer = f"layer {number + 1}"
+        rows += [
+            Row(f"potential, {layer}", state, most),
+            Row(f"potential, {layer}, by intervals", reach, most),
+            Row(f"step factor, {layer}", q.upper, steepest, _expands(q.upper)),
+            Row(f"step factor, {layer}, by intervals", tight_q, steepest, _expands(tight_q)),
+            Row(f"step factor, {layer}, crude", crude, steepest, _expands(crude)),
+        ]
+    return rows
+
+
+def _expands(factor) -> str:
+    return _why(factor >= 1, "1 or above: no contraction")
+
+
+def _why(vacuous, reason) -> str:
+    return reason if vacuous else ""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _states(recipe, params, hyper, packed_NxTxP):
+    """Potentials of all layers, and the extremes over recordings of the first one's current."""
+    cell, found = recipe.soft_cell(hyper), []
+    sent = packing.time_first(packed_NxTxP, recipe.frame_shape)
+    for number, connection in enumerate(connections.connections(params)):
+        current = connections.sums(connection, sent)
+        if number == 0:
+            low, high = (f(current, axis=1, keepdims=True) for f in (jnp.min, jnp.max))
+        found.append(lif.potentials(cell, current))
+        sent = lif.integrate(cell, current)[1]
+    return found, low, high
+
+
+def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) -> list[Row]:
+    """Spectral norms, and Lipschitz constants of layers, scores and loss, in l2 and l-infinity.
+
+    Measured at ``JACOBIANS`` of the recordings: for layers the largest gain that power iteration
+    finds, for scores and loss the whole Jacobian.
+    """
+    recipe, neuron, T = network.recipe, network.neuron, network.steps
+    q = [factor.upper for factor in network.factors]
+    few = np.linspace(0, len(labels_N) - 1, min(JACOBIANS, len(labels_N))).astype(int)
+    args = recipe, network.params, network.hyper, packed_NxTxP[few]
+    rows, connected = [], connections.connections(network.params)
+    parts = zip(connected, network.layers, gains.of_layers(*args), strict=True)
+    for number, (weights, layer, reached) in enumerate(parts):
+        allowed = theory.spikes_of_frames(neuron, layer, q[number], T)
+        name = f"layer {number + 1}"
+        attained = gains.of_weights(weights, layer.shape)
+        rows.append(Row(f"l2 norm of the weights, {name}", layer.norm.upper, attained))
+        for norm, bound, gain in zip(("l2", "l-infinity"), allowed, reached, strict=True):
+            rows.append(Row(f"{norm} gain, {name}", bound, float(gain.max())))
+    scale = recipe.readout.scale
+    bound = theory.scores_of_frames(neuron, network.layers, q, T, scale, network.reads_current)
+    spread = 2 * scale * network.layers[-1].current if network.reads_current else scale
+    measured = [float(leaf.max()) for leaf in gains.of_scores(*args, labels_N[few])]
+    classes = len(connected[-1].bias)
+    for name, index, most in (("l2", 0, spread * np.sqrt(classes)), ("l-infinity", 1, spread)):
+        why = _why(bound[index] >= most, "no change of the frames can do more")
+        rows.append(Row(f"{name} gain, scores", bound[index], measured[index], why))
+        factor, dual = ((np.sqrt(2), "l2"), (2.0, "l1"))[index]
+        rows.append(
+            Row(f"{dual} input gradient, loss", factor * bound[index], measured[2 + index], why)
+        )
+    return rows
+
+
+def of_risk(
+    network: Network, moment: Moment, radius: float, step: float, input_norm: float
+) -> list[Row]:
+    """Smoothness of the risk and SAM's inequalities around the parameters of a moment.
+
+    Args:
+      network: at that moment.
+      moment: what was measured then.
+      radius: of the ball, and of the perturbation in the moment.
+      step: learning rate, to compare 1 / L with.
+      input_norm: the largest l2 norm of a recording's frames.
+    """
+    jet = smoothness_lib.of_ball(
+        network.neuron, network.layers, radius, network.steps, input_norm,
+        network.recipe.readout.scale, network.reads_current,
+    )  # fmt: skip
+    g, L = float(moment.gradient), float(moment.curvature)
+    remainder, first_order = float(moment.remainder), radius * g
+
+    beyond = jet.third * radius**2 / 2
+    rises = {"certified": jet.second, "measured": L}
+    return [
+        Row("gradient of the risk", jet.first, g),
+        Row(
+            "curvature of the risk (L)", jet.second, L,
+            _why(step * jet.second > 1, f"it would ask for steps of {1 / jet.second:.1g}"),
+        ),
+        Row("change of curvature (M)", jet.third, 2 * remainder / radius**2),
+        Row("SAM gradient beyond first order", beyond, remainder,
+            _why(beyond > g, "more than the gradient itself")),
+        *(
+            Row(f"rise of the risk in the ball, {name} L", first_order + L * radius**2 / 2,
+                float(moment.rise), _why(L * radius / 2 > g, "second order exceeds first"))
+            for name, L in rises.items()
+        ),
+    ]  # fmt: skip
+
+
+def of_mechanism(
+    network: Network, parameters_N: np.ndarray, inputs_N: np.ndarray, frames_NxTxP: np.ndarray
+) -> tuple[list[Row], np.ndarray]:
+    """The proposition of :mod:`sast_jax.mechanism`, and its bound for each recording."""
+    first = np.asarray(connections.connections(network.params)[0].kernel)
+    if first.ndim == 2:
+        conditioning = mechanism.conditioning(frames_NxTxP)
+    else:
+        conditioning = np.zeros(len(parameters_N))
+    bound_N = mechanism.input_bound(parameters_N, conditioning, network.layers[0].norm.upper)
+    finite = np.isfinite(bound_N)
+    if not finite.any():
+        why = "its Jacobian is singular for every recording"
+        most = float(inputs_N.max())
+        return [Row("input gradient by the proposition", np.inf, most, why)], bound_N
+    order = np.argsort(bound_N / np.maximum(inputs_N, np.finfo(np.float32).tiny))
+    return [
+        Row(f"input gradient by the proposition, {name}", float(bound_N[i]), float(inputs_N[i]))
+        for name, i in (("closest", order[0]), ("median", order[finite.sum() // 2]))
+    ], bound_N
+
+
+def of_convergence(
+    course_RxP: Moment, step: float, steps: int, radius: float
+) -> tuple[list[Row], dict]:
+    """The convergence inequality, which holds in expectation, with means over runs.
+
+    The least value of the risk is taken to be 0; the tighter version takes what the runs came to,
+    and the measured movement of the gradient. L and the variance are the largest that were met.
+
+    Args:
+      course_RxP: of R runs that differ in their seeds, at P evenly spaced moments from the first
+        step to after the last, which does not count as one.
+      step, steps, radius: of the runs.
+
+    Returns:
+      The rows, and what they are made of.
+    """
+    seen = Moment(*(leaf_RxP[:, :-1] for leaf_RxP in course_RxP))
+    start, end = course_RxP.loss[:, 0].mean(), course_RxP.loss[:, -1].mean()
+    L, variance = course_RxP.curvature.max(), seen.variance.max()
+    moved = np.sqrt((seen.moved**2).mean())
+    reached = float((seen.gradient**2).mean())
+    plain = convergence.bound(start, step, steps, L * radius, L, variance)
+    tighter = convergence.bound(start - end, step, steps, moved, L, variance)
+    largest = (seen.gradient**2).max()
+    rows = [
+        Row(
+            name,
+            float(terms.total),
+            reached,
+            _why(terms.total >= largest, "above all that were met"),
+        )
+        for name, terms in (
+            ("mean squared gradient, measured L", plain),
+            ("mean squared gradient, tighter", tighter),
+        )
+    ]
+    measured = {"runs": len(seen.loss), "L": L, "variance": variance, "start": start, "end": end}
+    measured |= {"step": step, "steps": steps, "radius": radius, "step_times_L": step * L}
+    named = {"terms": plain, "tighter_terms": tighter}
+    return rows, {key: float(value) for key, value in measured.items()} | {
+        key: {term: float(value) for term, value in terms._asdict().items()}
+        for key, terms in named.items()
+    }
+
+
+def frames_norm(frames_NxTxP: np.ndarray) -> float:
+    """The largest l2 norm of a recording's frames."""
+    return float(np.sqrt((frames_NxTxP.astype(np.float64) ** 2).sum(axis=(1, 2)).max()))

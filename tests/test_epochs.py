@@ -1,0 +1,30 @@
+"""Which recordings the steps of an epoch take."""
+
+import numpy as np
+import small
+
+from sast_jax import epochs, training
+
+
+def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():
+    made = small.recipe(batch_size=8, epoch_steps=5)
+    state_R = training.initialise(made, small.hyper((0, 1)))
+    first = epochs.epoch_order(made, state_R, small.N, True)
+    assert first.ascent is None
+    assert (np.sort(first.descent.reshape(2, -1)) == np.arange(small.N)).all()
+    assert (first.descent[0] != first.descent[1]).any()
+    later = epochs.epoch_order(made, state_R._replace(step=state_R.step + 5), small.N, True)
+    assert (first.descent != later.descent).any()
+    middle = epochs.epoch_order(made, state_R._replace(step=state_R.step + 8), small.N, True)
+    np.testing.assert_array_equal(middle.descent, later.descent)
+
+
+def test_independent_batches_are_drawn_from_the_whole_set_each_time():
+    made = small.recipe(batch_size=small.N, epoch_steps=50, redraw=True, independent=True)
+    state_R = training.initialise(made, small.hyper())
+    order = epochs.epoch_order(made, state_R, small.N, True)
+    for batches_SxB in (order.descent[0], order.ascent[0]):
+        counts_N = np.bincount(batches_SxB.ravel(), minlength=small.N)
+        assert counts_N.min() > 25 and counts_N.max() < 80  # 50 on average, by chance
+        assert max(len(np.unique(batch)) for batch in batches_SxB) < small.N
+    assert (order.descent != order.ascent).mean() > 0.9
