@@ -58,7 +58,7 @@ def hold_descent(seed, fraction, radius, spread):
         g = f.gradients(ahead)
         reached = np.mean([f.value(w - step * one) for one in g])
         moved = ((g.mean(axis=0) - m) ** 2).sum()
-        assert moved <= (f.L * radius) ** 2 * (1 + 1e-9)
+        assert moved**0.5 <= f.L * radius + 1e-9
         allowed = convergence.descent(f.value(w), m @ m, moved, step, f.L, f.variance(ahead))
         assert reached <= allowed + 1e-9 * max(1, abs(allowed))
 

@@ -71,6 +71,7 @@ def test_bounds_are_above_what_is_measured(trained, network):
     assert mechanism.vacuous  # in a convolution
 
 
+@pytest.mark.slow
 def test_gains_are_those_of_whole_jacobians(trained):
     recipe, params, hyper = trained
     packed, _ = frames(2)
