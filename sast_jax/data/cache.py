@@ -31,15 +31,16 @@ def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["key"]) == text:
-                return Frames(**{name: stored[name] for name in Frames._fields})
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+                return Frames(**{name: stored[name] for name in stored.files if name != "key"})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile):
         pass  # none yet, or damaged
     made = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             whole = pathlib.Path(scratch, path.name)
-            np.savez(whole, key=np.array(text), **made._asdict())
+            there = {name: array for name, array in made._asdict().items() if array is not None}
+            np.savez(whole, key=np.array(text), **there)
             os.replace(whole, path)
     except OSError as error:
         warnings.warn(
