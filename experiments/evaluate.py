@@ -52,7 +52,7 @@ def main() -> None:
     chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""
-    data = f"{source.name}; {len(frames.labels_N)} {_SPLIT.value} recordings{chosen}"
+    data = f"{source.name}; {len(frames.truth_M)} {_SPLIT.value} recordings{chosen}"
     print(f"Data: {data}")
     print(f"Trained on: {record['data']}")
     datasets.warn(source, frames, record["simulated"])

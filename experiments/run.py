@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import checks, datasets, files, fit, machine, measure, setup, trained, workdirs
 from sast_jax import calibration, evaluation, plots, report, results, training
-from sast_jax.data import likeness, packing
+from sast_jax.data import packing
 from sast_jax.data.sources import Source
 from sast_jax.errors import InputError
 from sast_jax.training import Hyperparameters, Recipe
@@ -63,7 +63,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
                 "data_fingerprint": source.fingerprint,
                 "frame_shape": source.frame_shape,
                 "classes": source.classes,
-                "train_recordings": len(train.labels_N),
+                "train_recordings": len(train.truth_M),
             }
             job = fit.Job(
                 recipe=recipe,
@@ -112,7 +112,7 @@ def _conclude(
         done,
         [json.loads(line) for line in lines],
         _examples(job.recipe, job.hyper_R, params_R, source.test),
-        [*source.warnings, *_likeness(source)],
+        [*source.warnings, *source.caveats],
     )
     files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
     return done
@@ -145,13 +145,4 @@ def _examples(
             hard_prediction=int(hard_class[i]),
         )
         for i in range(len(chosen))
-    ]
-
-
-def _likeness(source: Source) -> list[str]:
-    if not source.simulated:
-        return []
-    return [
-        "The recordings are simulated, so the accuracies are not N-MNIST's. "
-        + likeness.compare(likeness.describe(source.train), likeness.real())
     ]

@@ -58,7 +58,8 @@ def load(workdir: pathlib.Path) -> Trained:
     except InputError as error:
         raise InputError(f"{workdir}: its checkpoint is of another version: {error}") from error
     shape, classes = tuple(record["frame_shape"]), record["classes"]
-    recipe = setup.recipe(config, shape, classes, record["train_recordings"])
+    windows = record["train_recordings"] * config.data.get("windows", 1)
+    recipe = setup.recipe(config, shape, classes, windows)
     hyper_R = setup.hyperparameters(config)
     if record["epoch"] < config.epochs:
         print(f"warning: {workdir}: the run is at epoch {record['epoch']} of {config.epochs}")

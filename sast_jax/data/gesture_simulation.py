@@ -1,14 +1,13 @@
 """Simulated DVS Gesture: people who gesture in front of a simulated event sensor of 128x128 pixels.
 
 A picture is a dark room, a torso and a head that stand still, and arms of soft capsules in front of
-them, drawn every 5 ms on the device, and seen by the sensor that also sees the simulated digits. The
-numbers of people, and which of them are in which split, are those of the published set: 23 to train
-on, 6 to test on. A person performs each gesture once in each of several lights.
+them, drawn every 5 ms on the device, and seen by the sensor that also sees the simulated digits.
+The numbers of people, and which of them are in which split, are those of the published set: 23 to
+train on, 6 to test on. A person performs each gesture once in each of several lights.
 
 No real recording was at hand to compare with: this is a test bed for methods, not a likeness.
 """
 
-import functools
 from collections.abc import Iterator
 
 import jax
@@ -111,7 +110,7 @@ def watch(
       room_B: brightness behind the people, in that of a hand.
     """
     shape = len(arm_B), EXTENT.height, EXTENT.width
-    # At a constant rate, and at most once, as a recording is shorter than the mean time between two.
+    # At a constant rate and at most once, as a recording is shorter than the mean time between.
     pixels = event_sensor.draw(key, SENSOR, shape, jax.random.uniform, STEP)
     down_B = arm_B[:, None] * jnp.array([[0.0, 1.0]])
     body = jnp.zeros(shape) + room_B[:, None, None]
