@@ -167,27 +167,26 @@ def _strum(who, side, phase_S):
 
 def _wandering(who, side, rng, times_S):
     """Somewhere else, along a path that does not close."""
-    centre_2 = rng.uniform((-0.1, -0.4), (0.5, 0.6))
+    centre_2 = rng.uniform((0.0, 0.35), (0.5, 0.6))
     frequency_2x2, phase_2x2 = rng.uniform(0.4, 2.0, (2, 2)), rng.random((2, 2))
     turns_2x2xS = frequency_2x2[..., None] * times_S + phase_2x2[..., None]
-    away_2xS = (rng.uniform(0.08, 0.25, (2, 2, 1)) * np.sin(2 * np.pi * turns_2x2xS)).sum(axis=1)
+    away_2xS = (rng.uniform(0.06, 0.16, (2, 2, 1)) * np.sin(2 * np.pi * turns_2x2xS)).sum(axis=1)
     x_S, y_S = centre_2[:, None] + away_2xS
     return _points(who, shoulder(who, side), side * x_S, y_S)
 
 
 def _arm(who, side, elbow, wrist):
-    """The joints (S, 4, 2) of an arm, whose elbow points outwards and down unless it is given."""
+    """The joints (S, 4, 2) of an arm, whose elbow bends outwards unless it is given."""
     start = np.broadcast_to(shoulder(who, side), wrist.shape)
     along = wrist - start
     distance = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
     along = along * np.minimum(1, who.arm / distance)  # no farther than the arm is long
     wrist = start + along
     if elbow is None:
-        across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+        across = side * np.stack([along[..., 1], -along[..., 0]], axis=-1)
         length = np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)
-        across = across / length * np.sign(across @ np.array([0.5 * side, 1.0]) + 1e-9)[..., None]
         bend = np.sqrt(np.maximum((who.arm / 2) ** 2 - (length / 2) ** 2, 0))
-        elbow = start + along / 2 + bend * across
+        elbow = start + along / 2 + bend * across / length
     forearm = wrist - elbow
     forearm = forearm / np.maximum(np.linalg.norm(forearm, axis=-1, keepdims=True), 1e-9)
     return np.stack([start, elbow, wrist, wrist + 0.18 * who.arm * forearm], axis=1)
