@@ -35,9 +35,7 @@ def main() -> None:
     for regime in regimes:  # all that can be wrong, before hours of work
         for name in names:
             checks.check(_final(config, _settings(config, regime, METHODS[name])))
-    source = datasets.LOADERS[config.dataset](
-        _settings(config, regimes[0], METHODS[REFERENCE]).data
-    )
+    source = datasets.load(config.dataset, _settings(config, regimes[0], METHODS[REFERENCE]).data)
     workdir = _workdir(config, source.fingerprint)
     jax.config.update("jax_compilation_cache_dir", str(workdir / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # as methods share many

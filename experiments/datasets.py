@@ -46,6 +46,19 @@ LOADERS = {"nmnist": load_nmnist, "dvs_gesture": load_dvs_gesture}
 CONFIGS = {"nmnist": nmnist.get_config, "dvs_gesture": dvs_gesture.get_config}
 
 
+def load(name: str, data: ConfigDict, splits: Sequence[str] = ("train", "test")) -> sources.Source:
+    """The recordings of an experiment.
+
+    Raises:
+      InputError: the config is another experiment's, or recordings are missing or damaged.
+    """
+    if set(CONFIGS[name]().data) != set(data):
+        raise InputError(
+            f"the config is not one of this experiment; it starts from experiments.configs.{name}"
+        )
+    return LOADERS[name](data, splits)
+
+
 def framing(data: ConfigDict) -> dict:
     """What of ``config.data`` shapes the frames of a recording."""
     keys = ("time_bins", "bins", "window", "windows", "side", "least")

@@ -39,7 +39,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
       InputError: anything a user can set wrong, before anything of theirs is overwritten.
     """
     checks.check(config)
-    source = datasets.LOADERS[experiment](config.data)
+    source = datasets.load(experiment, config.data)
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
         print(f"warning: {line}")

@@ -94,7 +94,7 @@ def training_set(found: Trained) -> packing.Frames:
     record, data = found.record, found.config.data.copy_and_resolve_references()
     if data.source == "auto":  # and not simulated, but the folder may be gone by now
         data.source = "folder"
-    source = datasets.LOADERS[record["experiment"]](data, ("train",))
+    source = datasets.load(record["experiment"], data, ("train",))
     if source.fingerprint != record["data_fingerprint"].partition("+")[0]:
         raise InputError(f"{data.path} holds other recordings than the runs were trained on")
     return datasets.hold_out(source.train, data.validation, data.seed)[0]
