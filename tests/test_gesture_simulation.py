@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import datasets, setup
+from experiments.configs import dvs_gesture
+from sast_jax import evaluation, training
 from sast_jax.data import gesture_simulation, packing, recordings, windows
 from sast_jax.data.gesture_simulation import LIGHTS, SUBJECTS
 
@@ -140,3 +143,49 @@ def test_motion_tells_apart_what_a_picture_does_not(classes, told_by):
     by_motion = max(by_motion, 1 - by_motion)
     assert by_motion > 0.95
     assert from_a_picture(bits, frames, classes) < by_motion - 0.2
+
+
+PAIRS = {  # classes that only motion should tell apart
+    "clockwise or not": ({3, 5}, {4, 6}),
+    "right or left": ({1, 3, 4}, {2, 5, 6}),
+    "clapping or drumming": ({0}, {8}),
+}
+
+
+def trained_on(frames, test, epochs=15):
+    """Predictions of the default network, trained without SAM on frames, for other frames."""
+    config = dvs_gesture.get_config()
+    config.update(rho=0.0, epochs=epochs)
+    recipe = setup.recipe(config, (32, 32, 2), 11, len(frames.labels_N))
+    hyper_R = setup.hyperparameters(config)
+    state_R = training.initialise(recipe, hyper_R)
+    arrays = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
+    for _ in range(epochs):
+        state_R, _ = training.train_epoch(recipe, state_R, hyper_R, *arrays, False)
+    model = evaluation.Swap(recipe, training.Recipe.soft_cell)
+    networks_R = training.trained(recipe, state_R), hyper_R
+    answers = evaluation.respond(model, networks_R, jnp.asarray(test.packed_NxTxP))
+    return test.vote(answers.scores_BxK)[0].argmax(axis=-1)
+
+
+def without_order(frames):
+    """Each pixel keeps its sum over time: it is 1 in as many frames as before, the last ones."""
+    bits = np.unpackbits(frames.packed_NxTxP, axis=-1)
+    return frames._replace(packed_NxTxP=np.packbits(np.sort(bits, axis=1), axis=-1))
+
+
+@pytest.mark.slow
+def test_a_network_that_sees_the_sum_over_time_alone_is_worse():
+    data = dvs_gesture.get_config().data
+    data.source = "simulated"
+    source = datasets.load("dvs_gesture", data)
+    splits = source.train, source.test
+    seen = trained_on(*splits), trained_on(*map(without_order, splits))
+    truth = source.test.truth_M
+    for name, sides in PAIRS.items():
+        shares = []
+        for predicted in seen:
+            right = [np.isin(predicted[np.isin(truth, list(side))], list(side)) for side in sides]
+            shares.append(np.concatenate(right).mean())
+        print(f"{name}: with motion {shares[0]:.3f}, from the sum {shares[1]:.3f}")
+        assert shares[0] > shares[1] + 0.1, name
