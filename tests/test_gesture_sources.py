@@ -4,7 +4,8 @@ import gesture_writing as files
 import numpy as np
 import pytest
 
-from experiments import checks, datasets
+from experiments import assessment, checks, datasets, methods, setup
+from experiments.configs import assessment as assessment_config
 from experiments.configs import dvs_gesture, dvs_gesture_paper, nmnist
 from sast_jax.data import corruptions, packing, sources
 from sast_jax.errors import InputError
@@ -159,3 +160,16 @@ def test_a_config_of_the_other_experiment_is_refused():
         datasets.load("dvs_gesture", nmnist.get_config().data)
     with pytest.raises(InputError, match=r"configs\.nmnist"):
         datasets.load("nmnist", dvs_gesture.get_config().data)
+
+
+@pytest.mark.parametrize("regime", methods.REGIMES)
+def test_the_assessment_takes_gestures(regime):
+    config = assessment_config.get_config()
+    config.dataset = "dvs_gesture"
+    for method in methods.METHODS.values():
+        if regime in method.values:
+            made = assessment._settings(config, regime, method)
+            checks.check(made)
+            setup.recipe(made, (32, 32, 2), 11, 1000)
+            assert made.data.path == "data/dvs_gesture"
+            assert made.network.channels

@@ -3,29 +3,17 @@
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import (
-    cache,
-    corruptions,
-    gesture_files,
-    gesture_recordings,
-    gesture_simulation,
-    likeness,
-    packing,
-    recordings,
-    simulation,
-    windows,
-)
+from sast_jax.data import cache, corruptions, packing, recordings, windows
+from sast_jax.data.published import DVS_GESTURE, NMNIST, Published
 from sast_jax.errors import InputError
 
 FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
-CLASSES = 10
-DEFAULT_PATH = "data/nmnist"  # where experiments.download writes
-# Parts of cache keys: raise one when frames would come out otherwise.
-READER_VERSION, GESTURE_READER_VERSION, CORRUPTIONS_VERSION = 1, 1, 1
+DEFAULT_PATH = NMNIST.path
+CORRUPTIONS_VERSION = 1  # part of cache keys: raise it when frames would come out otherwise
 
 
 class Recorded(NamedTuple):
@@ -103,66 +91,6 @@ class Framing(NamedTuple):
     view: Callable[[recordings.Recordings], recordings.Recordings]
     pack: Callable[[recordings.Recordings], packing.Frames]
     frame_shape: tuple[int, int, int]
-
-
-class Published(NamedTuple):
-    """A published data set and its simulated counterpart.
-
-    Attributes:
-      name: in words.
-      path: default folder, the only one in whose place recordings are simulated.
-      inner: folder in which tonic keeps the set.
-      wanted: split -> what a folder should hold, in words.
-      find: (folder, split) -> the split, or None; with fields ``names`` and ``fingerprint``.
-      select: (split, indices) -> recordings.
-      simulate: (split, seed, limit) -> recordings.
-      settings: all that shapes a simulated recording.
-      caveat: training split of a simulated set, or None -> what reports say of it.
-      classes: number of them.
-    """
-
-    name: str
-    path: str
-    inner: str
-    wanted: Callable[[str], str]
-    find: Callable[[pathlib.Path, str], Any]
-    select: Callable[[Any, np.ndarray], recordings.Recordings]
-    simulate: Callable[..., recordings.Recordings]
-    settings: Callable[[], dict]
-    caveat: Callable[[packing.Frames | None], str]
-    classes: int
-
-
-def _nmnist_caveat(train):
-    line = "The recordings are simulated, so the accuracies are not N-MNIST's."
-    if train is None:
-        return line
-    return f"{line} {likeness.compare(likeness.describe(train), likeness.real())}"
-
-
-def _gesture_caveat(train):
-    return (
-        "The recordings are simulated, so the accuracies are not DVS Gesture's; and no real "
-        "recording was at hand to compare the simulated ones with."
-    )
-
-
-def _find_gestures(folder, split):
-    found = gesture_files.find_split(folder, split)
-    return gesture_recordings.find_split(folder, split) if found is None else found
-
-
-NMNIST = Published(
-    "N-MNIST", DEFAULT_PATH, "NMNIST", lambda split: f"{split}.zip or {split.capitalize()}/",
-    recordings.find_split, recordings.select, simulation.simulate, simulation.settings,
-    _nmnist_caveat, CLASSES,
-)  # fmt: skip
-DVS_GESTURE = Published(
-    "DVS Gesture", "data/dvs_gesture", "DVSGesture",
-    lambda split: f"ibmGesture{split.capitalize()}.tar.gz or trials_to_{split}.txt with recordings",
-    _find_gestures, gesture_files.select, gesture_simulation.simulate, gesture_simulation.settings,
-    _gesture_caveat, gesture_files.CLASSES,
-)  # fmt: skip
 
 
 def nmnist(source: str, path: str | os.PathLike, *, time_bins: int, **options) -> Source:
@@ -253,24 +181,21 @@ def load(
     if source == "auto" and folder == pathlib.Path(published.path):
         return _simulated(published, framing, limits, seed)
     wanted = " or ".join(map(published.wanted, limits))
-    dataset = pathlib.Path(published.path).name
     raise InputError(
         f"{folder}: no recordings there; name a folder that holds {wanted}, or fetch "
-        f"{published.name} with 'python -m experiments.download"
-        f"{'' if published is NMNIST else f' --dataset={dataset}'}', which puts it in "
-        f"{published.path}"
+        f"{published.name} with 'python -m experiments.download{published.flags}', which puts it "
+        f"in {published.path}"
     )
 
 
 def _recorded(published, framing, folder, splits, limits, seed) -> Source:
-    reader = READER_VERSION if published is NMNIST else GESTURE_READER_VERSION
     recorded, fingerprints, names = {}, [], {}
     for name, split in splits.items():
         if split is None:
             continue
         indices = _draw(len(split.names), limits[name], seed)
         key = {
-            "reader": reader,
+            "reader": published.reader,
             "recordings": split.fingerprint,
             "limit": [limits[name], seed] if limits[name] else 0,
         }
