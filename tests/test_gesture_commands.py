@@ -108,7 +108,6 @@ GOOD = files.npy(files.random_rows(np.random.default_rng(0)))
 OBJECTS = files.npy(np.array([[1, 2, 0, 3]], object))
 MISTAKES = {
     "truncated archive": (cut_archive, "the archive is cut off or damaged here"),
-    "truncated array": (bad_file("user01_led/3.npy", GOOD[:-1]), "3.npy: not a whole array"),
     "objects": (bad_file("user01_led/3.npy", OBJECTS), "3.npy: not a whole array"),
     "label": (bad_file("user01_led/11.npy", GOOD), "11.npy: '11' is no class 0-10"),
     "csv": (other_csv, "the two files do not belong together"),

@@ -11,7 +11,7 @@ from experiments.configs import nmnist
 def get_config() -> ConfigDict:
     config = nmnist.get_config()
     config.rho = 0.4
-    config.epochs = 20
+    config.epochs = 25
     config.batch_size = 32
     config.learning_rate = 4e-3
     config.readout = "current"
