@@ -1,6 +1,7 @@
 """Is SAST worth it, against what, and at what cost: all methods, tuned alike, on all conditions.
 
     python -m experiments.assessment --config.dataset=nmnist --config.data.path=FOLDER
+    python -m experiments.assessment --config.dataset=dvs_gesture
     python -m experiments.assessment --config=experiments/configs/assessment.py:quick
 
 In each regime every method has one setting tuned: the best hard accuracy of equally many values on
@@ -35,9 +36,7 @@ def main() -> None:
     for regime in regimes:  # all that can be wrong, before hours of work
         for name in names:
             checks.check(_final(config, _settings(config, regime, METHODS[name])))
-    source = datasets.LOADERS[config.dataset](
-        _settings(config, regimes[0], METHODS[REFERENCE]).data
-    )
+    source = datasets.load(config.dataset, _settings(config, regimes[0], METHODS[REFERENCE]).data)
     workdir = _workdir(config, source.fingerprint)
     jax.config.update("jax_compilation_cache_dir", str(workdir / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # as methods share many
@@ -103,11 +102,11 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
 
 def _settings(config: ConfigDict, regime: str, method: Method) -> ConfigDict:
     """A method's runs in a regime, untuned."""
-    made = REGIMES[regime].config()
+    made = REGIMES[regime].configs[config.dataset]()
     made.rho = 0.0
     made.epochs = round(method.longer * config.epochs)
     made.update_from_flattened_dict(method.changes)
-    made.data.update(config.data)
+    made.data.update({key: value for key, value in config.data.items() if value != ""})
     made.hardware.update(weight_bits=(), draws=0)
     made.corruptions.kinds = ""
     made.resume = True

@@ -4,10 +4,9 @@ import math
 
 from ml_collections import ConfigDict
 
-from experiments import passes, setup
-from experiments.configs import nmnist
+from experiments import datasets, passes, setup
 from sast_jax import chips
-from sast_jax.data import corruptions
+from sast_jax.data import corruptions, gesture_files, packing
 from sast_jax.errors import InputError
 
 _CHOICES = {
@@ -59,6 +58,11 @@ _RANGES = {  # inclusive
     "data.rotation": (0, 90),
     "data.zoom": (0, 0.9),
 }
+_GESTURE_RANGES = {  # inclusive, of keys that N-MNIST has not
+    "data.window": (0, 60_000),
+    "data.windows": (1, 100),
+    "data.least": (1, 1000),
+}
 _ABOVE_ZERO = (
     "learning_rate",
     "slope",
@@ -87,13 +91,7 @@ def check(config: ConfigDict) -> None:
     Raises:
       InputError: naming the key, its value and what it may be.
     """
-    expected, found = _keys(nmnist.get_config().to_dict()), _keys(config.to_dict())
-    if expected != found:
-        key = min(expected ^ found)
-        raise InputError(
-            f"config.{key} is {'missing' if key in expected else 'not known'}; a config starts "
-            "from experiments.configs.nmnist.get_config()"
-        )
+    _check_keys(config)
     for key, choices in _CHOICES.items():
         if setup.get(config, key) not in choices:
             _refuse(key, setup.get(config, key), "one of " + ", ".join(repr(c) for c in choices))
@@ -147,6 +145,31 @@ def check(config: ConfigDict) -> None:
             f"config.sam.group_size={groups} must divide config.batch_size={config.batch_size} and "
             "needs --config.sam.ascent_fraction=1"
         )
+
+
+def _check_keys(config):
+    experiment = datasets.experiment(config)
+    expected, found = (_keys(one.to_dict()) for one in (datasets.CONFIGS[experiment](), config))
+    if expected != found:
+        key = min(expected ^ found)
+        raise InputError(
+            f"config.{key} is {'missing' if key in expected else 'not known'}; a config starts "
+            f"from experiments.configs.{experiment}.get_config()"
+        )
+    if experiment == "dvs_gesture":
+        _check_gestures(config)
+
+
+def _check_gestures(config):
+    for key, ends in _GESTURE_RANGES.items():
+        _check_between(key, setup.get(config, key), *ends)
+    sensor = gesture_files.EXTENT.width
+    if config.data.side < 4 or sensor % config.data.side:
+        _refuse("data.side", config.data.side, f"4 or more pixels that divide {sensor}")
+    if config.data.bins not in packing.BINS:
+        _refuse("data.bins", config.data.bins, "one of " + ", ".join(map(repr, packing.BINS)))
+    if config.data.windows > 1 and not config.data.window:
+        _refuse("data.windows", config.data.windows, "1 for the whole recording (data.window=0)")
 
 
 def _check_method(config):

@@ -48,11 +48,11 @@ def main() -> None:
     train = trained.calibration_set(found) if tried else None
     if _DATA_PATH.value is not None:
         config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
-    source = datasets.LOADERS[record["experiment"]](config.data, (_SPLIT.value,))
+    source = datasets.load(record["experiment"], config.data, (_SPLIT.value,))
     chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""
-    data = f"{source.name}; {len(frames.labels_N)} {_SPLIT.value} recordings{chosen}"
+    data = f"{source.name}; {len(frames.truth_M)} {_SPLIT.value} recordings{chosen}"
     print(f"Data: {data}")
     print(f"Trained on: {record['data']}")
     datasets.warn(source, frames, record["simulated"])

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from absl import flags
 
 from experiments import checks, cli, datasets, files, setup
-from experiments.configs import nmnist
 from sast_jax import connections, evaluation, lif, networks, nir_graph, results, spikes
 from sast_jax.data import packing
 from sast_jax.errors import InputError
@@ -56,22 +55,23 @@ def main() -> None:
     source = load(data, (_SPLIT.value,))
     chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
+    count = len(frames.truth_M)
     if hard.frame_shape != source.frame_shape or len(hard.connections[-1].bias) != source.classes:
         raise InputError(
             f"{_FILE.value}: takes frames of {hard.frame_shape} and has "
             f"{len(hard.connections[-1].bias)} outputs; these recordings have "
             f"{source.frame_shape} and {source.classes} classes"
         )
-    print(f"Data: {source.name}; {len(frames.labels_N)} {_SPLIT.value} recordings")
+    print(f"Data: {source.name}; {count} {_SPLIT.value} recordings")
     print(f"Trained on: {about['trained_on']}")
     datasets.warn(source, frames, bool(about["simulated"]))
     model = Exported(hard.frame_shape, hard.decay, hard.threshold, readout)
     network_R = jax.tree.map(lambda leaf: leaf[None], list(hard.connections))
     answers = evaluation.respond(model, network_R, jnp.asarray(frames.packed_NxTxP))
-    only = jax.tree.map(lambda leaf: leaf[0], answers)
-    measured = evaluation.measure(only, frames.labels_N)
+    only = jax.tree.map(lambda leaf: leaf[0], evaluation.by_recording(answers, frames))
+    measured = evaluation.measure(only, frames.truth_M, frames.labels_N)
     done = {f"hard_{key}": value for key, value in measured.items()}
-    done = {"recordings": len(frames.labels_N), "data": source.name, **done}
+    done = {"recordings": count, "data": source.name, **done}
     low, high = (100 * end for end in done["hard_accuracy_ci95"])
     print(
         f"hard accuracy {100 * done['hard_accuracy']:.2f} % [{low:.2f}, {high:.2f}] on "
@@ -83,15 +83,15 @@ def main() -> None:
 
 def _settings(about: dict):
     """The loader, the readout and ``config.data`` that a file's metadata name."""
-    config = nmnist.get_config()
-    needed = {"experiment", "readout", "readout_scale", "time_bins", "trained_on", "simulated"}
+    needed = {"experiment", "readout", "readout_scale", "trained_on", "simulated"}
     try:
         if missing := needed - about.keys():
             raise KeyError(min(missing))
+        config = datasets.CONFIGS[about["experiment"]]()
         config.update(readout=about["readout"], readout_scale=float(about["readout_scale"]))
-        config.data.update(
-            source="folder", path=_DATA_PATH.value, time_bins=int(about["time_bins"])
-        )
+        config.data.update(source="folder", path=_DATA_PATH.value)
+        for key, usual in datasets.framing(config.data).items():
+            config.data[key] = type(usual)(about[key])
         checks.check(config)
         load = datasets.LOADERS[about["experiment"]]
     except (KeyError, TypeError, ValueError, InputError) as error:

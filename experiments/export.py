@@ -18,7 +18,7 @@ import jax
 import nir
 from absl import flags
 
-from experiments import cli, files, measure, setup, trained
+from experiments import cli, datasets, files, measure, setup, trained
 from sast_jax import chips, connections, lif, nir_graph, stablehlo
 from sast_jax.errors import InputError
 
@@ -63,7 +63,7 @@ def main() -> None:
             "experiment": found.record["experiment"],
             "simulated": found.record["simulated"],
             "trained_on": found.record["data"],
-            "time_bins": time_bins,
+            **datasets.framing(found.config.data),
             "readout": found.config.readout,
             "readout_scale": found.config.readout_scale,
             "weight_bits": bits,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.configs import nmnist, nmnist_paper
+from experiments.configs import dvs_gesture, dvs_gesture_paper, nmnist, nmnist_paper
 from sast_jax.assessment import PLAIN, REFERENCE
 
 
@@ -30,20 +30,20 @@ class Method(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """Where methods are compared: a config, and in words."""
+    """Where methods are compared: the config of each experiment, and in words."""
 
-    config: Callable[[], ConfigDict]
+    configs: dict[str, Callable[[], ConfigDict]]
     about: str
 
 
 REGIMES = {
     "paper": Regime(
-        nmnist_paper.get_config,
-        "the papers' regime: low slope, high readout scale, reset to zero, 20 steps",
+        {"nmnist": nmnist_paper.get_config, "dvs_gesture": dvs_gesture_paper.get_config},
+        "the papers' regime: low slope, high readout scale, reset to zero",
     ),
     "default": Regime(
-        nmnist.get_config,
-        "the default recipe: slope from 2 to 8, reset by subtraction, 6 steps, deformed recordings",
+        {"nmnist": nmnist.get_config, "dvs_gesture": dvs_gesture.get_config},
+        "the default recipe: slope from 2 to 8, reset by subtraction, deformed recordings",
     ),
 }
 

@@ -21,7 +21,7 @@ from experiments import (
     workdirs,
 )
 from sast_jax import calibration, evaluation, plots, report, results, training
-from sast_jax.data import likeness, packing
+from sast_jax.data import packing
 from sast_jax.data.sources import Source
 from sast_jax.errors import InputError
 from sast_jax.training import Hyperparameters, Recipe
@@ -50,7 +50,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
       InputError: anything a user can set wrong, before anything of theirs is overwritten.
     """
     checks.check(config)
-    source = datasets.LOADERS[experiment](config.data)
+    source = datasets.load(experiment, config.data)
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
         print(f"warning: {line}")
@@ -74,7 +74,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
                 "data_fingerprint": source.fingerprint,
                 "frame_shape": source.frame_shape,
                 "classes": source.classes,
-                "train_recordings": len(train.labels_N),
+                "train_recordings": len(train.truth_M),
             }
             job = fit.Job(
                 recipe=recipe,
@@ -124,7 +124,7 @@ def _conclude(
         done,
         [json.loads(line) for line in lines],
         _examples(job.recipe, job.hyper_R, params_R, source.test),
-        [*source.warnings, *_likeness(source)],
+        [*source.warnings, *source.caveats],
     )
     files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
     return done
@@ -157,13 +157,4 @@ def _examples(
             hard_prediction=int(hard_class[i]),
         )
         for i in range(len(chosen))
-    ]
-
-
-def _likeness(source: Source) -> list[str]:
-    if not source.simulated:
-        return []
-    return [
-        "The recordings are simulated, so the accuracies are not N-MNIST's. "
-        + likeness.compare(likeness.describe(source.train), likeness.real())
     ]

@@ -195,7 +195,7 @@ def _late(config) -> float:
 
 def _epoch(experiment, config) -> Callable[[], object]:
     """A function that trains a short epoch more each time it is called."""
-    source = datasets.LOADERS[experiment](config.data, ("train",))
+    source = datasets.load(experiment, config.data, ("train",))
     count = min(TIMED_STEPS * config.batch_size, len(source.train.labels_N))
     frames = source.train.take(np.arange(count))
     recipe = setup.recipe(config, source.frame_shape, source.classes, count)

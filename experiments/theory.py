@@ -61,7 +61,7 @@ def report(
     if data_path is not None:
         found.config.data.update(source="folder", path=data_path)
     train = trained.training_set(found)
-    test = datasets.LOADERS[found.record["experiment"]](found.config.data, ("test",)).test
+    test = datasets.load(found.record["experiment"], found.config.data, ("test",)).test
     if test is None:
         raise InputError(f"{found.config.data.path}: no test split, which certificates need")
     few = train.spread(recordings)

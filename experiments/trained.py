@@ -58,7 +58,8 @@ def load(workdir: pathlib.Path) -> Trained:
     except InputError as error:
         raise InputError(f"{workdir}: its checkpoint is of another version: {error}") from error
     shape, classes = tuple(record["frame_shape"]), record["classes"]
-    recipe = setup.recipe(config, shape, classes, record["train_recordings"])
+    windows = record["train_recordings"] * config.data.get("windows", 1)
+    recipe = setup.recipe(config, shape, classes, windows)
     hyper_R = setup.hyperparameters(config)
     if record["epoch"] < config.epochs:
         print(f"warning: {workdir}: the run is at epoch {record['epoch']} of {config.epochs}")
@@ -93,7 +94,7 @@ def training_set(found: Trained) -> packing.Frames:
     record, data = found.record, found.config.data.copy_and_resolve_references()
     if data.source == "auto":  # and not simulated, but the folder may be gone by now
         data.source = "folder"
-    source = datasets.LOADERS[record["experiment"]](data, ("train",))
+    source = datasets.load(record["experiment"], data, ("train",))
     if source.fingerprint != record["data_fingerprint"].partition("+")[0]:
         raise InputError(f"{data.path} holds other recordings than the runs were trained on")
     return datasets.hold_out(source.train, data.validation, data.seed)[0]

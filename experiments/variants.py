@@ -38,7 +38,7 @@ def main() -> None:
             key: family.settings(regime, variant, _DATA_PATH.value)
             for key, variant in family.VARIANTS.items()
         }
-        source = datasets.LOADERS["nmnist"](configs["SAM"].data)
+        source = datasets.load_nmnist(configs["SAM"].data)
         about = {"recordings": source.fingerprint, "seeds": _SEEDS.value, "epochs": regime.epochs}
         makers = {
             key: functools.partial(_row, regime, key, config, folder / name / study.folder(key))

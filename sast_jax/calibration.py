@@ -61,7 +61,8 @@ def threshold_factors(
             lambda leaf: jnp.broadcast_to(leaf, (len(FACTORS), *jnp.shape(leaf))), (params, hyper)
         )
         answers = evaluation.respond(Scaled(recipe), (*same, jnp.asarray(tried_FxL)), packed)
-        hits_F = (answers.scores_BxK.argmax(axis=-1) == held_out.labels_N).sum(axis=-1)
+        answers_FxM = held_out.vote(answers.scores_BxK).argmax(axis=-1)
+        hits_F = (answers_FxM == held_out.truth_M).sum(axis=-1)
         best = np.flatnonzero(hits_F == hits_F.max())
         factors_L = tried_FxL[best[np.abs(np.log(tried_FxL[best, layer])).argmin()]]
     return factors_L
@@ -87,9 +88,8 @@ def after_training(
         one = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
 
         def scores(model, frames, *more, one=one):
-            return evaluation.respond(
-                model, (*one, *more), jnp.asarray(frames.packed_NxTxP)
-            ).scores_BxK[0]
+            packed = jnp.asarray(frames.packed_NxTxP)
+            return frames.vote(evaluation.respond(model, (*one, *more), packed).scores_BxK)[0]
 
         entry = {}
         for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
@@ -100,17 +100,17 @@ def after_training(
             entries.append(dict.fromkeys([*keys, *entry]))
             continue
         factors_L = threshold_factors(recipe, params, hyper, held_out)
-        answers_N = scores(Scaled(recipe), test, jnp.asarray(factors_L)[None]).argmax(axis=-1)
-        hits, size = int((answers_N == test.labels_N).sum()), len(test.labels_N)
+        answers_M = scores(Scaled(recipe), test, jnp.asarray(factors_L)[None]).argmax(axis=-1)
+        hits, size = int((answers_M == test.truth_M).sum()), len(test.truth_M)
         found = factors_L.tolist(), hits / size, intervals.wilson(hits, size)
         entries.append(dict(zip(keys, found, strict=True)) | entry)
     return entries
 
 
-def _scaled(prefix, held_out_NxK, test_NxK, held_out, test) -> dict:
+def _scaled(prefix, held_out_MxK, test_MxK, held_out, test) -> dict:
     keys = [f"{prefix}{key}" for key in ("temperature", "ece_scaled", "nll_scaled")]
-    if not (np.isfinite(held_out_NxK).all() and np.isfinite(test_NxK).all()):
+    if not (np.isfinite(held_out_MxK).all() and np.isfinite(test_MxK).all()):
         return dict.fromkeys(keys)
-    temperature = confidence.temperature(held_out_NxK, held_out.labels_N)
-    measured = confidence.measure(test_NxK / temperature, test.labels_N)
+    temperature = confidence.temperature(held_out_MxK, held_out.truth_M)
+    measured = confidence.measure(test_MxK / temperature, test.truth_M)
     return dict(zip(keys, (temperature, measured["ece"], measured["nll"]), strict=True))

@@ -107,30 +107,41 @@ def _respond(model, batch_size, networks_R, packed_NxTxP, starts):
     return sweeps.over_runs(one_run, networks_R, _AT_ONCE)
 
 
+def by_recording(answers: Outcome, frames: packing.Frames) -> Outcome:
+    """The answers with scores and rates averaged over the windows of each recording (R, M, ...).
+
+    Early answers stay those of the windows.
+    """
+    scores_RxNxK, rates_RxNxL, early_RxNxT = answers
+    return Outcome(frames.vote(scores_RxNxK), frames.vote(rates_RxNxL), early_RxNxT)
+
+
 def evaluate(
     recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, frames: packing.Frames
 ) -> list[dict]:
     """Soft and hard (swap-only) results of each run on the same recordings, as plain numbers.
 
+    The windows of a recording answer together, with the mean of their scores.
+
     Returns:
       For each run: ``recordings`` (their number), ``transfer_gap`` (soft minus hard accuracy), and
       for both ``soft_`` and ``hard_``: ``accuracy`` (fraction), ``accuracy_ci95`` (its Wilson
-      interval), ``accuracy_by_step`` (if the recordings had ended after each step), ``rate`` (mean
-      spike over all layers, each layer counting the same), ``rates`` (by layer), ``ties`` and
-      ``silent`` (fractions of the recordings whose highest score is shared, and whose output layer
-      never spikes), ``confusion`` (counts, true class by predicted class), and the keys of
-      :func:`sast_jax.confidence.measure`.
+      interval), ``accuracy_by_step`` (if recordings, or their windows, had ended after each step),
+      ``rate`` (mean spike over all layers, each layer counting the same), ``rates`` (by layer),
+      ``ties`` and ``silent`` (fractions of the recordings whose highest score is shared, and whose
+      output layer never spikes), ``confusion`` (counts, true class by predicted class), and the
+      keys of :func:`sast_jax.confidence.measure`.
     """
     packed_NxTxP = jnp.asarray(frames.packed_NxTxP)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_R)]
     sound_R = np.all([[np.isfinite(w).all() for w in leaf] for leaf in leaves], axis=0)
-    runs = [{"recordings": len(frames.labels_N)} for _ in hyper_R.seed]
+    runs = [{"recordings": len(frames.truth_M)} for _ in hyper_R.seed]
     for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
         answers = respond(Swap(recipe, cell), (params_R, hyper_R), packed_NxTxP)
         # A threshold makes silence of NaN, which must not pass for an answer.
         answers.scores_BxK[~sound_R] = np.nan
-        for run, *answer in zip(runs, *answers, strict=True):
-            measured = measure(Outcome(*answer), frames.labels_N)
+        for run, *answer in zip(runs, *by_recording(answers, frames), strict=True):
+            measured = measure(Outcome(*answer), frames.truth_M, frames.labels_N)
             run |= {prefix + key: value for key, value in measured.items()}
     for run in runs:
         sound = None not in (run["soft_accuracy"], run["hard_accuracy"])
@@ -138,11 +149,17 @@ def evaluate(
     return runs
 
 
-def measure(answers: Outcome, labels_N: np.ndarray) -> dict:
+def measure(answers: Outcome, labels_N: np.ndarray, early_labels: np.ndarray | None = None) -> dict:
     """What :func:`evaluate` says of one run and one spike function.
 
     All of it is None for a network whose scores are not finite.
+
+    Args:
+      answers: of one run.
+      labels_N: true classes.
+      early_labels: true classes of the early answers, where windows give these.
     """
+    early_labels = labels_N if early_labels is None else early_labels
     scores_NxK, rates_NxL, early_NxT = answers
     if not np.isfinite(scores_NxK).all():
         nothing = ("accuracy", "accuracy_ci95", "accuracy_by_step", "rate", "ties", "silent")
@@ -159,7 +176,7 @@ def measure(answers: Outcome, labels_N: np.ndarray) -> dict:
     return {
         "accuracy": hits / len(labels_N),
         "accuracy_ci95": intervals.wilson(hits, len(labels_N)),
-        "accuracy_by_step": (early_NxT == labels_N[:, None]).mean(axis=0).tolist(),
+        "accuracy_by_step": (early_NxT == early_labels[:, None]).mean(axis=0).tolist(),
         "rate": float(rates_L.mean()),
         "rates": rates_L.tolist(),
         "ties": float(tied_N.mean()),

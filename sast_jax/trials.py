@@ -86,7 +86,7 @@ class Bench:
         if kind in FAULTS:
             answers |= self._integers(row, self.chip, devices, frames)
         for name, answer in answers.items():
-            share_D = [hits / len(frames.labels_N) for hits in _hits(answer, frames)]
+            share_D = [hits / len(frames.truth_M) for hits in _hits(answer, frames)]
             mean, interval = intervals.student(share_D)
             row[f"{name}_accuracy"] = mean
             row[f"{name}_accuracy_ci95"] = intervals.within(interval, 0.0, 1.0)
@@ -197,11 +197,12 @@ def _respond(model, devices, frames, *network):
 
 
 def _hits(answer, frames) -> list[int]:
-    return (answer.scores_BxK.argmax(axis=-1) == frames.labels_N).sum(axis=-1).tolist()
+    answers_DxM = frames.vote(answer.scores_BxK).argmax(axis=-1)
+    return (answers_DxM == frames.truth_M).sum(axis=-1).tolist()
 
 
 def _over_recordings(answers, frames) -> dict:
-    row, size = {}, len(frames.labels_N)
+    row, size = {}, len(frames.truth_M)
     for name, answer in answers.items():
         (hits,) = _hits(answer, frames)
         row[f"{name}_accuracy"] = hits / size

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
-    config.dataset = "nmnist"
+    config.dataset = "nmnist"  # or "dvs_gesture"
     config.regimes = "paper,default"  # of experiments/methods.py
     config.methods = "all"  # or names of experiments/methods.py with commas between them
     config.seeds = 5  # of each method as it is reported
@@ -21,7 +21,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.data = ConfigDict()  # as in nmnist.py
     config.data.source = "auto"
-    config.data.path = "data/nmnist"
+    config.data.path = ""  # default: data/<dataset>
     config.data.train_limit = 0
     config.data.test_limit = 0
     config.data.validation = 1 / 6  # of the training recordings, to tune and calibrate on

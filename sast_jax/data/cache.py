@@ -1,5 +1,6 @@
 """Packed frames on disk, named by the digest of all that shaped them."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -31,27 +32,50 @@ def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["key"]) == text:
-                return Frames(**{name: stored[name] for name in Frames._fields})
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+                return Frames(**{name: stored[name] for name in stored.files if name != "key"})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile):
         pass  # none yet, or damaged
     made = make()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            whole = pathlib.Path(scratch, path.name)
-            np.savez(whole, key=np.array(text), **made._asdict())
-            os.replace(whole, path)
-    except OSError as error:
-        warnings.warn(
-            f"{folder}: no cache kept ({error.strerror}); recordings are read each time",
-            stacklevel=2,
-        )
+    there = {name: array for name, array in made._asdict().items() if array is not None}
+    _keep(path, lambda whole: np.savez(whole, key=np.array(text), **there))
     return made
+
+
+def listing(folder: str | os.PathLike, key: dict, make: Callable[[], list]) -> list:
+    """A list that JSON can hold, from the cache or made and kept there, as :func:`frames` are."""
+    path = pathlib.Path(folder, f"{digest(key)}.json")
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        stored = json.loads(path.read_text())
+        if stored["key"] == key:
+            return stored["list"]
+    made = make()
+    _keep(path, lambda whole: whole.write_text(json.dumps({"key": key, "list": made})))
+    return made
+
+
+def folder() -> pathlib.Path:
+    """``$SAST_CACHE``, or the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
+    return pathlib.Path(os.environ.get("SAST_CACHE") or pathlib.Path(base, "sast_jax"))
 
 
 def digest(key: dict) -> str:
     """A short name for all that shaped something, as JSON can hold it."""
     return hashlib.sha256(_text(key).encode()).hexdigest()[:24]
+
+
+def _keep(path, write):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            whole = pathlib.Path(scratch, path.name)
+            write(whole)
+            os.replace(whole, path)
+    except OSError as error:
+        warnings.warn(
+            f"{path.parent}: no cache kept ({error.strerror}); recordings are read each time",
+            stacklevel=3,
+        )
 
 
 def _text(key):

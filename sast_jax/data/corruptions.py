@@ -18,10 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sast_jax.data import recordings
-from sast_jax.data.recordings import DURATION, SENSOR_HEIGHT, SENSOR_WIDTH, Events, Recordings
+from sast_jax.data.recordings import NMNIST, Events, Extent, Recordings
 
 HOT_RATE = 100  # events of a hot pixel a second
-_PIXELS = SENSOR_HEIGHT * SENSOR_WIDTH
 
 Generators = Sequence[np.random.Generator]  # one for each recording
 
@@ -32,15 +31,22 @@ class Kind(NamedTuple):
     Attributes:
       level: what a level of it is.
       levels: of the severities 1 to 5.
-      apply: (events, level, generators) -> events.
+      apply: (events, level, generators, extent) -> events.
     """
 
     level: str
     levels: tuple[float, ...]
-    apply: Callable[[Events, float, Generators], Events]
+    apply: Callable[[Events, float, Generators, Extent], Events]
 
 
-def corrupt(events: Events, kind: str, level: float, seeds_N: np.ndarray, seed: int = 0) -> Events:
+def corrupt(
+    events: Events,
+    kind: str,
+    level: float,
+    seeds_N: np.ndarray,
+    seed: int = 0,
+    extent: Extent = NMNIST,
+) -> Events:
     """Corrupts the events of N recordings.
 
     Args:
@@ -49,11 +55,11 @@ def corrupt(events: Events, kind: str, level: float, seeds_N: np.ndarray, seed: 
       level: of the corruption, as the kind says.
       seeds_N: of the recordings.
       seed: of the draws.
+      extent: of each recording.
     """
     stream = recordings.seed(kind)
-    return KINDS[kind].apply(
-        events, level, [np.random.default_rng((seed, stream, own)) for own in seeds_N]
-    )
+    generators = [np.random.default_rng((seed, stream, own)) for own in seeds_N]
+    return KINDS[kind].apply(events, level, generators, extent)
 
 
 def corrupted(data: Recordings, kind: str, level: float, seed: int = 0) -> Recordings:
@@ -63,7 +69,8 @@ def corrupted(data: Recordings, kind: str, level: float, seed: int = 0) -> Recor
         start = 0
         for events in data.events():
             size = len(events.unsorted_N)
-            yield corrupt(events, kind, level, data.seeds_N[start : start + size], seed)
+            seeds = data.seeds_N[start : start + size]
+            yield corrupt(events, kind, level, seeds, seed, data.extent)
             start += size
 
     return data._replace(events=chunks)
@@ -74,57 +81,57 @@ def in_memory(data: Recordings) -> Recordings:
     return data._replace(events=functools.cache(lambda: list(data.events())))
 
 
-def _drop(events, share, generators):
+def _drop(events, share, generators, extent):
     return _those(events, _of_events(events, generators, lambda g, n: g.random(n)) >= share)
 
 
-def _jitter_time(events, deviation, generators):
+def _jitter_time(events, deviation, generators, extent):
     late_M = _of_events(events, generators, lambda g, n: g.normal(0, deviation, n))
     t_M = np.rint(events.t_M + late_M).astype(events.t_M.dtype)
     return recordings.in_order(_those(events._replace(t_M=t_M), t_M >= 0))
 
 
-def _jitter_space(events, deviation, generators):
+def _jitter_space(events, deviation, generators, extent):
     def moved(z_M):
         away_M = _of_events(events, generators, lambda g, n: g.normal(0, deviation, n))
         return np.rint(z_M + away_M).astype(np.int32)
 
     x_M, y_M = moved(events.x_M), moved(events.y_M)
-    inside_M = (x_M >= 0) & (x_M < SENSOR_WIDTH) & (y_M >= 0) & (y_M < SENSOR_HEIGHT)
+    inside_M = (x_M >= 0) & (x_M < extent.width) & (y_M >= 0) & (y_M < extent.height)
     columns = {"x_M": x_M.astype(events.x_M.dtype), "y_M": y_M.astype(events.y_M.dtype)}
     return _those(events._replace(**columns), inside_M)
 
 
-def _flip(events, share, generators):
+def _flip(events, share, generators, extent):
     flipped_M = _of_events(events, generators, lambda g, n: g.random(n)) < share
     return events._replace(p_M=events.p_M ^ flipped_M.astype(events.p_M.dtype))
 
 
-def _noise(events, rate, generators):
-    mean = rate * _PIXELS * DURATION * 1e-6
-    return _with_events(
-        events, [g.integers(_PIXELS, size=g.poisson(mean)) for g in generators], generators
-    )
+def _noise(events, rate, generators, extent):
+    pixels = extent.height * extent.width
+    mean = rate * pixels * extent.duration * 1e-6
+    drawn = [g.integers(pixels, size=g.poisson(mean)) for g in generators]
+    return _with_events(events, drawn, generators, extent)
 
 
-def _hot_pixels(events, share, generators):
+def _hot_pixels(events, share, generators, extent):
     def pixels(generator):
-        hot = _some_pixels(generator, share)
-        return np.repeat(hot, generator.poisson(HOT_RATE * DURATION * 1e-6, len(hot)))
+        hot = _some_pixels(generator, share, extent)
+        return np.repeat(hot, generator.poisson(HOT_RATE * extent.duration * 1e-6, len(hot)))
 
-    return _with_events(events, [pixels(g) for g in generators], generators)
+    return _with_events(events, [pixels(g) for g in generators], generators, extent)
 
 
-def _dead_pixels(events, share, generators):
-    alive_NxP = np.ones((len(generators), _PIXELS), bool)
+def _dead_pixels(events, share, generators, extent):
+    alive_NxP = np.ones((len(generators), extent.height * extent.width), bool)
     for alive_P, generator in zip(alive_NxP, generators, strict=True):
-        alive_P[_some_pixels(generator, share)] = False
-    pixel_M = events.y_M.astype(np.int64) * SENSOR_WIDTH + events.x_M
+        alive_P[_some_pixels(generator, share, extent)] = False
+    pixel_M = events.y_M.astype(np.int64) * extent.width + events.x_M
     return _those(events, alive_NxP[events.recording_M, pixel_M])
 
 
-def _occlude(events, side, generators):
-    ends = SENSOR_WIDTH - side + 1, SENSOR_HEIGHT - side + 1
+def _occlude(events, side, generators, extent):
+    ends = extent.width - side + 1, extent.height - side + 1
     corner_Nx2 = np.array([g.integers(ends) for g in generators])
     left_M, top_M = corner_Nx2[events.recording_M].T
     behind_M = (events.x_M >= left_M) & (events.x_M < left_M + side)
@@ -132,13 +139,14 @@ def _occlude(events, side, generators):
     return _those(events, ~behind_M)
 
 
-def _interrupt(events, share, generators):
-    start_N = np.array([g.uniform(0, (1 - share) * DURATION) for g in generators])
+def _interrupt(events, share, generators, extent):
+    length = share * extent.duration
+    start_N = np.array([g.uniform(0, (1 - share) * extent.duration) for g in generators])
     since_M = events.t_M - start_N[events.recording_M]
-    return _those(events, (since_M < 0) | (since_M >= share * DURATION))
+    return _those(events, (since_M < 0) | (since_M >= length))
 
 
-def _skew(events, change, generators):
+def _skew(events, change, generators, extent):
     speed_N = np.array([(1 + change) ** g.choice((-1, 1)) for g in generators])
     t_M = np.rint(events.t_M * speed_N[events.recording_M]).astype(events.t_M.dtype)
     return events._replace(t_M=t_M)
@@ -150,8 +158,9 @@ def _of_events(events, generators, draw):
     return np.concatenate([draw(g, n) for g, n in zip(generators, counts_N, strict=True)])
 
 
-def _some_pixels(generator, share):
-    return generator.permutation(_PIXELS)[: round(share * _PIXELS)]
+def _some_pixels(generator, share, extent):
+    pixels = extent.height * extent.width
+    return generator.permutation(pixels)[: round(share * pixels)]
 
 
 def _those(events, kept_M):
@@ -159,16 +168,17 @@ def _those(events, kept_M):
     return Events(*(column[kept_M] for column in columns), unsorted_N)
 
 
-def _with_events(events, pixels, generators):
+def _with_events(events, pixels, generators, extent):
     """Further events in these pixels of each recording, at random times and of random polarity."""
     pixel_M = np.concatenate(pixels)
-    times = [g.integers(DURATION, size=len(own)) for g, own in zip(generators, pixels, strict=True)]
-    signs = [g.integers(2, size=len(own)) for g, own in zip(generators, pixels, strict=True)]
+    each = list(zip(generators, map(len, pixels), strict=True))
+    times = [g.integers(extent.duration, size=count) for g, count in each]
+    signs = [g.integers(2, size=count) for g, count in each]
     added = (
         np.repeat(np.arange(len(pixels)), [len(own) for own in pixels]),
         np.concatenate(times),
-        pixel_M % SENSOR_WIDTH,
-        pixel_M // SENSOR_WIDTH,
+        pixel_M % extent.width,
+        pixel_M // extent.width,
         np.concatenate(signs),
     )
     *columns, unsorted_N = events

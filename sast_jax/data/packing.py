@@ -1,10 +1,12 @@
 """Binary frames of recordings, packed to bits.
 
-Time is cut into T equal bins over a fixed duration, later events falling in the last bin; a frame
-holds 1 where a pixel fired with that polarity in that bin. Frames are stored eight pixels a byte,
-in the order (H, W, C), batch first, and are unpacked on the device.
+Time is cut into T equal bins over a fixed duration, later events falling in the last bin, or into T
+bins of equally many events; a frame holds 1 where a pixel fired with that polarity in that bin.
+Frames are stored eight pixels a byte, in the order (H, W, C), batch first, and are unpacked on the
+device.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,10 +22,12 @@ class Frames(NamedTuple):
     Attributes:
       packed_NxTxP: uint8, P = ceil(H * W * C / 8) bytes a frame.
       labels_N: class of each recording, int32.
-      numbers_N: number of the file or of the image it came from, int64.
+      numbers_N: number of the file, the image or the recording it came from, int64.
       events_NxC: number of events by polarity.
       profile_TxC: mean number of events of a recording by time bin and polarity.
       unsorted: number of recordings whose times ran backwards in the file.
+      subjects_N: the person who is seen in each, None where nobody is. Where there are persons,
+        rows of the same number are windows of one recording, and answer together.
     """
 
     packed_NxTxP: np.ndarray
@@ -32,6 +36,26 @@ class Frames(NamedTuple):
     events_NxC: np.ndarray
     profile_TxC: np.ndarray
     unsorted: np.ndarray
+    subjects_N: np.ndarray | None = None
+
+    @property
+    def truth_M(self) -> np.ndarray:
+        """Class of each recording, where several windows of one have one answer."""
+        return self.labels_N if self.subjects_N is None else self.labels_N[self._windows()[0]]
+
+    def vote(self, x_RxNxD: np.ndarray) -> np.ndarray:
+        """Means over the windows of each recording: (R, N, ...) to (R, M, ...), as ``truth_M``."""
+        if self.subjects_N is None:
+            return x_RxNxD
+        first_M, recording_N = self._windows()
+        share_MxN = (np.arange(len(first_M))[:, None] == recording_N) / np.bincount(recording_N)[
+            :, None
+        ]
+        return np.einsum("mn,rn...->rm...", share_MxN, x_RxNxD)
+
+    def _windows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first window of each recording, and the recording of each window."""
+        return np.unique(self.numbers_N, return_index=True, return_inverse=True)[1:]
 
     def take(self, indices) -> "Frames":
         """The recordings at these indices; ``profile_TxC`` and ``unsorted`` stay the whole's."""
@@ -40,12 +64,16 @@ class Frames(NamedTuple):
             labels_N=self.labels_N[indices],
             numbers_N=self.numbers_N[indices],
             events_NxC=self.events_NxC[indices],
+            subjects_N=None if self.subjects_N is None else self.subjects_N[indices],
         )
 
     def spread(self, most: int) -> "Frames":
         """At most so many of the recordings, evenly spread, as real ones are in order of class."""
-        count = len(self.labels_N)
-        return self.take(np.linspace(0, count - 1, min(most, count)).astype(int))
+        count = len(self.truth_M)
+        chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
+        if self.subjects_N is None:
+            return self.take(chosen)
+        return self.take(np.isin(self._windows()[1], chosen))
 
 
 def time_bin(t_M: np.ndarray, time_bins: int, duration: int) -> np.ndarray:
@@ -53,18 +81,43 @@ def time_bin(t_M: np.ndarray, time_bins: int, duration: int) -> np.ndarray:
     return np.minimum(t_M.astype(np.int64) * time_bins // duration, time_bins - 1)
 
 
-def pack(data: recordings.Recordings, *, time_bins: int, duration: int) -> Frames:
+def by_time(events: recordings.Events, time_bins: int, duration: int) -> np.ndarray:
+    """Bins (M,) of equal time over ``duration``."""
+    return time_bin(events.t_M, time_bins, duration)
+
+
+def by_count(events: recordings.Events, time_bins: int, duration: int) -> np.ndarray:
+    """Bins (M,) that hold equally many events of a recording, to one, however long they take."""
+    counts_N = np.bincount(events.recording_M, minlength=len(events.unsorted_N))
+    start_N = np.cumsum(counts_N) - counts_N
+    rank_M = np.arange(len(events.recording_M)) - start_N[events.recording_M]
+    return rank_M * time_bins // counts_N[events.recording_M]
+
+
+BINS = {"time": by_time, "events": by_count}
+
+
+def pack(
+    data: recordings.Recordings,
+    *,
+    time_bins: int,
+    duration: int,
+    bins: Callable[[recordings.Events, int, int], np.ndarray] = by_time,
+    least: int = 1,
+) -> Frames:
     """Reads, checks, bins and packs recordings.
 
     Args:
       data: the recordings.
       time_bins: number of frames T.
       duration: microseconds that the bins cover together.
+      bins: (events, time_bins, duration) -> bin of each event.
+      least: events that make a pixel of a frame 1.
 
     Raises:
       InputError: a recording is damaged.
     """
-    H, W, C = recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES
+    H, W, C = *data.extent[:2], recordings.POLARITIES
     N, T = len(data.labels_N), time_bins
     packed = np.empty((N, T, -(-H * W * C // 8)), np.uint8)
     events_NxC, profile_TxC, unsorted = np.zeros((N, C), np.int64), np.zeros((T, C)), 0
@@ -73,11 +126,15 @@ def pack(data: recordings.Recordings, *, time_bins: int, duration: int) -> Frame
         size = len(events.unsorted_N)
         if len(dense) < size * T * H * W * C:
             dense = np.empty(size * T * H * W * C, np.uint8)
-        bins = time_bin(events.t_M, T, duration)
+        bin_M = bins(events, T, duration)
         pixel = (events.y_M.astype(np.int32) * W + events.x_M) * C + events.p_M
-        frame = events.recording_M * T + bins
+        frame = events.recording_M * T + bin_M
+        fired = frame * (H * W * C) + pixel
+        if least > 1:
+            fired, counts = np.unique(fired, return_counts=True)
+            fired = fired[counts >= least]
         dense[:] = 0
-        dense[frame * (H * W * C) + pixel] = 1
+        dense[fired] = 1
         frames = dense[: size * T * H * W * C].reshape(size, T, -1)
         packed[start : start + size] = np.packbits(frames, axis=-1)
         by_polarity = np.bincount(frame * C + events.p_M, minlength=size * T * C)
@@ -93,6 +150,7 @@ def pack(data: recordings.Recordings, *, time_bins: int, duration: int) -> Frame
         events_NxC,
         profile_TxC / max(N, 1),
         np.int64(unsorted),
+        data.subjects_N,
     )
 
 

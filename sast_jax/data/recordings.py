@@ -31,6 +31,17 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 _NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/]+)\.bin$")
 
 
+class Extent(NamedTuple):
+    """What recordings extend over: pixels from top to bottom, from left to right, microseconds."""
+
+    height: int
+    width: int
+    duration: int
+
+
+NMNIST = Extent(SENSOR_HEIGHT, SENSOR_WIDTH, DURATION)
+
+
 class Split(NamedTuple):
     """The recordings of one split, in order of their names, not yet read.
 
@@ -75,12 +86,16 @@ class Recordings(NamedTuple):
       labels_N, numbers_N: as in :class:`Split`.
       seeds_N: of what is drawn for a recording, the same whatever others stand beside it.
       events: yields the events of all, some recordings at a time, in order.
+      extent: of each.
+      subjects_N: the person who is seen in each, None where nobody is.
     """
 
     labels_N: np.ndarray
     numbers_N: np.ndarray
     seeds_N: np.ndarray
     events: Callable[[], Iterator[Events]]
+    extent: Extent = NMNIST
+    subjects_N: np.ndarray | None = None
 
 
 def find_split(folder: str | os.PathLike, split: str) -> Split | None:

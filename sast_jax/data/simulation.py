@@ -1,23 +1,16 @@
 """Simulated N-MNIST: digits moved along three saccades in front of a simulated event sensor.
 
-Each pixel low-passes the logarithm of the intensity in front of it and remembers its value at the
-last event; where the difference passes a threshold it emits an event of that sign and is blind for
-a refractory period, after which it compares with the value it then sees. Thresholds differ a little
-from pixel to pixel, and a few events are noise.
-
 Path and sensor are calibrated on raw N-MNIST recordings of the very images that are simulated
 (training files up to 400): the path from where the image's gradient explains the events best, then
 the sensor by a random search for the events of each pixel and saccade, of each 10 ms and of each
 recording. The fit itself is not kept; ``python -m experiments.likeness`` measures how close its
 result comes.
 
-Sensor: Lichtsteiner et al., A 128x128 120 dB 15 us latency asynchronous temporal contrast vision
-sensor, IEEE JSSC 43(2), 2008. Recordings: Orchard et al., Frontiers in Neuroscience 9:437, 2015.
+Recordings: Orchard et al., Frontiers in Neuroscience 9:437, 2015.
 """
 
 import functools
 import importlib.metadata
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +19,8 @@ import numpy as np
 import scipy.interpolate
 from jax.scipy.stats import norm
 
-from sast_jax.data import recordings
+from sast_jax.data import event_sensor, recordings
+from sast_jax.data.event_sensor import SENSOR, Sensor
 
 STEP = 1000  # microseconds
 KNOT_SPACING = 10_000  # microseconds
@@ -34,32 +28,6 @@ LAST_FILE = 5848  # the digits are those of N-MNIST's training files up to this 
 _CHUNK = 50  # recordings simulated at once
 
 
-class Sensor(NamedTuple):
-    """An event sensor; intensities are relative to a white stroke.
-
-    Attributes:
-      rising, falling: thresholds in log intensity.
-      mismatch: standard deviation of the thresholds from pixel to pixel, relative.
-      background: intensity of black.
-      blur: standard deviation of the optical blur, pixels.
-      time_constant: of the low-pass filter, milliseconds.
-      refractory: milliseconds.
-      refractory_spread: standard deviation of it from pixel to pixel, milliseconds.
-      noise: events per pixel and second that have no cause in the scene.
-    """
-
-    rising: float = 0.196
-    falling: float = 0.187
-    mismatch: float = 0.0699
-    background: float = 0.278
-    blur: float = 0.418
-    time_constant: float = 4.89
-    refractory: float = 0.733
-    refractory_spread: float = 0.146
-    noise: float = 0.35
-
-
-SENSOR = Sensor()
 # Position of the digit's top left corner on the sensor every 10 ms: x (right) and y (down), pixels.
 PATH_Kx2 = np.array(
     [
@@ -184,27 +152,10 @@ def record(
             padded = np.zeros((_CHUNK, 28, 28), np.float32)  # one shape, one compilation
             padded[: len(images)] = images
             signs = events(jax.random.fold_in(key, start), padded, SENSOR, along)
-            yield _listed(np.asarray(signs)[:, : len(images)])
+            yield event_sensor.listed(np.asarray(signs)[:, : len(images)], STEP)
 
     seeds = [recordings.seed(f"digit {number}") for number in numbers_N]
     return recordings.Recordings(labels_N.astype(np.int32), numbers_N, np.array(seeds), chunks)
-
-
-def _listed(signs_SxBxHxW):
-    """The events one by one; brightness that rises has p = 0, as in the files."""
-    B, H, W = signs_SxBxHxW.shape[1:]
-    where_M = np.flatnonzero(signs_SxBxHxW != 0)
-    step_M, rest_M = np.divmod(where_M, B * H * W)
-    recording_M, pixel_M = np.divmod(rest_M, H * W)
-    order_M = np.argsort(recording_M.astype(np.uint8), kind="stable")
-    columns = (
-        recording_M.astype(np.int32),
-        (step_M * STEP + STEP // 2).astype(np.int32),
-        (pixel_M % W).astype(np.uint8),
-        (pixel_M // W).astype(np.uint8),
-        (signs_SxBxHxW.reshape(-1)[where_M] < 0).astype(np.uint8),
-    )
-    return recordings.Events(*(column[order_M] for column in columns), np.zeros(B, bool))
 
 
 @jax.jit
@@ -213,44 +164,18 @@ def events(
 ) -> jax.Array:
     """Simulates recordings: (S, B, H, W) int8, 1 where brightness rose and -1 where it fell."""
     H, W = recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH
-    B = len(images_Bx28x28)
-    rows_SxHx28 = _view(path_Sx2[:, 1], H, sensor.blur)
-    columns_SxWx28 = _view(path_Sx2[:, 0], W, sensor.blur)
-    pixels = (B, H, W)
-    keys = jax.random.split(key, 4)
-    mismatch_2xBxHxW = 1 + sensor.mismatch * jax.random.normal(keys[0], (2, *pixels))
-    rising, falling = jnp.array([sensor.rising, sensor.falling])[:, None, None, None] * jnp.maximum(
-        mismatch_2xBxHxW, 0.2
-    )
-    period = sensor.refractory + sensor.refractory_spread * jax.random.normal(keys[1], pixels)
-    # A pixel's first noise event; a second one within 0.3 s is too rare to matter.
-    noise_time = jax.random.exponential(keys[2], pixels) / (sensor.noise * STEP * 1e-6)
-    noise_time = jnp.floor(noise_time).astype(jnp.int32)
-    noise_rises = jax.random.bernoulli(keys[3], 0.5, pixels)
-    gain = 1 - jnp.exp(-STEP / 1000 / sensor.time_constant)
+    views = _view(path_Sx2[:, 1], H, sensor.blur), _view(path_Sx2[:, 0], W, sensor.blur)
+    # Until a pixel's first noise event; a second one within 0.3 s is too rare to matter.
+    shape, waiting = (len(images_Bx28x28), H, W), jax.random.exponential
+    pixels = event_sensor.draw(key, sensor, shape, waiting, STEP)
 
-    def light(rows_Hx28, columns_Wx28):
+    def light(view):
+        rows_Hx28, columns_Wx28 = view
         exactly = functools.partial(jnp.matmul, precision="highest")
         scene_BxHxW = exactly(rows_Hx28, exactly(images_Bx28x28, columns_Wx28.T))
         return jnp.log(sensor.background + scene_BxHxW)
 
-    def step(carry, inputs):
-        seen, reference, blind = carry
-        *view, index = inputs
-        seen = seen + gain * (light(*view) - seen)
-        reference = jnp.where(blind > 0, seen, reference)
-        change = seen - reference
-        noise = (noise_time == index) & noise_rises, (noise_time == index) & ~noise_rises
-        ready = blind <= 0
-        rise = ready & ((change > rising) | noise[0])
-        fall = ready & ((change < -falling) | noise[1])
-        reference = jnp.where(rise | fall, seen, reference)
-        blind = jnp.where(rise | fall, period, blind - STEP / 1000)
-        return (seen, reference, blind), rise.astype(jnp.int8) - fall.astype(jnp.int8)
-
-    first = light(rows_SxHx28[0], columns_SxWx28[0])
-    start = first, first, jnp.zeros(pixels)
-    return jax.lax.scan(step, start, (rows_SxHx28, columns_SxWx28, jnp.arange(len(path_Sx2))))[1]
+    return event_sensor.watch(pixels, sensor, light, views, STEP)
 
 
 def _view(position_S: jax.Array, pixels: int, blur: jax.Array) -> jax.Array:

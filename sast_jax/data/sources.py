@@ -2,30 +2,33 @@
 
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import cache, corruptions, packing, recordings, simulation
+from sast_jax.data import cache, corruptions, packing, recordings, windows
+from sast_jax.data.published import DVS_GESTURE, NMNIST, Published
 from sast_jax.errors import InputError
 
 FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
-CLASSES = 10
-DEFAULT_PATH = "data/nmnist"  # where experiments.download writes
-# Parts of cache keys: raise one when frames would come out otherwise.
-READER_VERSION, CORRUPTIONS_VERSION = 1, 1
+DEFAULT_PATH = NMNIST.path
+CORRUPTIONS_VERSION = 1  # part of cache keys: raise it when frames would come out otherwise
 
 
 class Recorded(NamedTuple):
-    """Where frames came from: their recordings, and all else that shaped them."""
+    """Where frames came from: their recordings, all else that shaped them, and how they are made.
+
+    ``pack`` takes the recordings.
+    """
 
     recordings: recordings.Recordings
     key: dict
+    pack: Callable[[recordings.Recordings], packing.Frames]
 
     def frames(self) -> packing.Frames:
         """The frames, from the cache if they have been made before."""
-        return cache.frames(cache_folder(), self.key, self._pack)
+        return cache.frames(cache.folder(), self.key, lambda: self.pack(self.recordings))
 
     def corrupted(
         self, kinds: Sequence[str], severities: Sequence[int], seed: int
@@ -41,12 +44,8 @@ class Recorded(NamedTuple):
                 level = corruptions.KINDS[kind].levels[severity - 1]
                 key = {"kind": kind, "level": level, "seed": seed, "version": CORRUPTIONS_VERSION}
                 worse = corruptions.corrupted(data, kind, level, seed)
-                yield kind, severity, Recorded(worse, self.key | {"corruption": key}).frames()
-
-    def _pack(self):
-        return packing.pack(
-            self.recordings, time_bins=self.key["time_bins"], duration=recordings.DURATION
-        )
+                made = Recorded(worse, self.key | {"corruption": key}, self.pack)
+                yield kind, severity, made.frames()
 
 
 class Source(NamedTuple):
@@ -61,6 +60,7 @@ class Source(NamedTuple):
       train, test: None where the folder has no such split, or it was not asked for.
       recorded: by split, where the frames came from.
       warnings: what a person should know of the recordings, one line each.
+      caveats: what a report must say of them, one paragraph each.
     """
 
     name: str
@@ -72,33 +72,94 @@ class Source(NamedTuple):
     test: packing.Frames | None
     recorded: Mapping[str, Recorded]
     warnings: tuple[str, ...]
+    caveats: tuple[str, ...]
 
 
-def cache_folder() -> pathlib.Path:
-    """``$SAST_CACHE``, or the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-    return pathlib.Path(os.environ.get("SAST_CACHE") or pathlib.Path(base, "sast_jax"))
+class Framing(NamedTuple):
+    """How recordings become frames.
+
+    Attributes:
+      key: all that shapes the frames besides the recordings; ``time_bins`` among it.
+      real: what a key says besides for real recordings.
+      view: recordings -> those that are packed.
+      pack: the latter -> frames.
+      frame_shape: (H, W, C).
+    """
+
+    key: dict
+    real: dict
+    view: Callable[[recordings.Recordings], recordings.Recordings]
+    pack: Callable[[recordings.Recordings], packing.Frames]
+    frame_shape: tuple[int, int, int]
 
 
-def nmnist(
+def nmnist(source: str, path: str | os.PathLike, *, time_bins: int, **options) -> Source:
+    """N-MNIST with so many frames a recording; see :func:`load`."""
+    duration = recordings.DURATION
+
+    def pack(data):
+        return packing.pack(data, time_bins=time_bins, duration=duration)
+
+    key = {"time_bins": time_bins}
+    framing = Framing(key, {"duration": duration}, lambda data: data, pack, FRAME_SHAPE)
+    return load(NMNIST, framing, source, path, **options)
+
+
+def dvs_gesture(
     source: str,
     path: str | os.PathLike,
     *,
     time_bins: int,
+    bins: str = "time",
+    least: int = 1,
+    window: int = 0,
+    windows_each: int = 1,
+    side: int = 32,
+    **options,
+) -> Source:
+    """DVS Gesture; see :func:`load`.
+
+    Args:
+      source, path: as there.
+      time_bins: frames of a window.
+      bins: key of ``packing.BINS``.
+      least: events that make a pixel of a frame 1.
+      window, windows_each, side: see :func:`sast_jax.data.windows.cut`.
+      **options: of :func:`load`.
+    """
+    key = {"time_bins": time_bins, "bins": bins, "least": least, "side": side}
+    key |= {"window": window, "windows": windows_each, "whole": windows.WHOLE}
+
+    def view(data):
+        return windows.cut(data, window=window, count=windows_each, side=side)
+
+    def pack(data):
+        size = {"time_bins": time_bins, "duration": data.extent.duration}
+        return packing.pack(data, **size, bins=packing.BINS[bins], least=least)
+
+    shape = (side, side, recordings.POLARITIES)
+    return load(DVS_GESTURE, Framing(key, {}, view, pack, shape), source, path, **options)
+
+
+def load(
+    published: Published,
+    framing: Framing,
+    source: str,
+    path: str | os.PathLike,
+    *,
     train_limit: int = 0,
     test_limit: int = 0,
     seed: int = 0,
     splits: Sequence[str] = ("train", "test"),
 ) -> Source:
-    """N-MNIST from a folder, or simulated.
+    """A data set from a folder, or simulated.
 
     Args:
-      source: "folder" reads ``path``; "tonic" prefers the ``NMNIST/`` that tonic keeps in it;
-        "simulated" needs no file; "auto" reads ``path``, and simulates if that is
-        ``DEFAULT_PATH`` and holds no recordings.
-      path: holds ``train.zip`` and ``test.zip`` or ``Train/`` and ``Test/``, or tonic's ``NMNIST/``
-        with these.
-      time_bins: frames per recording.
+      published, framing: which, and how it becomes frames.
+      source: "folder" reads ``path``; "tonic" prefers the folder that tonic keeps in it;
+        "simulated" needs no file; "auto" reads ``path``, and simulates if that is the default one
+        and holds no recordings.
+      path: holds the set as published, or tonic's folder with it.
       train_limit, test_limit: number of recordings to draw at random from each split; 0 takes all.
       seed: of that draw, and of the simulation.
       splits: which to read.
@@ -109,94 +170,88 @@ def nmnist(
     both = {"train": train_limit, "test": test_limit}
     limits = {split: both[split] for split in splits}
     if source == "simulated":
-        return _simulated(time_bins, limits, seed)
+        return _simulated(published, framing, limits, seed)
     folder = pathlib.Path(path).expanduser()
-    inner = folder / "NMNIST"  # tonic's name for its folder
+    inner = folder / published.inner
     places = [inner, folder] if source == "tonic" else [folder, inner]
     for place in places:
-        found = {name: recordings.find_split(place, name) for name in limits}
+        found = {name: published.find(place, name) for name in limits}
         if any(found.values()):
-            return _recorded(place, found, time_bins, limits, seed)
-    if source == "auto" and folder == pathlib.Path(DEFAULT_PATH):
-        return _simulated(time_bins, limits, seed)
-    wanted = " or ".join(f"{split}.zip or {split.capitalize()}/" for split in limits)
+            return _recorded(published, framing, place, found, limits, seed)
+    if source == "auto" and folder == pathlib.Path(published.path):
+        return _simulated(published, framing, limits, seed)
+    wanted = " or ".join(map(published.wanted, limits))
     raise InputError(
-        f"{folder}: no recordings there; name a folder that holds {wanted}, or fetch N-MNIST with "
-        f"'python -m experiments.download', which puts it in {DEFAULT_PATH}"
+        f"{folder}: no recordings there; name a folder that holds {wanted}, or fetch "
+        f"{published.name} with 'python -m experiments.download{published.flags}', which puts it "
+        f"in {published.path}"
     )
 
 
-def _recorded(folder, splits, time_bins, limits, seed) -> Source:
-    frames, recorded, fingerprints, notes = {}, {}, [], []
+def _recorded(published, framing, folder, splits, limits, seed) -> Source:
+    recorded, fingerprints, names = {}, [], {}
     for name, split in splits.items():
         if split is None:
             continue
         indices = _draw(len(split.names), limits[name], seed)
         key = {
-            "reader": READER_VERSION,
+            "reader": published.reader,
             "recordings": split.fingerprint,
             "limit": [limits[name], seed] if limits[name] else 0,
-            "time_bins": time_bins,
-            "duration": recordings.DURATION,
         }
-        recorded[name] = Recorded(recordings.select(split, indices), key)
-        frames[name] = recorded[name].frames()
+        data = framing.view(published.select(split, indices))
+        recorded[name] = Recorded(data, key | framing.key | framing.real, framing.pack)
         fingerprints.append(split.fingerprint)
-        notes += _notes(name, frames[name], [split.names[i] for i in indices])
-    counts = _counts(frames)
-    return Source(
-        f"N-MNIST, recordings from {folder} ({counts})",
-        False,
-        "+".join(fingerprints),
-        FRAME_SHAPE,
-        CLASSES,
-        frames.get("train"),
-        frames.get("test"),
-        recorded,
-        tuple(notes),
+        names[name] = [split.names[i] for i in indices]
+    frames = {name: where.frames() for name, where in recorded.items()}
+    notes = [note for name, each in frames.items() for note in _notes(name, each, names[name])]
+    words = f"{published.name}, recordings from {folder} ({_counts(frames)})"
+    return _source(
+        published, framing, words, False, "+".join(fingerprints), recorded, frames, notes
     )
 
 
 def _notes(name, frames, names) -> list[str]:
     empty = np.flatnonzero(frames.events_NxC.sum(axis=1) == 0)
+    each = len(frames.labels_N) // len(names)  # windows of a recording
     notes = []
     if len(empty):
-        notes.append(f"{name}: {len(empty)} empty recordings are kept, first {names[empty[0]]}")
+        first = names[empty[0] // each]
+        notes.append(f"{name}: {len(empty)} empty recordings are kept, first {first}")
     if frames.unsorted:
         notes.append(f"{name}: {int(frames.unsorted)} recordings ran backwards in time; sorted")
     return notes
 
 
-def _simulated(time_bins, limits, seed) -> Source:
-    recorded = {
-        name: Recorded(
-            simulation.simulate(name, seed=seed, limit=limit),
-            {
-                "simulation": simulation.settings(),
-                "split": name,
-                "seed": seed,
-                "limit": limit,
-                "time_bins": time_bins,
-            },
-        )
-        for name, limit in limits.items()
-    }
+def _simulated(published, framing, limits, seed) -> Source:
+    recorded = {}
+    for name, limit in limits.items():
+        key = {"simulation": published.settings(), "split": name, "seed": seed, "limit": limit}
+        data = framing.view(published.simulate(name, seed=seed, limit=limit))
+        recorded[name] = Recorded(data, key | framing.key, framing.pack)
     frames = {name: where.frames() for name, where in recorded.items()}
+    words = f"simulated {published.name}, no real recordings ({_counts(frames)})"
+    print_ = f"simulated {seed} {cache.digest(published.settings())}"
+    return _source(published, framing, words, True, print_, recorded, frames, ())
+
+
+def _source(published, framing, name, simulated, fingerprint, recorded, frames, notes) -> Source:
     return Source(
-        f"simulated N-MNIST, no real recordings ({_counts(frames)})",
-        True,
-        f"simulated {seed} {cache.digest(simulation.settings())}",
-        FRAME_SHAPE,
-        CLASSES,
+        name,
+        simulated,
+        fingerprint,
+        framing.frame_shape,
+        published.classes,
         frames.get("train"),
         frames.get("test"),
         recorded,
-        (),
+        tuple(notes),
+        (published.caveat(frames.get("train")),) if simulated else (),
     )
 
 
 def _counts(frames) -> str:
-    return ", ".join(f"{len(f.labels_N)} {name}" for name, f in frames.items())
+    return ", ".join(f"{len(f.truth_M)} {name}" for name, f in frames.items())
 
 
 def _draw(size: int, limit: int, seed: int) -> np.ndarray:

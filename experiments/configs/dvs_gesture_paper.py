@@ -1,0 +1,28 @@
+"""The papers' regime on DVS Gesture, in which swapping the spike costs most.
+
+    python -m experiments.dvs_gesture --config=experiments/configs/dvs_gesture_paper.py
+
+The papers publish no settings, so all of these are our choice.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import dvs_gesture
+
+
+def get_config() -> ConfigDict:
+    config = dvs_gesture.get_config()
+    config.rho = 1.0
+    config.epochs = 24
+    config.schedule = "constant"
+    config.learning_rate = 2e-3
+    config.slope = 1.5
+    config.slope_end = 1.5
+    config.readout = "spikes"
+    config.readout_scale = 20.0
+    config.lif.reset = "zero"
+    config.network.kernel = 3
+    config.sam.warmup = 1.0
+    config.sam.ascent_fraction = 1.0
+    config.data.shift = 2
+    return config

@@ -1,0 +1,17 @@
+"""Trains convolutional spiking networks on DVS Gesture and reports how they fare with hard spikes.
+
+python -m experiments.dvs_gesture --config.rho=0.4
+python -m experiments.dvs_gesture --config=experiments/configs/dvs_gesture_paper.py
+"""
+
+from experiments import cli, run
+
+_config = cli.define_config("dvs_gesture")
+
+
+def main() -> None:
+    run.run("dvs_gesture", _config())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,82 @@
+"""The published data sets: where their recordings are found, and what stands in for them."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sast_jax.data import (
+    gesture_files,
+    gesture_recordings,
+    gesture_simulation,
+    likeness,
+    packing,
+    recordings,
+    simulation,
+)
+
+
+class Published(NamedTuple):
+    """A published data set and its simulated counterpart.
+
+    Attributes:
+      name: in words.
+      path: default folder, where ``experiments.download`` writes; the only one in whose place
+        recordings are simulated.
+      flags: of ``experiments.download``.
+      inner: folder in which tonic keeps the set.
+      wanted: split -> what a folder should hold, in words.
+      find: (folder, split) -> the split, or None; with fields ``names`` and ``fingerprint``.
+      select: (split, indices) -> recordings.
+      simulate: (split, seed, limit) -> recordings.
+      settings: all that shapes a simulated recording.
+      caveat: training split of a simulated set, or None -> what reports say of it.
+      classes: number of them.
+      reader: part of cache keys: raised when recordings come out otherwise.
+    """
+
+    name: str
+    path: str
+    flags: str
+    inner: str
+    wanted: Callable[[str], str]
+    find: Callable[[pathlib.Path, str], Any]
+    select: Callable[[Any, np.ndarray], recordings.Recordings]
+    simulate: Callable[..., recordings.Recordings]
+    settings: Callable[[], dict]
+    caveat: Callable[[packing.Frames | None], str]
+    classes: int
+    reader: int = 1
+
+
+def _nmnist_caveat(train):
+    line = "The recordings are simulated, so the accuracies are not N-MNIST's."
+    if train is None:
+        return line
+    return f"{line} {likeness.compare(likeness.describe(train), likeness.real())}"
+
+
+def _gesture_caveat(train):
+    return (
+        "The recordings are simulated, so the accuracies are not DVS Gesture's; and no real "
+        "recording was at hand to compare the simulated ones with."
+    )
+
+
+def _find_gestures(folder, split):
+    found = gesture_files.find_split(folder, split)
+    return gesture_recordings.find_split(folder, split) if found is None else found
+
+
+NMNIST = Published(
+    "N-MNIST", "data/nmnist", "", "NMNIST", lambda split: f"{split}.zip or {split.capitalize()}/",
+    recordings.find_split, recordings.select, simulation.simulate, simulation.settings,
+    _nmnist_caveat, 10,
+)  # fmt: skip
+DVS_GESTURE = Published(
+    "DVS Gesture", "data/dvs_gesture", " --dataset=dvs_gesture", "DVSGesture",
+    lambda split: f"ibmGesture{split.capitalize()}.tar.gz or trials_to_{split}.txt with recordings",
+    _find_gestures, gesture_files.select, gesture_simulation.simulate, gesture_simulation.settings,
+    _gesture_caveat, gesture_files.CLASSES,
+)  # fmt: skip

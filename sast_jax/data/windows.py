@@ -1,0 +1,83 @@
+"""Windows of long recordings, on fewer pixels: what frames of gestures are made of."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sast_jax.data import recordings
+from sast_jax.data.recordings import Events, Extent, Recordings
+
+WHOLE = 6_000_000  # microseconds that a whole recording is stretched or shrunk to
+
+
+def cut(data: Recordings, *, window: int, count: int, side: int) -> Recordings:
+    """Windows of each recording, evenly spread from its first event to its last.
+
+    A recording that is shorter than a window has the same one several times. Windows of a recording
+    are next to one another, and keep its label, number and subject.
+
+    Args:
+      data: the recordings.
+      window: length in microseconds; 0 for the whole recording, whatever it lasts, whose time is
+        then changed to ``WHOLE``.
+      count: windows of a recording, 1 for a whole one.
+      side: pixels of a row and a column, which divides the sensor's; events of pixels that become
+        one stay as many.
+    """
+    shrink = data.extent.width // side
+
+    def events() -> Iterator[Events]:
+        for chunk in data.events():
+            small = chunk._replace(x_M=chunk.x_M // shrink, y_M=chunk.y_M // shrink)
+            yield _stretched(small) if window == 0 else _cut(small, window, count)
+
+    seeds = [recordings.seed(f"{own} {w}") for own in data.seeds_N for w in range(count)]
+    columns = {
+        "labels_N": data.labels_N,
+        "numbers_N": data.numbers_N,
+        "subjects_N": data.subjects_N,
+    }
+    return data._replace(
+        **{name: np.repeat(column, count) for name, column in columns.items()},
+        seeds_N=np.array(seeds),
+        events=events,
+        extent=Extent(side, side, window or WHOLE),
+    )
+
+
+def _ends(events) -> tuple[np.ndarray, np.ndarray]:
+    """Times of the first event of each recording, and of the last one; 0 where there is none."""
+    everyone = np.arange(len(events.unsorted_N))
+    first_N = np.searchsorted(events.recording_M, everyone)
+    after_N = np.searchsorted(events.recording_M, everyone, side="right")
+    some_N = after_N > first_N
+    start_N, end_N = np.zeros((2, len(everyone)), np.int64)
+    start_N[some_N] = events.t_M[first_N[some_N]]
+    end_N[some_N] = events.t_M[after_N[some_N] - 1]
+    return start_N, end_N
+
+
+def _stretched(events):
+    start_N, end_N = _ends(events)
+    length_N = end_N - start_N + 1
+    since_M = events.t_M - start_N[events.recording_M]
+    t_M = since_M * WHOLE // length_N[events.recording_M]
+    return events._replace(t_M=t_M.astype(np.int32))
+
+
+def _cut(events, window, count):
+    start_N, end_N = _ends(events)
+    spare_N = np.maximum(end_N - start_N + 1 - window, 0)
+    parts = []
+    for w in range(count):
+        begin_N = start_N + (spare_N * w // (count - 1) if count > 1 else 0)
+        since_M = events.t_M - begin_N[events.recording_M]
+        inside_M = (since_M >= 0) & (since_M < window)
+        row_M = events.recording_M[inside_M] * count + w
+        others = (column[inside_M] for column in (events.x_M, events.y_M, events.p_M))
+        parts.append((row_M, since_M[inside_M].astype(np.int32), *others))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    order_M = np.argsort(columns[0], kind="stable")
+    unsorted_N = np.zeros(count * len(start_N), bool)
+    unsorted_N[::count] = events.unsorted_N
+    return Events(*(column[order_M] for column in columns), unsorted_N)

@@ -1,0 +1,137 @@
+"""Windows of recordings against loops over single events."""
+
+import numpy as np
+import pytest
+
+from sast_jax.data import packing, recordings, windows
+
+EXTENT = recordings.Extent(128, 128, 6_000_000)
+
+
+def some(seed=0, lengths=(50, 0, 1, 80), chunk=3):
+    """Recordings of so many events, and each one's rows of time, x, y, polarity."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for length in lengths:
+        t = 70_000 + np.sort(rng.integers(0, 900_000, length))
+        rows.append(np.stack([t, *rng.integers(0, (128, 128, 2), (length, 3)).T], axis=1))
+
+    def events():
+        for start in range(0, len(rows), chunk):
+            part = rows[start : start + chunk]
+            counts = [len(own) for own in part]
+            columns = np.concatenate(part).T
+            index = np.repeat(np.arange(len(part), dtype=np.int32), counts)
+            yield recordings.Events(index, *columns, np.arange(len(part)) == 0)
+
+    N = len(lengths)
+    labels, numbers, seeds = np.arange(N), np.arange(N) + 5, np.arange(N) * 7
+    return recordings.Recordings(labels, numbers, seeds, events, EXTENT, np.arange(N) // 2), rows
+
+
+def listed(data):
+    """Rows of time, x, y, polarity of each recording of all chunks."""
+    found = []
+    for events in data.events():
+        columns = np.stack([events.t_M, events.x_M, events.y_M, events.p_M], axis=1)
+        found += [columns[events.recording_M == i] for i in range(len(events.unsorted_N))]
+    return found
+
+
+@pytest.mark.parametrize(
+    "window, count", [(100_000, 1), (100_000, 3), (300_000, 5), (2_000_000, 2)]
+)
+def test_windows_hold_the_events_that_a_loop_finds(window, count):
+    data, rows = some()
+    cut = windows.cut(data, window=window, count=count, side=32)
+    found = listed(cut)
+    assert len(found) == count * len(rows)
+    for r, own in enumerate(rows):
+        first, last = (own[0, 0], own[-1, 0]) if len(own) else (0, 0)
+        for w in range(count):
+            spare = max(last - first + 1 - window, 0)
+            begin = first + (spare * w // (count - 1) if count > 1 else 0)
+            expected = [
+                (t - begin, x // 4, y // 4, p) for t, x, y, p in own if begin <= t < begin + window
+            ]
+            np.testing.assert_array_equal(
+                found[r * count + w], np.array(expected, int).reshape(-1, 4)
+            )
+    assert cut.extent == (32, 32, window)
+    assert cut.labels_N.tolist() == np.repeat(data.labels_N, count).tolist()
+    assert cut.numbers_N.tolist() == np.repeat(data.numbers_N, count).tolist()
+    assert cut.subjects_N.tolist() == np.repeat(data.subjects_N, count).tolist()
+    assert len(set(cut.seeds_N.tolist())) == len(cut.seeds_N)
+    assert sum(int(events.unsorted_N.sum()) for events in cut.events()) == 2  # one a chunk
+
+
+def test_a_whole_recording_is_stretched_to_one_length():
+    data, rows = some()
+    found = listed(windows.cut(data, window=0, count=1, side=64))
+    for own, got in zip(rows, found, strict=True):
+        assert len(own) == len(got)
+        if len(own) > 1:
+            length = own[-1, 0] - own[0, 0] + 1
+            exact = (own[:, 0] - own[0, 0]) / length * windows.WHOLE
+            np.testing.assert_allclose(got[:, 0], exact, atol=1)
+            assert got[-1, 0] < windows.WHOLE
+
+
+def test_every_event_of_the_sensor_is_one_of_the_smaller_frame():
+    data, rows = some(lengths=(500,))
+    cut = windows.cut(data, window=0, count=1, side=8)
+    size = {"time_bins": 4, "duration": cut.extent.duration}
+    frames = packing.pack(cut, **size)
+    assert frames.events_NxC.sum() == 500
+    assert frames.packed_NxTxP.shape == (1, 4, 8 * 8 * 2 // 8)
+    t, x, y, p = rows[0].T
+    bins = (t - t[0]) * windows.WHOLE // (t[-1] - t[0] + 1) * 4 // windows.WHOLE
+    for least in (1, 2, 5):
+        counts = np.zeros((4, 8, 8, 2), int)
+        np.add.at(counts, (bins, y // 16, x // 16, p), 1)
+        packed = packing.pack(cut, **size, least=least).packed_NxTxP
+        bits = np.unpackbits(packed, axis=-1).reshape(4, 8, 8, 2)
+        np.testing.assert_array_equal(bits, counts >= least)
+        assert 0 < bits.mean() < 1
+
+
+@pytest.mark.parametrize("time_bins", [1, 4, 7])
+def test_bins_by_count_are_equally_full_and_in_order(time_bins):
+    data, _ = some()
+    for events in data.events():
+        bins = packing.by_count(events, time_bins, 0)
+        for i in range(len(events.unsorted_N)):
+            own = bins[events.recording_M == i]
+            assert (np.diff(own) >= 0).all()
+            counts = np.bincount(own, minlength=time_bins)
+            assert len(own) == counts.sum()
+            assert counts.max() - counts.min() <= 1
+            assert len(counts) == time_bins
+
+
+def frames(labels, numbers, subjects):
+    N = len(labels)
+    zeros = np.zeros((N, 2), np.int64)
+    return packing.Frames(
+        np.zeros((N, 1, 1), np.uint8), np.array(labels), np.array(numbers), zeros, zeros[:1],
+        np.int64(0), np.array(subjects),
+    )  # fmt: skip
+
+
+def test_windows_of_a_recording_vote_with_their_mean():
+    given = frames([3, 3, 1, 1, 1, 2], [9, 9, 4, 4, 4, 6], [1, 1, 1, 1, 1, 2])
+    scores_RxNxK = np.random.default_rng(0).normal(size=(2, 6, 5))
+    assert given.truth_M.tolist() == [1, 2, 3]
+    voted = given.vote(scores_RxNxK)
+    expected = [scores_RxNxK[:, part].mean(axis=1) for part in ([2, 3, 4], [5], [0, 1])]
+    np.testing.assert_allclose(voted, np.stack(expected, axis=1))
+    alone = given._replace(subjects_N=None)
+    assert alone.vote(scores_RxNxK) is scores_RxNxK
+    assert alone.truth_M.tolist() == [3, 3, 1, 1, 1, 2]
+
+
+def test_some_recordings_come_with_all_of_their_windows():
+    given = frames(np.arange(30) // 3, np.arange(30) // 3, np.zeros(30, int))
+    few = given.spread(4)
+    assert few.numbers_N.tolist() == np.repeat([0, 3, 6, 9], 3).tolist()
+    assert len(given.spread(100).labels_N) == 30
