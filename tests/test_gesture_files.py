@@ -143,7 +143,8 @@ def test_an_archive_damaged_in_the_middle_is_named(written):
     path.write_bytes(
         whole[:middle] + bytes(255 - b for b in whole[middle : middle + 40]) + whole[middle + 40 :]
     )
-    with pytest.raises(InputError, match="cut off or damaged here"):
+    # What is read before the checksum may be nonsense already.
+    with pytest.raises(InputError, match=r"ibmGestureTrain\.tar\.gz.*(damaged|fetch it again)"):
         rows_of(split)
 
 
