@@ -11,7 +11,6 @@ import pathlib
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 
 from experiments import checks, cli, datasets, files, setup
@@ -67,7 +66,7 @@ def main() -> None:
     datasets.warn(source, frames, bool(about["simulated"]))
     model = Exported(hard.frame_shape, hard.decay, hard.threshold, readout)
     network_R = jax.tree.map(lambda leaf: leaf[None], list(hard.connections))
-    answers = evaluation.respond(model, network_R, jnp.asarray(frames.packed_NxTxP))
+    answers = evaluation.respond(model, network_R, frames.packed_NxTxP)
     only = jax.tree.map(lambda leaf: leaf[0], evaluation.by_recording(answers, frames))
     measured = evaluation.measure(only, frames.truth_M, frames.labels_N)
     done = {f"hard_{key}": value for key, value in measured.items()}

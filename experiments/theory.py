@@ -69,7 +69,7 @@ def report(
     if not np.isfinite(course_PxR.loss).all():
         raise InputError(f"{workdir}: a run of it diverges, and has nothing to bound")
     runs = [_run(found, r, epochs, course_PxR, few) for r in range(len(found.runs))]
-    packed_NxTxP = jnp.asarray(test.spread(_TEST_RECORDINGS).packed_NxTxP)
+    packed_NxTxP = test.spread(_TEST_RECORDINGS).packed_NxTxP
     swaps = certificates.of_swap(found.recipe, found.params_R, found.hyper_R, packed_NxTxP)
     runs = [run | {"swap": swap} for run, swap in zip(runs, swaps, strict=True)]
     means = [[run["course"][key][-1] for run in runs] for key in ("parameters", "inputs")]

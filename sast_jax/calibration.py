@@ -52,7 +52,7 @@ def threshold_factors(
       recipe, params, hyper: of the run.
       held_out: recordings that it was not trained on, and that are not reported.
     """
-    packed = jnp.asarray(held_out.packed_NxTxP)
+    packed = held_out.packed_NxTxP
     factors_L = np.ones(len(connections.connections(params)), np.float32)
     for layer in [*range(len(factors_L))] * _SWEEPS:
         tried_FxL = np.tile(factors_L, (len(FACTORS), 1))
@@ -88,8 +88,8 @@ def after_training(
         one = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
 
         def scores(model, frames, *more, one=one):
-            packed = jnp.asarray(frames.packed_NxTxP)
-            return frames.vote(evaluation.respond(model, (*one, *more), packed).scores_BxK)[0]
+            answers = evaluation.respond(model, (*one, *more), frames.packed_NxTxP)
+            return frames.vote(answers.scores_BxK)[0]
 
         entry = {}
         for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):

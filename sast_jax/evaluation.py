@@ -17,6 +17,7 @@ from sast_jax.data import packing
 from sast_jax.networks import Response
 from sast_jax.training import Hyperparameters, Recipe
 
+BLOCK_BYTES = 2**28  # of packed recordings that lie on the device together
 _AT_ONCE = 16  # runs that an accelerator evaluates together
 
 
@@ -60,21 +61,32 @@ def outcome(readout: networks.Readout, response: Response) -> Outcome:
 def respond(
     model: Callable[[Any, jax.Array], Outcome],
     networks_R: Any,
-    packed_NxTxP: jax.Array,
+    packed_NxTxP: np.ndarray,
     batch_size: int = 128,
-) -> Outcome:
+) -> Any:
     """Runs R networks on recordings, never augmented.
 
     Args:
       model: (network, packed (B, T, P)) -> what it answers, each leaf (B, ...). Hashable: equal
         ones are compiled once.
       networks_R: what the model takes, with a leading run axis.
-      packed_NxTxP: the recordings; see :class:`sast_jax.data.packing.Frames`.
+      packed_NxTxP: the recordings; see :class:`sast_jax.data.packing.Frames`. They come to the
+        device in blocks of at most ``BLOCK_BYTES`` or a batch.
       batch_size: recordings at a time.
 
     Returns:
       What the model returns, as NumPy arrays (R, N, ...).
     """
+    batch_bytes = batch_size * packed_NxTxP[0].nbytes
+    block = max(BLOCK_BYTES // batch_bytes, 1) * batch_size
+    parts = [
+        _block(model, networks_R, packed_NxTxP[start : start + block], batch_size)
+        for start in range(0, len(packed_NxTxP), block)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
+
+
+def _block(model, networks_R, packed_NxTxP, batch_size):
     N = len(packed_NxTxP)
     batch_size = min(batch_size, N)
     starts = np.minimum(np.arange(0, N, batch_size), N - batch_size)  # the last one overlaps
@@ -132,12 +144,11 @@ def evaluate(
       output layer never spikes), ``confusion`` (counts, true class by predicted class), and the
       keys of :func:`sast_jax.confidence.measure`.
     """
-    packed_NxTxP = jnp.asarray(frames.packed_NxTxP)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_R)]
     sound_R = np.all([[np.isfinite(w).all() for w in leaf] for leaf in leaves], axis=0)
     runs = [{"recordings": len(frames.truth_M)} for _ in hyper_R.seed]
     for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
-        answers = respond(Swap(recipe, cell), (params_R, hyper_R), packed_NxTxP)
+        answers = respond(Swap(recipe, cell), (params_R, hyper_R), frames.packed_NxTxP)
         # A threshold makes silence of NaN, which must not pass for an answer.
         answers.scores_BxK[~sound_R] = np.nan
         for run, *answer in zip(runs, *by_recording(answers, frames), strict=True):

@@ -94,7 +94,7 @@ def count(
     recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, frames: packing.Frames
 ) -> list[dict]:
     """Operations of each run's hard network; see :func:`sast_jax.operations.report`."""
-    packed = jnp.asarray(frames.packed_NxTxP)
+    packed = frames.packed_NxTxP
     counts_R = evaluation.respond(Operations(recipe), (params_R, hyper_R), packed)
     reports = []
     for r in range(len(hyper_R.seed)):

@@ -193,7 +193,7 @@ def _respond(model, devices, frames, *network):
     shared = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (draws, *jnp.shape(leaf))), (variation, *network)
     )
-    return evaluation.respond(model, (keys_D, *shared), jnp.asarray(frames.packed_NxTxP))
+    return evaluation.respond(model, (keys_D, *shared), frames.packed_NxTxP)
 
 
 def _hits(answer, frames) -> list[int]:

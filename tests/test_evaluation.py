@@ -11,12 +11,16 @@ from sast_jax.data import packing
 from sast_jax.training import Recipe
 
 
-@pytest.mark.parametrize("batch_size", [small.N, 16, 7, 1000])
-def test_batches_that_overlap_answer_as_one_that_does_not(batch_size):
+@pytest.mark.parametrize(
+    ("batch_size", "block"), [(small.N, 10**9), (16, 10**9), (7, 1000), (1000, 10**9)]
+)
+def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
+    monkeypatch.setattr(evaluation, "BLOCK_BYTES", block)
     made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0, decay=0.7)
     params_R = training.initialise(made, hypers).params
     data = small.frames()
-    packed = jnp.asarray(data.packed_NxTxP)
+    packed = data.packed_NxTxP
+    assert packed[0].nbytes * 14 <= 1000 < packed[0].nbytes * small.N  # two batches of 7
     unpacked = jnp.moveaxis(packing.unpack(packed, small.SHAPE), 1, 0).astype(jnp.float32)
     for cell, spike in (
         (Recipe.soft_cell, spikes.sigmoid(8.0)),  # the slope that training ends with
