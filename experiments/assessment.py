@@ -52,9 +52,10 @@ def _all(config, regimes, names, source, workdir) -> dict:
     done = about | {"regimes": {}}
     for regime in regimes:
         of_it = [name for name in names if regime in METHODS[name].values]
-        makers = {name: functools.partial(_assess, config, regime, name, workdir) for name in of_it}
         rests_on = _identity(config, source.fingerprint)
-        rows = study.rows(workdir / regime / "rows.json", rests_on, makers)
+        abouts = {name: rests_on | _about(config, regime, METHODS[name]) for name in of_it}
+        make = functools.partial(_assess, config, regime, workdir / regime)
+        rows = study.rows(workdir / regime / "rows.json", abouts, make)
         if config.rounds:
             configs = {name: _timed(config, regime, name, rows[name]) for name in of_it}
             file = workdir / regime / "times.json"
@@ -125,13 +126,9 @@ def _final(config: ConfigDict, made: ConfigDict) -> ConfigDict:
 
 def _identity(config, fingerprint) -> dict:
     """What the rows rest on: all but where files are, and which of the methods are asked for."""
-    asked = {
-        key: value
-        for key, value in config.to_dict().items()
-        if key not in ("workdir", "methods", "regimes", "rounds")
-    }
-    asked["data"] = {k: v for k, v in asked["data"].items() if k not in ("path", "source")}
-    return asked | {"data_fingerprint": fingerprint}
+    not_the_rows = ("methods", "regimes", "rounds")
+    whole = {k: v for k, v in study.asked(config).items() if k not in not_the_rows}
+    return whole | {"data_fingerprint": fingerprint}
 
 
 def _workdir(config, fingerprint) -> pathlib.Path:
@@ -152,9 +149,21 @@ def _workdir(config, fingerprint) -> pathlib.Path:
     return workdir
 
 
-def _assess(config, regime, name, workdir, rows) -> dict:
+def _about(config, regime, method) -> dict:
+    """What a method's row rests on besides the assessment."""
+    made = _settings(config, regime, method)
+    return {"settings": study.asked(made), "tuned": {method.key: _values(made, regime, method)}}
+
+
+def _values(made, regime, method) -> list[float]:
+    """What is tried; learning rates are factors of the regime's own."""
+    unit = made.learning_rate if method.key == "learning_rate" else 1
+    return [unit * value for value in method.values[regime]]
+
+
+def _assess(config, regime, folder, name, rows) -> dict:
     """A method's row: tuned, trained and measured."""
-    method, place = METHODS[name], workdir / regime / study.folder(name)
+    method, place = METHODS[name], folder / study.folder(name)
     made = _settings(config, regime, method)
     if method.rate_of:
         rates = [run["validation_soft_rate"] for run in rows[method.rate_of]["runs"]]
@@ -164,7 +173,7 @@ def _assess(config, regime, name, workdir, rows) -> dict:
         made.rates.target = round(sum(rates) / len(rates), 4)
     trial = made.copy_and_resolve_references()
     trial.sweep.seeds = config.tuning_seeds
-    values = method.values[regime]
+    values = _values(made, regime, method)
     best, accuracies = study.tuned(config.dataset, trial, method.key, values, place / "trials")
     made = _final(config, _tuned(made, method.key, best))
     made.workdir = str(place / "final")

@@ -87,12 +87,16 @@ def settings(regime: Regime, variant: Variant, data_path: str) -> ConfigDict:
     return config
 
 
-def tuned(config: ConfigDict, regime: Regime, scale: float, workdir: pathlib.Path) -> dict:
-    """The radius, or without SAM the learning rate, of the best hard accuracy on validation."""
+def choices(regime: Regime, variant: Variant, config: ConfigDict) -> dict[str, tuple[float, ...]]:
+    """What a variant is tuned over: radii, or learning rates without SAM."""
     if config.rho:
-        key, values = "rho", tuple(scale * radius for radius in regime.radii)
-    else:
-        key, values = "learning_rate", regime.learning_rates
+        return {"rho": tuple(variant.scale * radius for radius in regime.radii)}
+    return {"learning_rate": regime.learning_rates}
+
+
+def tuned(config: ConfigDict, regime: Regime, variant: Variant, workdir: pathlib.Path) -> dict:
+    """The value of the best hard accuracy on validation, by its key."""
+    ((key, values),) = choices(regime, variant, config).items()
     config = config.copy_and_resolve_references()
     config.data.validation = VALIDATION
     config.sweep.seeds = TUNING_SEEDS

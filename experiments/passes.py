@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import machine
-from sast_jax import epochs
+from sast_jax import epochs, sweeps
 from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
 from sast_jax.training import Hyperparameters, Recipe, TrainState
@@ -66,7 +66,7 @@ def passes(
 class _Resident:
     def __init__(self, recipe: Recipe, train: Frames):
         self.programs = _Programs(epochs.train_epoch, recipe)
-        self._set = jnp.asarray(train.packed_NxTxP), jnp.asarray(train.labels_N)
+        self._set = jax.device_put((train.packed_NxTxP, train.labels_N), sweeps.everywhere())
 
     def __call__(self, state_R, hyper_R, ascend):
         return self.programs((state_R, hyper_R, *self._set), ascend)
@@ -84,6 +84,8 @@ class _Streamed:
         done = []
         for batches_R in streaming.chunks(self._train, order_R, steps):
             state_R, progress_R = self.programs((state_R, hyper_R, batches_R), ascend)
+            if done:  # at most two chunks wait on the device
+                jax.block_until_ready(done[-1])
             done.append(progress_R)
         whole_R = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *done)
         return state_R, epochs.epoch_metrics(state_R, whole_R)

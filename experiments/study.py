@@ -76,32 +76,49 @@ def tuned(
 
 
 def rows(
-    file: pathlib.Path, about: dict, makers: dict[str, Callable[[dict], dict]]
+    file: pathlib.Path, abouts: dict[str, dict], make: Callable[[str, dict], dict]
 ) -> dict[str, dict]:
     """Rows of a table by name, each of them made once and then kept in a file.
 
     Args:
       file: a copy of it is all that another machine needs to go on.
-      about: what all of them rest on, as JSON can hold it.
-      makers: by name, a function of the rows before it that makes a row.
+      abouts: of each row all that it rests on, as JSON can hold it.
+      make: (name, the rows before it) -> a row.
 
     Raises:
-      InputError: the file is damaged, or rests on something else.
+      InputError: the file is damaged, or one of its rows rests on something else.
     """
-    about = json.loads(json.dumps(about))
-    try:
-        there = json.loads(file.read_text()) if file.exists() else {"about": about, "rows": {}}
-        same = there["about"] == about
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); remove it") from error
-    if not same:
-        raise InputError(f"{file}: its rows rest on other settings or recordings; move it away")
-    for name, make in makers.items():
-        if name not in there["rows"]:
-            there["rows"][name] = make(there["rows"])
+    kept, found = _kept(file), {}
+    for name, about in json.loads(json.dumps(abouts)).items():
+        if name not in kept:
+            kept[name] = {"about": about, "row": make(name, found)}
             file.parent.mkdir(parents=True, exist_ok=True)
-            files.write(file, json.dumps(there, indent=1))
-    return {name: there["rows"][name] for name in makers}
+            files.write(file, json.dumps(kept, indent=1))
+        if kept[name]["about"] != about:
+            raise InputError(
+                f"{file}: its row {name!r} rests on other settings or recordings; move it away"
+            )
+        found[name] = kept[name]["row"]
+    return found
+
+
+def _kept(file) -> dict[str, dict]:
+    """By name ``about`` and ``row``."""
+    try:
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        if all(row.keys() == {"about", "row"} for row in kept.values()):
+            return kept
+        reason = "not rows of a study"
+    except (ValueError, AttributeError) as error:
+        reason = error
+    raise InputError(f"{file}: damaged ({reason}); remove it")
+
+
+def asked(config: ConfigDict) -> dict:
+    """What a config says, but where things are and whether to go on."""
+    whole = json.loads(config.to_json())
+    whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("path", "source")}
+    return {key: value for key, value in whole.items() if key not in ("workdir", "resume")}
 
 
 def landscape(config: ConfigDict) -> list[dict]:
@@ -155,10 +172,18 @@ def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
 def times(
     file: pathlib.Path, experiment: str, configs: dict[str, ConfigDict], reference: str, rounds: int
 ) -> dict[str, list[float]]:
-    """What :func:`time_over` finds; kept in a file, and measured again for other configs."""
-    if not file.exists() or json.loads(file.read_text()).keys() != configs.keys():
-        files.write(file, json.dumps(time_over(experiment, configs, reference, rounds)))
-    return json.loads(file.read_text())
+    """What :func:`time_over` finds; kept in a file, and measured again for other configs.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    about = {"configs": {name: asked(config) for name, config in configs.items()}, "rounds": rounds}
+    kept = _kept(file)
+    if "times" not in kept or kept["times"]["about"] != about:
+        found = time_over(experiment, configs, reference, rounds)
+        kept = {"times": {"about": about, "row": found}}
+        files.write(file, json.dumps(kept))
+    return kept["times"]["row"]
 
 
 def time_over(

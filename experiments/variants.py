@@ -39,12 +39,17 @@ def main() -> None:
             for key, variant in family.VARIANTS.items()
         }
         source = datasets.load_nmnist(configs["SAM"].data)
-        about = {"recordings": source.fingerprint, "seeds": _SEEDS.value, "epochs": regime.epochs}
-        makers = {
-            key: functools.partial(_row, regime, key, config, folder / name / study.folder(key))
+        abouts = {
+            key: {
+                "recordings": source.fingerprint,
+                "seeds": _SEEDS.value,
+                "config": study.asked(config),
+                "tuned": family.choices(regime, family.VARIANTS[key], config),
+            }
             for key, config in configs.items()
         }
-        rows = study.rows(folder / name / "rows.json", about, makers)
+        make = functools.partial(_row, regime, configs, folder / name)
+        rows = study.rows(folder / name / "rows.json", abouts, make)
         for key, config in configs.items():
             config.update({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
         times = {}
@@ -55,11 +60,11 @@ def main() -> None:
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, times)}")
 
 
-def _row(regime, key, config, place, _) -> dict:
-    config = config.copy_and_resolve_references()
-    if key != "Adam":  # which is as the regime has it
-        scale = family.VARIANTS[key].scale
-        config.update(family.tuned(config, regime, scale, place / "tuning"))
+def _row(regime, configs, folder, name, _) -> dict:
+    config, place = configs[name].copy_and_resolve_references(), folder / study.folder(name)
+    if name != "Adam":  # which is as the regime has it
+        variant = family.VARIANTS[name]
+        config.update(family.tuned(config, regime, variant, place / "tuning"))
     row = family.measured(config, _SEEDS.value, place / "final")
     jax.clear_caches()  # of programs that no other variant uses
     return row | {"gradients": study.gradients(config)}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import confidence, intervals, lif, networks, sweeps
+from sast_jax import confidence, intervals, lif, networks, sweeps, training
 from sast_jax.data import packing
 from sast_jax.networks import Response
 from sast_jax.training import Hyperparameters, Recipe
@@ -104,8 +104,8 @@ def _block(model, networks_R, packed_NxTxP, batch_size):
 
 def apply(recipe: Recipe, params: Any, cell: lif.Cell, packed_BxTxP: jax.Array) -> Response:
     """What one network does with packed recordings."""
-    frames = packing.time_first(packed_BxTxP, recipe.frame_shape)
-    return recipe.network.apply({"params": params}, frames, cell)
+    frames = packing.time_first(packed_BxTxP, recipe.frame_shape, jnp.uint8)
+    return training.respond(recipe, params, cell, frames)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

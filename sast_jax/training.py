@@ -184,29 +184,23 @@ def train_step(
     elif recipe.noise or recipe.neurons or recipe.adversary:
         raise TypeError("train_step needs a key for what this recipe draws.")
 
-    def respond(params, frames):
-        def network(frames, states, key):
-            frames = frames.astype(jnp.float32)
-            return recipe.network.apply({"params": params}, frames, cell, states, key)
-
-        drawn = neurons_key if recipe.neurons else None
-        if recipe.segment:
-            return networks.in_segments(network, frames, recipe.segment, drawn)
-        return network(frames, None, drawn)
+    drawn = neurons_key if recipe.neurons else None
 
     def loss(params, frames, labels):
         if recipe.rounding:
             params = recipe.rounding(params)
         if recipe.noise:
             params = recipe.noise(key, params)
-        response = respond(params, frames)
+        response = respond(recipe, params, cell, frames, drawn)
         scores = recipe.readout(response)
         value = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
         if recipe.penalty:
             value = value + recipe.penalty(response)
         if recipe.adversary:
             value = value + recipe.adversary(
-                lambda w: recipe.readout(respond(w, frames)), params, adversary_key
+                lambda w: recipe.readout(respond(recipe, w, cell, frames, drawn)),
+                params,
+                adversary_key,
             )
         return value, (scores.argmax(-1) == labels).mean()
 
@@ -240,6 +234,24 @@ def train_step(
     params = optax.apply_updates(params, updates)
     optimizer_state = link_state, optimizer_state
     return TrainState(state.step + 1, state.key, params, optimizer_state), tuple(metrics)
+
+
+def respond(
+    recipe: Recipe,
+    params: Any,
+    cell: lif.Cell,
+    frames_TxBxHxWxC: jax.Array,
+    key: jax.Array | None = None,
+) -> networks.Response:
+    """What a recipe's network does with frames of any dtype, in segments if the recipe has them."""
+
+    def network(frames, states, key):
+        frames = frames.astype(jnp.float32)
+        return recipe.network.apply({"params": params}, frames, cell, states, key)
+
+    if recipe.segment:
+        return networks.in_segments(network, frames_TxBxHxWxC, recipe.segment, key)
+    return network(frames_TxBxHxWxC, None, key)
 
 
 def trained(recipe: Recipe, state_R: TrainState) -> Any:

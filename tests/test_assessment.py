@@ -92,7 +92,8 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
         if regime not in method.values:
             continue
         trials.add(len(method.values[regime]))
-        for value in method.values[regime]:
+        made = command_module._settings(config, regime, method)
+        for value in command_module._values(made, regime, method):
             made = command_module._settings(config, regime, method)
             made.update_from_flattened_dict({method.key: value})
             checks.check(made)

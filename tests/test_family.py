@@ -52,7 +52,7 @@ def test_every_variant_is_sound_and_one_of_a_kind(place):
 )
 def test_a_row_is_tuned_on_validation_and_measured_once(place, name, key, values, monkeypatch):
     config = settings(place, name)
-    chosen = family.tuned(config, REGIME, family.VARIANTS[name].scale, place / name / "tuning")
+    chosen = family.tuned(config, REGIME, family.VARIANTS[name], place / name / "tuning")
     tuning = json.loads((place / name / "tuning" / "results.json").read_text())
     means = {row[key]: row["validation_hard_accuracy_mean"] for row in tuning["summary"]}
     assert means.keys() == values

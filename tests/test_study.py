@@ -9,6 +9,7 @@ import pytest
 import test_run
 
 from experiments import datasets, study, trained
+from experiments.configs import nmnist
 from sast_jax import evaluation
 from sast_jax.errors import InputError
 
@@ -75,37 +76,47 @@ def test_the_landscape_is_that_of_the_training_loss(folder):
 def test_rows_are_made_once_and_kept(tmp_path):
     file, made = tmp_path / "paper" / "rows.json", []
 
-    def maker(name):
-        def make(before):
-            made.append((name, list(before)))
-            if name == "cut off":
-                raise KeyboardInterrupt
-            return {"value": len(made)}
+    def make(name, before):
+        made.append((name, list(before)))
+        if name == "cut off":
+            raise KeyboardInterrupt
+        return {"value": len(made)}
 
-        return make
+    def abouts(*names):
+        return {name: {"seeds": (1, 2), "of": name} for name in names}
 
-    makers = {name: maker(name) for name in ("a", "b", "cut off")}
     with pytest.raises(KeyboardInterrupt):
-        study.rows(file, {"seeds": (1, 2)}, makers)
-    makers = {name: maker(name) for name in ("a", "b", "c")}
-    found = study.rows(file, {"seeds": (1, 2)}, makers)
+        study.rows(file, abouts("a", "b", "cut off"), make)
+    found = study.rows(file, abouts("a", "b", "c"), make)
     assert found == {"a": {"value": 1}, "b": {"value": 2}, "c": {"value": 4}}
     assert made == [("a", []), ("b", ["a"]), ("cut off", ["a", "b"]), ("c", ["a", "b"])]
-    assert study.rows(file, {"seeds": (1, 2)}, {"b": makers["b"]}) == {"b": {"value": 2}}
-    with pytest.raises(InputError, match=r"rows\.json: its rows rest on other settings"):
-        study.rows(file, {"seeds": (1,)}, makers)
-    file.write_text("{")
-    with pytest.raises(InputError, match=r"rows\.json: damaged"):
-        study.rows(file, {"seeds": (1, 2)}, makers)
+    assert study.rows(file, abouts("b"), make) == {"b": {"value": 2}}
+    with pytest.raises(InputError, match=r"rows\.json: its row 'b' rests on other settings"):
+        study.rows(file, abouts("a") | {"b": {"seeds": (1,)}}, make)
+    for damaged in ("{", "[]", '{"a": {"value": 1}}'):
+        file.write_text(damaged)
+        with pytest.raises(InputError, match=r"rows\.json: damaged"):
+            study.rows(file, abouts("a"), make)
 
 
 def test_times_are_measured_again_for_other_configs(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(study, "time_over", lambda *a: asked.append(a[1]) or dict.fromkeys(a[1], 1))
-    for names in (("a", "b"), ("a", "b"), ("a",)):
-        configs = dict.fromkeys(names)
-        assert study.times(tmp_path / "times.json", "nmnist", configs, "a", 3).keys() == set(names)
-    assert len(asked) == 2
+    configs = {name: nmnist.get_config() for name in ("a", "b")}
+    file = tmp_path / "times.json"
+    for measured in (1, 1):
+        assert study.times(file, "nmnist", configs, "a", 3).keys() == {"a", "b"}
+        assert len(asked) == measured
+    configs["b"].workdir, configs["b"].data.path = "elsewhere", "too"
+    study.times(file, "nmnist", configs, "a", 3)
+    assert len(asked) == 1
+    configs["b"].rho = 0.7
+    study.times(file, "nmnist", configs, "a", 3)
+    study.times(file, "nmnist", configs, "a", 5)
+    assert len(asked) == 3
+    file.write_text("{")
+    with pytest.raises(InputError, match=r"times\.json: damaged"):
+        study.times(file, "nmnist", configs, "a", 3)
 
 
 SAM = {"rho": 0.3, "sam.ascent_fraction": 1.0}

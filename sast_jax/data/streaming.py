@@ -8,7 +8,6 @@ meets the same ones.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 
@@ -58,6 +57,8 @@ def chunks(frames: Frames, order_RxS: Any, steps: int) -> Iterator[Any]:
       The same tree, each leaf's indices replaced by packed frames (R, steps, ..., T, P) and labels
       (R, steps, ...).
     """
+    import grain
+
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     source = grain.MapDataset.source(_Chunks(frames, order_RxS, steps))
     yield from source.to_iter_dataset(options)
