@@ -4,7 +4,8 @@
 
 The papers publish no settings, so all of these are our choice. The scores are the mean current, as
 in the default: with the papers' spike counts and a high scale, SAM drives eleven outputs behind
-convolutions to fire all the time.
+convolutions to fire all the time. rho is the better of 2 and 4 for hard spikes, with one seed, on
+five people who were held out of the simulated training set.
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +15,7 @@ from experiments.configs import dvs_gesture
 
 def get_config() -> ConfigDict:
     config = dvs_gesture.get_config()
-    config.rho = 2.0
+    config.rho = 4.0
     config.epochs = 24
     config.schedule = "constant"
     config.slope = 1.0
