@@ -2,7 +2,10 @@
 
     python -m experiments.dvs_gesture --config=experiments/configs/dvs_gesture_paper.py
 
-The papers publish no settings, so all of these are our choice.
+The papers publish no settings, so all of these are our choice. The scores are the mean current, as
+in the default: with the papers' spike counts and a high scale, SAM drives eleven outputs behind
+convolutions to fire all the time. rho is the better of 2 and 4 for hard spikes, with one seed, on
+five people who were held out of the simulated training set.
 """
 
 from ml_collections import ConfigDict
@@ -12,17 +15,13 @@ from experiments.configs import dvs_gesture
 
 def get_config() -> ConfigDict:
     config = dvs_gesture.get_config()
-    config.rho = 1.0
+    config.rho = 4.0
     config.epochs = 24
     config.schedule = "constant"
-    config.learning_rate = 2e-3
-    config.slope = 1.5
-    config.slope_end = 1.5
-    config.readout = "spikes"
-    config.readout_scale = 20.0
+    config.slope = 1.0
+    config.slope_end = 1.0
     config.lif.reset = "zero"
     config.network.kernel = 3
     config.sam.warmup = 1.0
     config.sam.ascent_fraction = 1.0
-    config.data.shift = 2
     return config

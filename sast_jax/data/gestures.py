@@ -6,9 +6,10 @@ real recording: all numbers are our choice.
 
 Some classes are made so that a picture summed over time says little, and motion has to tell them
 apart. A circle covers the same pixels in both directions. Clapping and drumming follow the same
-strokes, together or in turns. Left and right arms overlap from person to person, as people stand
-anywhere in front of the sensor; a wave is quick inwards and slow outwards, a circle quick outside
-and slow in front of the body.
+strokes, together and quick inwards, or in turns and quick to spring back, at about two a second: in
+half a second, or a multiple of it, each hand then fires alike in both. Left and right arms overlap
+from person to person, as people stand anywhere in front of the sensor; a wave is quick inwards and
+slow outwards, a circle quick outside and slow in front of the body.
 
 Classes: Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017.
 """
@@ -31,7 +32,8 @@ CLASSES = (
     "other",
 )
 SIDES = (-1, 1)  # of the right and the left arm, on the x axis
-_INWARD = 0.3  # share of a wave's time
+STROKES = 2.0  # a second, of clapping and drumming
+_QUICK = 0.3  # share of the time of a wave or stroke, of its quicker half
 
 
 class Person(NamedTuple):
@@ -78,7 +80,9 @@ def joints(who: Person, label: int, rng: np.random.Generator, times_S: np.ndarra
       rng: of what differs from one performance to the next.
       times_S: seconds.
     """
-    phase_S = _phase(who, rng, times_S)
+    strokes = label in (0, 8)
+    speed, spread = (STROKES, 0.03) if strokes else (who.speed, 0.15)
+    phase_S = _phase(speed, spread, rng, times_S)
     wrists = [_resting(who, side, len(times_S)) for side in SIDES]
     elbows = [None, None]
     if label in (1, 2):
@@ -91,7 +95,8 @@ def joints(who: Person, label: int, rng: np.random.Generator, times_S: np.ndarra
         wrists = [_wandering(who, side, rng, times_S) for side in SIDES]
     else:
         both = {0: _clap, 7: _roll, 8: _drum, 9: _strum}[label]
-        wrists = [both(who, side, phase_S) for side in SIDES]
+        hands = [who._replace(reach=who.reach * rng.uniform(0.8, 1.2)) for _ in SIDES]
+        wrists = [both(hand, side, phase_S) for hand, side in zip(hands, SIDES, strict=True)]
     arms = [_arm(who, *arm) for arm in zip(SIDES, elbows, wrists, strict=True)]
     return np.stack(arms, axis=1)
 
@@ -101,10 +106,10 @@ def shoulder(who: Person, side: int) -> np.ndarray:
     return who.middle + who.arm * np.array([0.36 * side, 0.0])
 
 
-def _phase(who, rng, times_S):
+def _phase(speed, spread, rng, times_S):
     """Of the repetitions, in turns; nobody keeps time exactly."""
-    speed, start, slow = who.speed * rng.uniform(0.85, 1.15), rng.random(), rng.random()
-    return start + speed * times_S + 0.05 * np.sin(2 * np.pi * (0.4 * times_S + slow))
+    speed, start, slow = speed * rng.uniform(1 - spread, 1 + spread), rng.random(), rng.random()
+    return start + speed * times_S + spread / 3 * np.sin(2 * np.pi * (0.4 * times_S + slow))
 
 
 def _chest(who):
@@ -122,11 +127,15 @@ def _resting(who, side, steps):
 
 def _wave(who, side, phase_S, rng):
     elbow = _points(who, shoulder(who, side), np.full(len(phase_S), 0.3 * side), 0.35)
-    turn_S = phase_S % 1
-    inward, back = turn_S / _INWARD, (turn_S - _INWARD) / (1 - _INWARD)
-    swing_S = side * np.where(inward < 1, np.cos(np.pi * inward), -np.cos(np.pi * back))
-    angle_S = rng.uniform(-0.2, 0.2) + 0.6 * who.reach * swing_S
+    angle_S = rng.uniform(-0.2, 0.2) + 0.6 * who.reach * side * _swing(phase_S, _QUICK)
     return elbow, _points(who, elbow, 0.5 * np.sin(angle_S), -0.5 * np.cos(angle_S))
+
+
+def _swing(phase_S, inward):
+    """From 1 (outside) to -1 and back, inwards in this share of the time."""
+    turn_S = phase_S % 1
+    there_S, back_S = turn_S / inward, (turn_S - inward) / (1 - inward)
+    return np.where(there_S < 1, np.cos(np.pi * there_S), -np.cos(np.pi * back_S))
 
 
 def _circle(who, side, turn, phase_S):
@@ -137,19 +146,19 @@ def _circle(who, side, turn, phase_S):
     return _points(who, shoulder(who, side), np.cos(angle_S), turn * np.sin(angle_S))
 
 
-def _stroke(who, side, phase_S):
-    """Up and outwards from the middle of the chest, and back."""
-    away_S = 0.45 * who.reach * (0.5 - 0.5 * np.cos(2 * np.pi * phase_S))
-    x_S = side * (0.1 + away_S * np.cos(who.slant))
+def _stroke(who, side, phase_S, inward):
+    """Down and inwards to the middle of the chest, and back."""
+    away_S = 0.45 * who.reach * (0.5 + 0.5 * _swing(phase_S, inward))
+    x_S = side * (0.28 + away_S * np.cos(who.slant))
     return _points(who, _chest(who), x_S, 0.1 - away_S * np.sin(who.slant))
 
 
 def _clap(who, side, phase_S):
-    return _stroke(who, side, phase_S)
+    return _stroke(who, side, phase_S, _QUICK)
 
 
 def _drum(who, side, phase_S):
-    return _stroke(who, side, phase_S + side / 4)
+    return _stroke(who, side, phase_S + side / 4, 1 - _QUICK)
 
 
 def _roll(who, side, phase_S):
