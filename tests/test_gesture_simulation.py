@@ -10,6 +10,7 @@ from experiments.configs import dvs_gesture
 from sast_jax import evaluation, training
 from sast_jax.data import gesture_simulation, packing, recordings, windows
 from sast_jax.data.gesture_simulation import LIGHTS, SUBJECTS
+from sast_jax.epochs import train_epoch
 
 KEY = jax.random.key(0)
 
@@ -161,10 +162,10 @@ def trained_on(frames, test, epochs=15):
     state_R = training.initialise(recipe, hyper_R)
     arrays = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
     for _ in range(epochs):
-        state_R, _ = training.train_epoch(recipe, state_R, hyper_R, *arrays, False)
+        state_R, _ = train_epoch(recipe, state_R, hyper_R, *arrays, False)
     model = evaluation.Swap(recipe, training.Recipe.soft_cell)
     networks_R = training.trained(recipe, state_R), hyper_R
-    answers = evaluation.respond(model, networks_R, jnp.asarray(test.packed_NxTxP))
+    answers = evaluation.respond(model, networks_R, test.packed_NxTxP)
     return test.vote(answers.scores_BxK)[0].argmax(axis=-1)
 
 
