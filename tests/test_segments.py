@@ -9,7 +9,7 @@ import pytest
 import small
 
 from experiments import timing
-from sast_jax import lif, networks, spikes, training
+from sast_jax import evaluation, lif, networks, spikes, training
 
 NETWORK = networks.ConvNet((3, 4), (5, 3), 3, 2.0)
 CELL = lif.reset_to_zero(0.9, 1.0, spikes.sigmoid(4.0))
@@ -57,16 +57,21 @@ def test_segments_must_divide_the_time():
         respond(init(), 5)
 
 
-def test_training_in_segments_is_training():
-    whole, _ = small.fit(small.recipe(), small.hyper())
-    parts, _ = small.fit(small.recipe(segment=1), small.hyper())
-    assert not all(
-        (a == b).all()
-        for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params), strict=True)
-    ), "computed otherwise, so that last bits differ"
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), whole.params, parts.params
-    )
+def test_training_and_evaluation_in_segments(monkeypatch):
+    cut, of_segment = networks.in_segments, []
+
+    def in_segments(respond, frames, steps, key=None):
+        of_segment.append(steps)
+        return cut(respond, frames, steps, key)
+
+    monkeypatch.setattr(networks, "in_segments", in_segments)
+    found = []
+    for made in (small.recipe(epochs=7), small.recipe(epochs=7, segment=1)):
+        state_R, _ = small.fit(made, small.hyper())
+        (run,) = evaluation.evaluate(made, state_R.params, small.hyper(), small.frames())
+        found.append((state_R.params, run["soft_accuracy"], run["hard_accuracy"]))
+        assert set(of_segment) == ({1} if made.segment else set())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *found)
 
 
 T = 100
