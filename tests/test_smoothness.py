@@ -309,11 +309,11 @@ def test_derivatives_of_the_loss_are_attained_with_two_classes(order, probabilit
 
 def test_the_gradient_of_constant_frames_under_a_mean_current_is_exact():
     """A sure and wrong answer: every step pulls the same way, and the mean takes 1 / sqrt T."""
-    frames, bias, scale = np.full((9, 1, 2), 0.6), np.array([-20.0, 20.0]), 3.0
+    frames, bias, scale = np.full((9, 2), 0.6), np.array([-20.0, 20.0]), 3.0
 
     def risk(flat):
-        scores = scale * (frames @ flat[:4].reshape(2, 2) + flat[4:]).mean(axis=0)
-        return -jax.nn.log_softmax(scores[0])[0]
+        scores = scale * ((frames @ flat[:4].reshape(2, 2)).mean(axis=0) + flat[4:])
+        return -jax.nn.log_softmax(scores)[0]
 
     with jax.enable_x64(True):
         reached = float(jnp.linalg.norm(jax.grad(risk)(jnp.array([0.0] * 4 + [*bias]))))
