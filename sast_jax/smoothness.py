@@ -38,10 +38,10 @@ def through(outer: Jet, inner: Jet) -> Jet:
     """
     return Jet(
         outer.first * inner.first,
-        outer.first * inner.second + outer.second * inner.first**2,
+        outer.first * inner.second + outer.second * np.square(inner.first),
         outer.first * inner.third
         + 3 * outer.second * inner.first * inner.second
-        + outer.third * inner.first**3,
+        + outer.third * np.power(inner.first, 3),
     )
 
 

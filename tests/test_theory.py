@@ -185,8 +185,9 @@ def test_a_mean_over_constant_frames_is_exact():
     assert found.linf == pytest.approx(moved)
 
 
-def test_currents_of_a_layer_hold_its_bias_and_are_attained():
-    weights, bias = np.array([[2.0, -1.0], [-3.0, -4.0]]), np.array([1.0, -5.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_currents_of_a_layer_hold_its_bias_and_are_attained(sign):
+    weights, bias = sign * np.array([[2.0], [3.0]]), np.array([sign * 5.0])
     found = theory.layers([Connection(weights, bias)], (1, 1, 2))[0].current
     corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     assert found == np.abs(corners @ weights + bias).max() == 10
