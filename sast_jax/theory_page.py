@@ -13,9 +13,10 @@ from sast_jax import convergence, pages, results, tables
 from sast_jax.certificates import SLACKS
 
 _ABOUT = (
-    "Bounds are proven in the docstrings of sast_jax.theory, smoothness, convergence, mechanism "
-    "and enclosures, up to rounding; where L is called measured, it is the largest curvature that "
-    "Lanczos iteration finds, along the run or in the ball, and the bound is as good as that. "
+    "Bounds are proven in the docstrings of sast_jax.theory, smoothness, convergence, mechanism, "
+    "enclosures and certificates, up to rounding; where L is called measured, it is the largest "
+    "curvature that Lanczos iteration finds, along the run or in the ball, and the bound is as "
+    "good as that. "
     "Potentials, step factors and gains hold for any frames in 0..1, those by intervals for the "
     "hull of the recordings measured; crude: without taking a supremum. Gains are Lipschitz "
     "constants, over all steps and neurons of a layer; measured: the largest found at some of the "
@@ -137,9 +138,10 @@ def _terms(group) -> str:
         f"Mean over {m['runs']:.0f} runs, and over the moments below but the last, each of "
         f"which stands for the steps until the next. Start + radius + noise, {'; '.join(shares)}. "
         f"Risk {m['start']:.3f} at the start and {m['end']:.3f} at the end, L = {m['L']:.3g} "
-        f"(measured along the run), variance {m['variance']:.3g} (the largest measured), {m['steps']:.0f} "
-        f"steps of {m['step']:g}, which is {m['step_times_L']:.2f} / L. A hundred times the steps, "
-        f"with steps of {step:.3g} and a radius of {radius:.3g}, would bound it by a tenth of that."
+        f"(measured along the run), variance {m['variance']:.3g} (the largest measured), "
+        f"{m['steps']:.0f} steps of {m['step']:g}, which is {m['step_times_L']:.2f} / L. A hundred "
+        f"times the steps, with steps of {step:.3g} and a radius of {radius:.3g}, would bound it "
+        "by a tenth of that."
     )
 
 

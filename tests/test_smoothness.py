@@ -2,7 +2,6 @@
 
 import functools
 
-import hypothesis
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -10,15 +9,12 @@ import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES, FEWER, Case
+from theory_cases import CASES, FEWER, ROOM, Case, few, many
 
 from sast_jax import connections, lif, smoothness, spectral, spikes, theory
 from sast_jax.connections import Connection
 
-few = hypothesis.settings(max_examples=50, deadline=None)
-many = hypothesis.settings(max_examples=1000, deadline=None)
 RADIUS = 0.1
-ROOM = 1 + 1e-9
 
 
 @functools.partial(jax.jit, static_argnums=0)

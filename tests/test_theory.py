@@ -2,21 +2,16 @@
 
 import functools
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES
+from theory_cases import CASES, ROOM, few, many
 
 from sast_jax import lif, spikes, theory
 from sast_jax.connections import Connection
-
-few = hypothesis.settings(max_examples=50, deadline=None)
-many = hypothesis.settings(max_examples=1000, deadline=None)
-ROOM = 1 + 1e-9  # rounding
 
 
 def neuron(reset=lif.reset_to_zero, spike=spikes.sigmoid, slope=4.0, decay=0.9, threshold=1.0):
