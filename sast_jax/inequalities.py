@@ -153,7 +153,9 @@ def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) ->
     measured = [float(leaf.max()) for leaf in gains.of_scores(*args, labels_N[few])]
     classes = len(connected[-1].bias)
     for name, index, most in (("l2", 0, spread * np.sqrt(classes)), ("l-infinity", 1, spread)):
-        why = _why(bound[index] >= most, "no change of the frames can do more")
+        why = _why(
+            bound[index] >= most, "binary frames differ by 1 or more, and no two scores by so much"
+        )
         rows.append(Row(f"{name} gain, scores", bound[index], measured[index], why))
         factor, dual = ((np.sqrt(2), "l2"), (2.0, "l1"))[index]
         rows.append(

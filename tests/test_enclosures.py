@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES, FEWER, Case, few, many
+from theory_cases import CASES, FEWER, ROUNDING, Case, few, many
 
 from sast_jax import certificates, connections, enclosures, lif, networks, spikes, theory
 from sast_jax.connections import Connection
 from sast_jax.enclosures import Interval
-
-ROOM = 1e-9
 
 
 def traced_neuron(kind, scalars):
@@ -42,9 +40,9 @@ def hold_enclosures(case):
         )
     for interval, u, layer in zip(found, run.potentials, case.layers(), strict=True):
         low, high, u = (cases.before(case, x) for x in (*interval, u))
-        assert (low - ROOM <= u).all() and (u <= high + ROOM).all()
+        assert (low - ROUNDING <= u).all() and (u <= high + ROUNDING).all()
         bound = theory.state_bound(case.neuron, layer.current, case.length)
-        assert max(high.max(), -low.min()) <= bound + ROOM  # so that it is never worse
+        assert max(high.max(), -low.min()) <= bound + ROUNDING  # so that it is never worse
 
 
 @functools.partial(jax.jit, static_argnums=(0, 6))
@@ -74,7 +72,7 @@ def hold_certificate(case):
         for layer, (s, u) in enumerate(zip(hard.spikes, soft.potentials, strict=True)):
             changed = (s > 0.5) != (u > case.threshold)
             share = changed.mean(axis=(0, *range(2, changed.ndim)))
-            assert (share <= found.changeable_BxL[:, layer] + ROOM).all()
+            assert (share <= found.changeable_BxL[:, layer] + ROUNDING).all()
 
 
 def off(case, slack):

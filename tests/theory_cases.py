@@ -15,7 +15,8 @@ from sast_jax.connections import Connection
 
 few = hypothesis.settings(max_examples=50, deadline=None)
 many = hypothesis.settings(max_examples=1000, deadline=None)
-ROOM = 1 + 1e-9  # a factor, for rounding
+ROUNDING = 1e-9
+ROOM = 1 + ROUNDING  # a factor
 SHAPE, T, B, K = (3, 3, 1), 8, 3, 3
 SCALE = 5.0
 KINDS = {  # static: a program each
