@@ -6,12 +6,14 @@ import subprocess
 import sys
 import types
 
+import jax
+import jax.numpy as jnp
 import nmnist_files
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import run, theory
+from experiments import run, theory, trained
 from experiments.configs import nmnist, nmnist_paper, theory_aligned
 from sast_jax import moments, theory_page
 from sast_jax.errors import InputError
@@ -64,6 +66,23 @@ def test_every_bound_of_the_page_holds(reported):
         "run of rho 0, seed 0",
         "run of rho 0.1, seed 0",
     ]
+
+
+def test_without_sam_nothing_is_perturbed(reported):
+    run, group = reported[2]["runs"][0], reported[2]["groups"][0]
+    assert run["course"]["moved"] == [0, 0, 0]
+    assert group["measured"]["terms"]["radius"] == group["measured"]["tighter_terms"]["radius"] == 0
+
+
+def test_the_last_moment_is_of_the_checkpoint(reported):
+    """One whose weights are all zero has the risk of a guess, wherever training ends."""
+    found = trained.load(reported[0] / "run")
+    found = found._replace(params_R=jax.tree.map(jnp.zeros_like, found.params_R))
+    recordings = trained.training_set(found)
+    _, course_PxR, same = theory._retrace(found, recordings, recordings, 2)
+    classes = found.record["classes"]
+    np.testing.assert_allclose(course_PxR.loss[-1], np.log(classes), rtol=1e-5)
+    assert not same and (abs(course_PxR.loss[1] - np.log(classes)) > 1e-3).all()
 
 
 def test_what_a_practical_run_violates_is_said():
