@@ -56,9 +56,17 @@ def define_settings(name: str, defaults: ConfigDict) -> Callable[[], dict]:
     return lambda: {k: flag.value[k] for k in flag.value if f"{name}.{k}" in flags.FLAGS}
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags, runs ``main`` and exits; a user's mistake is one line and exit code 2."""
-    app.run(lambda argv: _guard(main, argv), flags_parser=_parse)
+def run(
+    main: Callable[[], None],
+    costly: str = "config.batch_size, data.time_bins or the network's widths",
+) -> None:
+    """Parses the flags, runs ``main`` and exits; a user's mistake is one line and exit code 2.
+
+    Args:
+      main: what to run.
+      costly: what to lower where memory runs out.
+    """
+    app.run(lambda argv: _guard(main, argv, costly), flags_parser=_parse)
 
 
 def _parse(argv):
@@ -79,7 +87,7 @@ def _reason(error) -> str:
     return f"{type(error).__name__} in a flag or config file: {error}"
 
 
-def _guard(main, argv):
+def _guard(main, argv, costly):
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     signal.signal(signal.SIGINT, _interrupted)
@@ -96,11 +104,7 @@ def _guard(main, argv):
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
             raise
-        _fail(
-            f"out of memory ({error}); lower config.batch_size, data.time_bins or the network's "
-            "widths",
-            USER_ERROR,
-        )
+        _fail(f"out of memory ({error}); lower {costly}", USER_ERROR)
 
 
 def _interrupted(*_):

@@ -1,24 +1,117 @@
 """How many recordings keep their answer under the swap, and how many of them provably."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from sast_jax import connections, enclosures, evaluation, theory
+from sast_jax import connections, enclosures, evaluation, lif, networks, theory
+from sast_jax.connections import Connection
 from sast_jax.data import packing
+from sast_jax.enclosures import Interval
 from sast_jax.training import Hyperparameters, Recipe
+
+
+class Certificate(NamedTuple):
+    """What is known of the hard network without running it, for each recording.
+
+    Attributes:
+      agrees_B: its answer is proven to be that of the smooth network.
+      changeable_BxL: share of each layer's spikes that can differ from the smooth network's, taken
+        as 1 where its potential is above the threshold.
+    """
+
+    agrees_B: jax.Array
+    changeable_BxL: jax.Array
+
+
+Enclose = Callable[[Connection, jax.Array, jax.Array, Interval], Interval]
+
+
+def by_margins(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
+    r"""A layer's hard currents, around the smooth network's.
+
+    If spikes that lead into it are off by at most D, currents are off by at most :math:`|W| D`.
+
+    Args:
+      connection: into the layer.
+      current_TxBxN: of the smooth network.
+      soft_TxBxS: its spikes, or the frames, that lead into the layer.
+      hard_TxBxS: interval of the hard network's.
+    """
+    magnitudes = Connection(jnp.abs(connection.kernel), jnp.zeros_like(connection.bias))
+    away = jnp.maximum(soft_TxBxS - hard_TxBxS.low, hard_TxBxS.high - soft_TxBxS)
+    reach = connections.sums(magnitudes, away)
+    return Interval(current_TxBxN - reach, current_TxBxN + reach)
+
+
+def by_signs(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
+    """A layer's hard currents from its hard spikes alone; arguments as of :func:`by_margins`.
+
+    With no slack this is next to running the hard network.
+    """
+    return enclosures.currents(connection, hard_TxBxS)
+
+
+def certify(
+    neuron: theory.Neuron,
+    network: Sequence[Connection],
+    readout: networks.Readout,
+    frames_TxBxHxWxC: jax.Array,
+    slack: jax.typing.ArrayLike,
+    enclose: Enclose,
+) -> Certificate:
+    """What the swap can change, for every device whose currents are off by at most the slack.
+
+    Proof. The frames are the same for both networks. Layer by layer, the hard currents lie in what
+    ``enclose`` gives, widened by the slack, so that the distance of the potential to the threshold
+    tells which spikes a neuron can have (:func:`sast_jax.enclosures.hard_spikes`). The answers
+    agree if the least score that the smooth network's class can have is above the highest of all
+    others. This is sufficient and not necessary.
+
+    Args:
+      neuron: of all layers, smooth.
+      network: its connections.
+      readout: of the scores.
+      frames_TxBxHxWxC: recordings.
+      slack: how far each current may be off, at each neuron and step, in any way.
+      enclose: :func:`by_margins` or :func:`by_signs`.
+    """
+    soft, hard, changeable = frames_TxBxHxWxC, Interval(*[frames_TxBxHxWxC] * 2), []
+    for connection in network:
+        current = connections.sums(connection, soft)
+        within = enclose(connection, current, soft, hard)
+        within = Interval(within.low - slack, within.high + slack)
+        hard = enclosures.hard_spikes(neuron, within)
+        u = lif.potentials(neuron.cell(), current)
+        soft = neuron.spike(neuron.slope)(u - neuron.threshold)
+        differs = jnp.where(u > neuron.threshold, hard.low < 1, hard.high > 0)
+        changeable.append(differs.mean(axis=(0, *range(2, differs.ndim))))
+    answer_B = readout(networks.Response((soft,), current, ())).argmax(axis=-1)
+    agrees_B = _above(readout, hard, within, answer_B)
+    return Certificate(agrees_B, jnp.stack(changeable, axis=-1))
+
+
+def _above(readout, spikes: Interval, current: Interval, answer_B) -> jax.Array:
+    """If the least score of the answer is above the highest of all other classes."""
+    low_BxK, high_BxK = (
+        readout(networks.Response((s,), i, ())) for s, i in zip(spikes, current, strict=True)
+    )
+    own_BxK = jax.nn.one_hot(answer_B, low_BxK.shape[-1], dtype=bool)
+    least_B = jnp.where(own_BxK, low_BxK, jnp.inf).min(axis=-1)
+    return least_B > jnp.where(own_BxK, -jnp.inf, high_BxK).max(axis=-1)
 
 
 class Certifier(NamedTuple):
     """A model for :func:`sast_jax.evaluation.respond`: certificates of the swap."""
 
     recipe: Recipe
-    enclose: enclosures.Enclose
+    enclose: Enclose
 
-    def __call__(self, network, packed_BxTxP: jax.Array) -> enclosures.Certificate:
+    def __call__(self, network, packed_BxTxP: jax.Array) -> Certificate:
         params, hyper, slack = network
-        return enclosures.certify(
+        return certify(
             theory.neuron_of(self.recipe, hyper),
             connections.connections(params),
             self.recipe.readout,
@@ -52,8 +145,8 @@ def of_swap(recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, packed_NxTx
         for cell in (Recipe.soft_cell, Recipe.hard_cell)
     ]
     soft, hard = (answer.scores_BxK.argmax(axis=-1) for answer in answers)
-    margins = certified(enclosures.by_margins, SLACKS[0])
-    signs = [certified(enclosures.by_signs, slack) for slack in SLACKS]
+    margins = certified(by_margins, SLACKS[0])
+    signs = [certified(by_signs, slack) for slack in SLACKS]
     return [
         {
             "recordings": len(packed_NxTxP),

@@ -4,10 +4,11 @@ r"""Stochastic SAM with an independent second minibatch finds flat ground: the b
     w_{t+1} = w_t - \eta\, g_B(w_t + \rho v_t), \qquad
     v_t = g_{B'}(w_t) / \lVert g_{B'}(w_t) \rVert
 
-with minibatches B and B' that are drawn independently of all else. Let f be L-smooth on what the
-run visits, its value at least f*, and let the minibatch gradient at a perturbed point be unbiased
-with variance at most :math:`\sigma^2`, which needs B to be independent of B' and of the past. Then
-for :math:`\eta \le 1 / L`
+with minibatches B and B' that are drawn independently of all else. Let f be L-smooth on the
+segments from each :math:`w_t` to :math:`w_{t+1}` and to :math:`w_t + \rho v_t`, its value at least
+f*, and let the minibatch gradient at a perturbed point be unbiased with variance at most
+:math:`\sigma^2`, which needs B to be independent of B' and of the past. Then for
+:math:`\eta \le 1 / L`
 
 .. math::
     \frac1T \sum_{t<T} E \lVert \nabla f(w_t) \rVert^2 \le

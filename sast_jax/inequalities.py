@@ -1,6 +1,7 @@
 """Each bound beside what it bounds, for a trained network and for a run: the rows of a table."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -32,8 +33,10 @@ class Row(NamedTuple):
 
     def as_dict(self) -> dict:
         """As it stands in a file."""
-        ratio = self.bound / self.measured if self.measured else np.nan
-        return {**self._asdict(), "ratio": ratio}
+        bound = np.inf if np.isnan(self.bound) else self.bound
+        vacuous = self.vacuous or _why(not np.isfinite(bound), "overflows")
+        ratio = bound / self.measured if self.measured else np.nan
+        return {**self._asdict(), "bound": bound, "vacuous": vacuous, "ratio": ratio}
 
 
 class Network(NamedTuple):
@@ -90,7 +93,7 @@ def of_states(network: Network, packed_NxTxP: jax.Array) -> list[Row]:
         sampled = np.asarray(u).ravel()[:: max(1, u.size // 10**6)]
         steepest = float(np.abs(theory.step_factor(neuron, sampled)).max())
         q, state = network.factors[number], network.states[number]
-        tight_q = theory.contraction(neuron, min(reach, state)).upper
+        tight_q = theory.contraction(neuron, float(np.fmin(reach, state))).upper
         crude = theory.crude_contraction(neuron, state)
         layer = f"layer {number + 1}"
         rows += [
@@ -150,7 +153,9 @@ def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) ->
     measured = [float(leaf.max()) for leaf in gains.of_scores(*args, labels_N[few])]
     classes = len(connected[-1].bias)
     for name, index, most in (("l2", 0, spread * np.sqrt(classes)), ("l-infinity", 1, spread)):
-        why = _why(bound[index] >= most, "no change of the frames can do more")
+        why = _why(
+            bound[index] >= most, "binary frames differ by 1 or more, and no two scores by so much"
+        )
         rows.append(Row(f"{name} gain, scores", bound[index], measured[index], why))
         factor, dual = ((np.sqrt(2), "l2"), (2.0, "l1"))[index]
         rows.append(
@@ -164,6 +169,8 @@ def of_risk(
 ) -> list[Row]:
     """Smoothness of the risk and SAM's inequalities around the parameters of a moment.
 
+    Without a radius nothing is perturbed, and SAM's are left out.
+
     Args:
       network: at that moment.
       moment: what was measured then.
@@ -171,23 +178,23 @@ def of_risk(
       step: learning rate, to compare 1 / L with.
       input_norm: the largest l2 norm of a recording's frames.
     """
-    jet = smoothness_lib.of_ball(
-        network.neuron, network.layers, radius, network.steps, input_norm,
-        network.recipe.readout.scale, network.reads_current,
-    )  # fmt: skip
+    with np.errstate(over="ignore", invalid="ignore"):
+        jet = smoothness_lib.of_ball(
+            network.neuron, network.layers, radius, network.steps, input_norm,
+            network.recipe.readout.scale, network.reads_current,
+        )  # fmt: skip
     g, L = float(moment.gradient), float(moment.curvature)
-    remainder, first_order = float(moment.remainder), radius * g
-
-    beyond = jet.third * radius**2 / 2
+    first_order, beyond = radius * g, jet.third * radius**2 / 2
     rises = {"certified": jet.second, "measured": L}
-    return [
+    rows = [
         Row("gradient of the risk", jet.first, g),
         Row(
             "curvature of the risk (L)", jet.second, L,
             _why(step * jet.second > 1, f"it would ask for steps of {1 / jet.second:.1g}"),
         ),
-        Row("change of curvature (M)", jet.third, 2 * remainder / radius**2),
-        Row("SAM gradient beyond first order", beyond, remainder,
+    ]  # fmt: skip
+    perturbed = [
+        Row("SAM gradient beyond first order", beyond, float(moment.remainder),
             _why(beyond > g, "more than the gradient itself")),
         *(
             Row(f"rise of the risk in the ball, {name} L", first_order + L * radius**2 / 2,
@@ -195,6 +202,7 @@ def of_risk(
             for name, L in rises.items()
         ),
     ]  # fmt: skip
+    return [*rows, *perturbed] if radius else rows
 
 
 def of_mechanism(
@@ -220,7 +228,7 @@ def of_mechanism(
 
 
 def of_convergence(
-    course_RxP: Moment, step: float, steps: int, radius: float
+    course_RxP: Moment, times_P: Sequence[float], step: float, steps: int, radius: float
 ) -> tuple[list[Row], dict]:
     """The convergence inequality, which holds in expectation, with means over runs.
 
@@ -228,8 +236,9 @@ def of_convergence(
     and the measured movement of the gradient. L and the variance are the largest that were met.
 
     Args:
-      course_RxP: of R runs that differ in their seeds, at P evenly spaced moments from the first
-        step to after the last, which does not count as one.
+      course_RxP: of R runs that differ in their seeds, at P moments from the first step to after
+        the last, which does not count as one.
+      times_P: when these are, in any unit; each stands for the steps until the next.
       step, steps, radius: of the runs.
 
     Returns:
@@ -238,10 +247,13 @@ def of_convergence(
     seen = Moment(*(leaf_RxP[:, :-1] for leaf_RxP in course_RxP))
     start, end = course_RxP.loss[:, 0].mean(), course_RxP.loss[:, -1].mean()
     L, variance = course_RxP.curvature.max(), seen.variance.max()
-    moved = np.sqrt((seen.moved**2).mean())
-    reached = float((seen.gradient**2).mean())
+    moved, gradient = (
+        np.average((leaf_RxP**2).mean(axis=0), weights=np.diff(times_P))
+        for leaf_RxP in (seen.moved, seen.gradient)
+    )
+    reached = float(gradient)
     plain = convergence.bound(start, step, steps, L * radius, L, variance)
-    tighter = convergence.bound(start - end, step, steps, moved, L, variance)
+    tighter = convergence.bound(start - end, step, steps, np.sqrt(moved), L, variance)
     largest = (seen.gradient**2).max()
     rows = [
         Row(

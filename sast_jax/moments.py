@@ -19,8 +19,9 @@ class Moment(NamedTuple):
     Attributes:
       loss: the risk f.
       gradient: norm of its gradient.
-      curvature: largest absolute eigenvalue of its Hessian that Lanczos finds, plus its residual:
-        the larger one of here and of the radius along the gradient, where it tends to be higher.
+      curvature: largest absolute eigenvalue of its Hessian that Lanczos finds, plus the residual
+        of the top one, within which an eigenvalue lies: an estimate, as a larger one may be missed.
+        The larger of here and of the radius along the gradient, where it tends to be higher.
       moved: how far the gradient moves when the parameters are perturbed by the radius along the
         gradient of a random minibatch.
       variance: of the gradient of a minibatch drawn with replacement, at those parameters.
@@ -55,7 +56,7 @@ def measure(
     Args:
       recipe, params, hyper: of one run.
       packed_NxTxP, labels_N: recordings that the risk is the mean over; all at once.
-      radius: of the perturbation, above 0.
+      radius: of the perturbation; 0 without SAM.
       key: of the random minibatch and the start of Lanczos.
     """
 

@@ -38,10 +38,10 @@ def through(outer: Jet, inner: Jet) -> Jet:
     """
     return Jet(
         outer.first * inner.first,
-        outer.first * inner.second + outer.second * inner.first**2,
+        outer.first * inner.second + outer.second * np.square(inner.first),
         outer.first * inner.third
         + 3 * outer.second * inner.first * inner.second
-        + outer.third * inner.first**3,
+        + outer.third * np.power(inner.first, 3),
     )
 
 
@@ -113,10 +113,12 @@ def loss_jet(scores: Jet) -> Jet:
 
     Its gradient has an l2 norm of at most :math:`\sqrt 2`; its Hessian is the covariance of a
     one-hot vector, of norm at most 1/2; and its third derivative along v is the third central
-    moment of :math:`v_Y`, at most range times variance, :math:`\sqrt 2 |v| \cdot |v|^2 / 2`.
+    moment of :math:`v_Y`, whose range d is at most :math:`\sqrt 2 |v|`. For a given mean it is
+    largest with two values, a below and b above the mean: :math:`a b (b - a)`, which for
+    :math:`a + b = d` is at most :math:`d^3 / (6 \sqrt 3)`.
     """
     root = np.sqrt(2)
-    return through(Jet(root, 1 / 2, 1 / root), scores)
+    return through(Jet(root, 1 / 2, root**3 / (6 * np.sqrt(3))), scores)
 
 
 def of_ball(

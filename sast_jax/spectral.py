@@ -43,6 +43,8 @@ def matrix_norm(matrix_xMxN: np.ndarray, squarings: int = 14) -> Enclosed:
     A = A.astype(complex if np.iscomplexobj(A) else float)
     if A.shape[-2] < A.shape[-1]:
         A = _adjoint(A)
+    largest = np.abs(A).max() or 1.0  # its square may be beyond double precision
+    A = A / largest
     power = _adjoint(A) @ A
     log_scale = np.zeros(power.shape[:-2])
     with np.errstate(divide="ignore"):  # the logarithm of 0 is as it should be
@@ -55,8 +57,9 @@ def matrix_norm(matrix_xMxN: np.ndarray, squarings: int = 14) -> Enclosed:
     longest = lengths.argmax(axis=-1)[..., None, None]
     v = np.take_along_axis(power, longest, axis=-1)
     v = v / np.maximum(lengths.max(axis=-1), np.finfo(float).tiny)[..., None, None]
-    lower = np.linalg.norm(A @ v, axis=-2)
-    return Enclosed(float(lower.max()), float(np.exp(log_upper).max()) * (1 + _ROUNDING))
+    lower = largest * np.linalg.norm(A @ v, axis=-2)
+    upper = largest * np.exp(log_upper)
+    return Enclosed(float(lower.max()), float(upper.max()) * (1 + _ROUNDING))
 
 
 def convolution_norm(kernel_kxkxCxO: np.ndarray, height: int, width: int) -> Enclosed:

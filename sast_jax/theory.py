@@ -90,19 +90,24 @@ def neuron_of(recipe: Recipe, hyper: Hyperparameters) -> Neuron:
 
 def geometric(factor: float, steps: int) -> float:
     """1 + factor + ... of so many terms: at most 1 / (1 - factor), if the factor is below 1."""
-    return float(np.sum(float(factor) ** np.arange(steps)))
+    with np.errstate(over="ignore"):
+        return float(np.sum(float(factor) ** np.arange(steps)))
 
 
 def memory(factor: float, steps: int) -> float:
     r"""The l2 norm of the map :math:`x_t \mapsto \sum_{j \le t} q^{t-j} x_j` over so many steps.
 
     The largest singular value of a triangular Toeplitz matrix, at most :func:`geometric`.
+    Infinite where that is beyond double precision.
     """
     if steps == 0:
         return 0.0
     lag = np.subtract.outer(np.arange(steps), np.arange(steps))
+    total = geometric(factor, steps)
+    if not np.isfinite(total):
+        return np.inf
     matrix = np.where(lag >= 0, float(factor) ** np.maximum(lag, 0), 0)
-    return spectral.matrix_norm(matrix).upper
+    return min(spectral.matrix_norm(matrix).upper, total)
 
 
 def state_bound(neuron: Neuron, current: float, steps: int) -> float:

@@ -13,9 +13,10 @@ from sast_jax import convergence, pages, results, tables
 from sast_jax.certificates import SLACKS
 
 _ABOUT = (
-    "Bounds are proven in the docstrings of sast_jax.theory, smoothness, convergence, mechanism "
-    "and enclosures, up to rounding; where L is called measured, it is the largest curvature that "
-    "Lanczos iteration finds, along the run or in the ball, and the bound is as good as that. "
+    "Bounds are proven in the docstrings of sast_jax.theory, smoothness, convergence, mechanism, "
+    "enclosures and certificates, up to rounding; where L is called measured, it is the largest "
+    "curvature that Lanczos iteration finds, along the run or in the ball, and the bound is as "
+    "good as that. "
     "Potentials, step factors and gains hold for any frames in 0..1, those by intervals for the "
     "hull of the recordings measured; crude: without taking a supremum. Gains are Lipschitz "
     "constants, over all steps and neurons of a layer; measured: the largest found at some of the "
@@ -55,11 +56,16 @@ def conclusions(done: dict) -> list[str]:
         + ".",
         "Met: " + ("; ".join(kept) or "none") + ".",
     ]  # fmt: skip
+    q = max(run["contraction"] for run in done["runs"])
+    said.append(
+        f"Contraction, which that theorem does not need: q-hat = {q:.3g} at the end, "
+        f"{'below 1' if q < 1 else 'not below 1, so that differences may grow'}."
+    )
     rows = [row for run in done["runs"] for row in run["rows"]]
     rows += [row for group in done["groups"] for row in group["rows"]]
     if broken:
         said.append("So the convergence inequality, if it holds here, is not by the theorem.")
-    failed = dict.fromkeys(r["name"] for r in rows if r["measured"] > r["bound"] * (1 + 1e-4))
+    failed = dict.fromkeys(r["name"] for r in rows if _fails(r))
     if failed:
         said.append(f"Not met by what was measured: {', '.join(failed)}.")
     empty = dict.fromkeys(f"{row['name']} ({row['vacuous']})" for row in rows if row["vacuous"])
@@ -72,6 +78,10 @@ def conclusions(done: dict) -> list[str]:
             f"the threshold, and {_share(swap['devices'][0])} by intervals of the hard network."
         )
     return said
+
+
+def _fails(row) -> bool:
+    return row["measured"] > row["bound"] * (1 + 1e-4)
 
 
 def _share(value) -> str:
@@ -92,7 +102,7 @@ def _page(done) -> str:
         parts += ["### Along training", _moments(run)]
     captions = {
         "course": "Measured along training, on the recordings named above.",
-        "ratios": "Bound over measured, of the first run; grey: vacuous.",
+        "ratios": "Bound over measured, of the first run; grey: vacuous; red: not met.",
         "mechanism": f"Of single recordings, at the end. {_correlations(done)}",
         "certified": "Recordings whose answer provably stays, for all devices whose currents are "
         "off by at most so much at each neuron and step. Changeable: spikes that the distances to "
@@ -125,12 +135,13 @@ def _terms(group) -> str:
     ]
     step, radius = convergence.vanishing(100, m["step"], m["radius"])
     return (
-        f"Mean over {m['runs']:.0f} runs, and over the moments below but the last; the first "
-        f"stands for as many steps as any other. Start + radius + noise, {'; '.join(shares)}. Risk "
-        f"{m['start']:.3f} at the start and {m['end']:.3f} at the end, L = {m['L']:.3g} (measured "
-        f"along the run), variance {m['variance']:.3g} (the largest measured), {m['steps']:.0f} "
-        f"steps of {m['step']:g}, which is {m['step_times_L']:.2f} / L. A hundred times the steps, "
-        f"with steps of {step:.3g} and a radius of {radius:.3g}, would bound it by a tenth of that."
+        f"Mean over {m['runs']:.0f} runs, and over the moments below but the last, each of "
+        f"which stands for the steps until the next. Start + radius + noise, {'; '.join(shares)}. "
+        f"Risk {m['start']:.3f} at the start and {m['end']:.3f} at the end, L = {m['L']:.3g} "
+        f"(measured along the run), variance {m['variance']:.3g} (the largest measured), "
+        f"{m['steps']:.0f} steps of {m['step']:g}, which is {m['step_times_L']:.2f} / L. A hundred "
+        f"times the steps, with steps of {step:.3g} and a radius of {radius:.3g}, would bound it "
+        "by a tenth of that."
     )
 
 
@@ -185,8 +196,8 @@ def _ratios(rows) -> matplotlib.figure.Figure:
     kept = [row for row in rows if np.isfinite(row["ratio"]) and row["ratio"] > 0][::-1]
     figure = matplotlib.figure.Figure(figsize=(9, 0.22 * len(kept) + 1), layout="constrained")
     axis = figure.subplots()
-    colours = ["0.75" if row["vacuous"] else "C0" for row in kept]
-    values = [max(np.log10(row["ratio"]), 0) for row in kept]
+    colours = ["C3" if _fails(row) else "0.75" if row["vacuous"] else "C0" for row in kept]
+    values = [np.log10(row["ratio"]) for row in kept]
     axis.barh(range(len(kept)), values, color=colours)
     axis.set_yticks(range(len(kept)), [row["name"] for row in kept], fontsize=7)
     axis.set(xlabel="orders of magnitude between bound and measured", ylim=(-1, len(kept)))

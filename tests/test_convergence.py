@@ -1,15 +1,13 @@
 """The convergence theorem on sums of quadratics, with exact expectations over all minibatches."""
 
-import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from theory_cases import few, many
 
 from sast_jax import convergence
 
-few = hypothesis.settings(max_examples=50, deadline=None)
-many = hypothesis.settings(max_examples=1000, deadline=None)
 N, D, STEPS = 3, 2, 3  # terms of the sum, dimensions, steps: 9^3 runs are all there can be
 SETTINGS = {
     "seed": st.integers(0, 2**32 - 1),

@@ -2,22 +2,17 @@
 
 import functools
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES, FEWER, Case
+from theory_cases import CASES, FEWER, ROUNDING, Case, few, many
 
-from sast_jax import connections, enclosures, lif, networks, spikes, theory
+from sast_jax import certificates, connections, enclosures, lif, networks, spikes, theory
 from sast_jax.connections import Connection
 from sast_jax.enclosures import Interval
-
-few = hypothesis.settings(max_examples=50, deadline=None)
-many = hypothesis.settings(max_examples=1000, deadline=None)
-ROOM = 1e-9
 
 
 def traced_neuron(kind, scalars):
@@ -45,9 +40,9 @@ def hold_enclosures(case):
         )
     for interval, u, layer in zip(found, run.potentials, case.layers(), strict=True):
         low, high, u = (cases.before(case, x) for x in (*interval, u))
-        assert (low - ROOM <= u).all() and (u <= high + ROOM).all()
+        assert (low - ROUNDING <= u).all() and (u <= high + ROUNDING).all()
         bound = theory.state_bound(case.neuron, layer.current, case.length)
-        assert max(high.max(), -low.min()) <= bound + ROOM  # so that it is never worse
+        assert max(high.max(), -low.min()) <= bound + ROUNDING  # so that it is never worse
 
 
 @functools.partial(jax.jit, static_argnums=(0, 6))
@@ -57,7 +52,7 @@ def _certify(kind, network, frames, scalars, slack, reads, enclose):
 
     readout = networks.Readout(evidence, cases.SCALE)
     neuron = traced_neuron(kind, scalars)
-    return enclosures.certify(neuron, network, readout, frames, slack, enclose)
+    return certificates.certify(neuron, network, readout, frames, slack, enclose)
 
 
 def hold_certificate(case):
@@ -65,7 +60,7 @@ def hold_certificate(case):
     case = case._replace(length=cases.T)
     slack = 0.05 * case.threshold * np.random.default_rng(case.seed).random()
     soft, hard = cases.run(case), off(case, slack)
-    for enclose in (enclosures.by_margins, enclosures.by_signs):
+    for enclose in (certificates.by_margins, certificates.by_signs):
         with jax.enable_x64(True):
             found = _certify(
                 case.kind, case.network(), case.frames(), case.scalars()[0], slack + 1e-9,
@@ -77,7 +72,7 @@ def hold_certificate(case):
         for layer, (s, u) in enumerate(zip(hard.spikes, soft.potentials, strict=True)):
             changed = (s > 0.5) != (u > case.threshold)
             share = changed.mean(axis=(0, *range(2, changed.ndim)))
-            assert (share <= found.changeable_BxL[:, layer] + ROOM).all()
+            assert (share <= found.changeable_BxL[:, layer] + ROUNDING).all()
 
 
 def off(case, slack):
@@ -147,7 +142,7 @@ def test_without_slack_signs_know_the_hard_network():
     for seed in range(20):
         case = CASE._replace(seed=seed)
         soft, hard = cases.run(case), cases.run(case, hard=True)
-        found = certified(case, 1e-12, enclosures.by_signs)
+        found = certified(case, 1e-12, certificates.by_signs)
         scores = np.sort(hard.scores, axis=-1)
         clear = scores[:, -1] > scores[:, -2]  # a tie is never certified
         same = (hard.scores.argmax(-1) == soft.scores.argmax(-1)) & clear
@@ -159,9 +154,9 @@ def test_without_slack_signs_know_the_hard_network():
 def test_margins_promise_less_and_slack_promises_less():
     for seed in range(5):
         case = CASE._replace(seed=seed)
-        signs = certified(case, 1e-12, enclosures.by_signs)
-        margins = certified(case, 1e-12, enclosures.by_margins)
-        loose = certified(case, 0.3, enclosures.by_signs)
+        signs = certified(case, 1e-12, certificates.by_signs)
+        margins = certified(case, 1e-12, certificates.by_margins)
+        loose = certified(case, 0.3, certificates.by_signs)
         for less in (margins, loose):
             assert (np.asarray(less.agrees_B) <= np.asarray(signs.agrees_B)).all()
             assert (less.changeable_BxL >= signs.changeable_BxL).all()
@@ -173,9 +168,9 @@ def test_a_steep_smooth_network_far_from_its_threshold_is_certified_by_margins()
     neuron = theory.Neuron(lif.reset_by_subtraction, spikes.sigmoid, 50.0, 0.5, 1.0)
     frames = jnp.ones((4, 1, 1, 1, 1))
     readout = networks.mean_spikes(1.0)
-    found = enclosures.certify(neuron, network, readout, frames, 0.1, enclosures.by_margins)
+    found = certificates.certify(neuron, network, readout, frames, 0.1, certificates.by_margins)
     assert found.agrees_B.all() and not found.changeable_BxL.any()
-    found = enclosures.certify(neuron, network, readout, frames, 2.5, enclosures.by_margins)
+    found = certificates.certify(neuron, network, readout, frames, 2.5, certificates.by_margins)
     assert not found.agrees_B.any() and found.changeable_BxL.any()
 
 

@@ -174,9 +174,38 @@ def test_convergence_takes_means_over_runs_and_the_worst_of_what_bounds():
         variance=leaf([0.5, 0.7, 9.0], [0.6, 0.1, 9.0]),
         **dict.fromkeys(("remainder", "rise", "parameters", "inputs"), np.zeros((2, 3))),
     )
-    (plain, tighter), measured = inequalities.of_convergence(course, 0.1, 100, 0.5)
+    (plain, tighter), measured = inequalities.of_convergence(course, (0, 1, 2), 0.1, 100, 0.5)
     assert plain.measured == tighter.measured == np.mean([1, 0.25, 9, 0.25])
     assert plain.bound == pytest.approx(2 * 3.0 / 10 + (4 * 0.5) ** 2 + 4 * 0.1 * 0.7)
     assert tighter.bound == pytest.approx(2 * 1.0 / 10 + (0.01 + 0.04) / 2 + 4 * 0.1 * 0.7)
     assert measured["step_times_L"] == pytest.approx(0.4)
-    assert not plain.vacuous and inequalities.of_convergence(course, 1e-3, 1, 0.5)[0][0].vacuous
+    assert not plain.vacuous
+    (loose, _), _ = inequalities.of_convergence(course, (0, 1, 2), 1e-3, 1, 0.5)
+    assert loose.vacuous
+    (_, uneven), measured = inequalities.of_convergence(course, (0, 1, 4), 0.1, 100, 0.5)
+    assert uneven.measured == pytest.approx((5 + 3 * 0.25) / 4)  # the second stands for three
+    _, measured = inequalities.of_convergence(
+        course._replace(moved=0 * course.moved), (0, 1, 2), 0.1, 100, 0.0
+    )
+    assert measured["terms"]["radius"] == measured["tighter_terms"]["radius"] == 0
+
+
+def test_what_overflows_is_infinite_and_vacuous():
+    for bound in (np.nan, np.inf):
+        row = inequalities.Row("", bound, 1.0).as_dict()
+        assert row["bound"] == row["ratio"] == np.inf and row["vacuous"] == "overflows"
+    assert inequalities.Row("", np.inf, 1.0, "for a reason").as_dict()["vacuous"] == "for a reason"
+    assert inequalities.Row("", 2.0, 1.0).as_dict()["vacuous"] == ""
+
+
+def test_without_a_radius_nothing_moves_and_sam_has_no_rows(mlp):
+    recipe, params, hyper = mlp
+    packed, labels = small.recordings()
+    network = inequalities.describe(recipe, params, hyper, packed.shape[1])
+    moment = moments.measure(recipe, params, hyper, packed, labels, 0.0, jax.random.key(0))
+    assert moment.moved == 0 and moment.rise < 1e-6 and moment.remainder < 1e-6
+    rows = inequalities.of_risk(network, moment, 0.0, 0.1, 1.0)
+    assert len(rows) == 2 and not any("SAM" in row.name for row in rows)
+    steep = network._replace(steps=500, neuron=network.neuron._replace(slope=1e3))
+    rows = inequalities.of_risk(steep, moment, 0.05, 0.1, 1.0)
+    assert all(row.as_dict()["bound"] == np.inf for row in rows[:3])

@@ -2,18 +2,15 @@
 
 import functools
 
-import hypothesis
 import jax
 import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES
+from theory_cases import CASES, few, many
 
 from sast_jax import mechanism, spectral
 
-few = hypothesis.settings(max_examples=50, deadline=None)
-many = hypothesis.settings(max_examples=1000, deadline=None)
 MLPS = CASES.filter(lambda case: case.kind.endswith("MLP"))
 
 

@@ -2,21 +2,16 @@
 
 import functools
 
-import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import theory_cases as cases
 from hypothesis import given
-from theory_cases import CASES
+from theory_cases import CASES, ROOM, few, many
 
 from sast_jax import lif, spikes, theory
 from sast_jax.connections import Connection
-
-few = hypothesis.settings(max_examples=50, deadline=None)
-many = hypothesis.settings(max_examples=1000, deadline=None)
-ROOM = 1 + 1e-9  # rounding
 
 
 def neuron(reset=lif.reset_to_zero, spike=spikes.sigmoid, slope=4.0, decay=0.9, threshold=1.0):
@@ -127,6 +122,72 @@ def test_a_steady_negative_current_reaches_the_state_bound(reset):
     assert theory.state_bound(one, 10.0, 60) <= (10.0 + 0.8 * one.subtracts) / (1 - 0.8)
 
 
+def test_the_reset_by_subtraction_alone_moves_the_potential():
+    """A flat spike far from the threshold still takes its share of it at every step."""
+    one = neuron(lif.reset_by_subtraction, spikes.arctan, slope=0.3)
+    u = lif.potentials(one.cell(), jnp.zeros((20, 1)))
+    bound = theory.state_bound(one, 0.0, 20)
+    assert bound / 5 < np.abs(u).max() <= bound
+    driven = lif.potentials(one.cell(), jnp.full((60, 1), -10.0))
+    assert (1 - 0.9**60) * 10 / 0.1 < np.abs(driven).max() <= theory.state_bound(one, 10.0, 60)
+
+
+@pytest.mark.parametrize("reset", [lif.reset_to_zero, lif.reset_by_subtraction])
+def test_a_coarse_grid_still_encloses_the_step_factor(reset, monkeypatch):
+    one, u = neuron(reset), np.linspace(-5, 5, 200_001)
+    dense = np.abs(theory.step_factor(one, u)).max()
+    monkeypatch.setattr(theory, "_POINTS", 8)
+    found = theory.contraction(one, 5.0)
+    assert found.lower <= dense + 1e-9 and dense <= found.upper
+
+
+def test_between_points_the_step_factor_bends_as_far_as_allowed(monkeypatch):
+    """Two points around the threshold, far from which nothing is left of the spike's slope."""
+    monkeypatch.setattr(theory, "_POINTS", 2)
+    theta = 1e-6  # so that f'' is 2 lambda sigma' there, and no more
+    one = neuron(threshold=theta, slope=4.0)
+    reach = 1e-3
+    values = np.abs(theory.step_factor(one, np.array([-reach, reach])))
+    bend = 0.9 * 2 * 1.0  # sigma' is 1 at slope 4
+    assert theory.contraction(one, reach).upper == pytest.approx(
+        values.max() + reach * bend, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_spikes_remember_earlier_frames(norm):
+    """A flat subtractive neuron is nearly linear: its spikes stay away for as long as u does."""
+    one = neuron(lif.reset_by_subtraction, slope=1e-3)
+    layer = theory.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    q = theory.contraction(one).upper
+    with jax.enable_x64(True):
+        u = lif.potentials(one.cell(), jnp.stack([jnp.zeros((12, 1)), jnp.ones((12, 1))], 1))
+        sent = np.asarray(one.spike(one.slope)(u - one.threshold))
+    order = 2 if norm == "l2" else np.inf
+    gain = np.linalg.norm((sent[:, 1] - sent[:, 0]).ravel(), order)
+    gain /= np.linalg.norm(np.ones(12), order)
+    bound = getattr(theory.spikes_of_frames(one, layer, q, 12), norm)
+    assert bound / 1.5 < gain <= bound * ROOM
+
+
+def test_a_mean_over_constant_frames_is_exact():
+    """Each step says the same, so that the scores move by 1 / sqrt T of the frames' l2 norm."""
+    one, T, scale = neuron(decay=0.0), 8, 3.0
+    layer = theory.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    found = theory.scores_of_frames(one, [layer], [0.0], T, scale, True)
+    moved = scale * np.ones(T).mean()
+    assert found.l2 == pytest.approx(moved / np.linalg.norm(np.ones(T)))
+    assert found.linf == pytest.approx(moved)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_currents_of_a_layer_hold_its_bias_and_are_attained(sign):
+    weights, bias = sign * np.array([[2.0], [3.0]]), np.array([sign * 5.0])
+    found = theory.layers([Connection(weights, bias)], (1, 1, 2))[0].current
+    corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    assert found == np.abs(corners @ weights + bias).max() == 10
+
+
 @pytest.mark.parametrize("spike", [spikes.sigmoid, spikes.arctan])
 @pytest.mark.parametrize("reset", [lif.reset_to_zero, lif.reset_by_subtraction])
 def test_the_step_factor_is_enclosed_narrowly_and_attained(spike, reset):
@@ -173,6 +234,11 @@ def test_shapes_bound_the_derivatives_and_are_not_generous(spike):
     for name, bound, value in zip(shape._fields, shape, found, strict=True):
         assert value <= bound * (1 + 1e-9), name
         assert value > 0.99 * bound, name
+
+
+def test_memory_beyond_double_precision_of_its_square_is_finite():
+    assert theory.memory(5.0, 310) == pytest.approx(5.0**309 * 25 / 24, rel=1e-3)
+    assert theory.memory(5.0, 1000) == theory.geometric(5.0, 1000) == np.inf
 
 
 def test_memory_is_the_norm_of_the_filter_and_at_most_its_sum():

@@ -3,6 +3,7 @@
 import functools
 from typing import NamedTuple
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,10 @@ from hypothesis import strategies as st
 from sast_jax import connections, lif, networks, spikes, theory
 from sast_jax.connections import Connection
 
+few = hypothesis.settings(max_examples=50, deadline=None)
+many = hypothesis.settings(max_examples=1000, deadline=None)
+ROUNDING = 1e-9
+ROOM = 1 + ROUNDING  # a factor
 SHAPE, T, B, K = (3, 3, 1), 8, 3, 3
 SCALE = 5.0
 KINDS = {  # static: a program each

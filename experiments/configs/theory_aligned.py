@@ -25,6 +25,10 @@ def get_config() -> ConfigDict:
     config.batches = "independent"
     config.readout = "current"
     config.readout_scale = 1.0
+    config.spike = "sigmoid"
+    config.lif.reset = "subtract"
+    config.lif.decay = 0.9
+    config.lif.threshold = 1.0
     config.slope = 4.0
     config.slope_end = 4.0
     config.sam.warmup = 0.0
