@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import run, theory, trained
+from experiments import bounds, run, trained
 from experiments.configs import nmnist, nmnist_paper, theory_aligned
 from sast_jax import moments, theory_page
 from sast_jax.errors import InputError
@@ -36,7 +36,7 @@ def reported(tmp_path_factory):
     small = {"network.hidden": (8,), "data.time_bins": 4, "batch_size": 8, "epochs": 4}
     train(folder / "run", folder / "data", **small, **{"sweep.rho": (0.0, 0.1)})
     before = {path: path.read_bytes() for path in (folder / "run").glob("*.json*")}
-    done = theory.report(folder / "run", str(folder / "data"), 100, 2)
+    done = bounds.report(folder / "run", str(folder / "data"), 100, 2)
     return folder, before, done
 
 
@@ -79,7 +79,7 @@ def test_the_last_moment_is_of_the_checkpoint(reported):
     found = trained.load(reported[0] / "run")
     found = found._replace(params_R=jax.tree.map(jnp.zeros_like, found.params_R))
     recordings = trained.training_set(found)
-    _, course_PxR, same = theory._retrace(found, recordings, recordings, 2)
+    _, course_PxR, same = bounds._retrace(found, recordings, recordings, 2)
     classes = found.record["classes"]
     np.testing.assert_allclose(course_PxR.loss[-1], np.log(classes), rtol=1e-5)
     assert not same and (abs(course_PxR.loss[1] - np.log(classes)) > 1e-3).all()
@@ -90,7 +90,7 @@ def test_what_a_practical_run_violates_is_said():
     runs = [{"rho": 0.4, "learning_rate": 0.1}, {"rho": 0.0, "learning_rate": 0.2}]
 
     def broken(config, whole=True):
-        entries = theory.assumptions(config, runs, course, whole)
+        entries = bounds.assumptions(config, runs, course, whole)
         return " ".join(entry["text"] for entry in entries if not entry["met"])
 
     said = broken(nmnist_paper.get_config())
@@ -133,7 +133,7 @@ def test_settings_are_named_by_all_that_varies():
     recipe = types.SimpleNamespace(epoch_steps=3)
     found = types.SimpleNamespace(runs=runs, record={"epoch": 3}, recipe=recipe)
     course = moments.Moment(*[np.ones((3, 4))] * len(moments.Moment._fields))
-    groups = theory._groups(found, [0, 1, 3], course)
+    groups = bounds._groups(found, [0, 1, 3], course)
     assert [g["name"] for g in groups] == [
         "rho 0.1, learning rate 0.1",
         "rho 0.1, learning rate 0.2",
@@ -155,16 +155,16 @@ def test_a_broken_bound_is_drawn_as_broken():
 def test_windows_that_answer_together_are_refused(tmp_path, monkeypatch):
     config = ConfigDict({"data": {"windows": 2}})
     loaded = types.SimpleNamespace(config=config)
-    monkeypatch.setattr(theory.trained, "load", lambda workdir: loaded)
+    monkeypatch.setattr(bounds.trained, "load", lambda workdir: loaded)
     with pytest.raises(InputError, match=r"--config\.data\.windows=1"):
-        theory.report(tmp_path, None, 16, 2)
+        bounds.report(tmp_path, None, 16, 2)
 
 
 def test_other_recordings_and_no_run_are_errors_of_one_line(reported, tmp_path):
     folder = reported[0]
     nmnist_files.dataset(tmp_path / "data", per_class=5)
     with pytest.raises(InputError, match="holds other recordings than the runs were trained on"):
-        theory.report(folder / "run", str(tmp_path / "data"), 16, 2)
+        bounds.report(folder / "run", str(tmp_path / "data"), 16, 2)
     root = pathlib.Path(__file__).parents[1]
     command = [sys.executable, "-m", "experiments.theory", f"--checkpoint={tmp_path / 'none'}"]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
@@ -179,7 +179,7 @@ def test_the_convergence_inequality_holds_on_real_recordings(real_data, tmp_path
     changes = {"data.train_limit": 1000, "network.hidden": (64,), "epochs": 60}
     data = real_data / "nmnist_8class"
     train(tmp_path / "run", data, **changes, **{"sweep.seeds": 3})
-    done = theory.report(tmp_path / "run", None, 1000, 20)
+    done = bounds.report(tmp_path / "run", None, 1000, 20)
     assert all(entry["met"] for entry in done["assumptions"]), done["assumptions"]
     (group,) = done["groups"]
     plain, tighter = group["rows"]

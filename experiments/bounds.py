@@ -1,0 +1,221 @@
+"""The report of ``experiments.theory``: a run trained again and measured, its bounds and breaches."""
+
+import itertools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from ml_collections import ConfigDict
+
+from experiments import datasets, machine, passes, setup, trained
+from sast_jax import (
+    certificates,
+    inequalities,
+    moments,
+    results,
+    sensitivity,
+    theory_page,
+    training,
+)
+from sast_jax.data import packing
+from sast_jax.errors import InputError
+from sast_jax.moments import Moment
+
+_TEST_RECORDINGS = 1000  # at most so many are certified
+
+
+def report(
+    workdir: pathlib.Path, data_path: str | None, recordings: int, points: int
+) -> dict[str, Any]:
+    """Measures, writes the page, and returns what it shows.
+
+    Args:
+      workdir: of the runs.
+      data_path: folder with their recordings; None for the one they name.
+      recordings: of the training set, that the risk is measured on.
+      points: moments of training, the start included and the end not.
+
+    Raises:
+      InputError: there is no run, it is of windows that answer together, its recordings are gone,
+        or one of its runs diverges.
+    """
+    found = trained.load(workdir)
+    if found.config.data.get("windows", 1) > 1:
+        raise InputError(
+            f"{workdir}: certificates are of single answers, and windows of a recording answer "
+            "together there; train with --config.data.windows=1"
+        )
+    if data_path is not None:
+        found.config.data.update(source="folder", path=data_path)
+    train = trained.training_set(found)
+    test = datasets.load(found.record["experiment"], found.config.data, ("test",)).test
+    if test is None:
+        raise InputError(f"{found.config.data.path}: no test split, which certificates need")
+    few = train.spread(recordings)
+    epochs, course_PxR, same = _retrace(found, train, few, points)
+    if not np.isfinite(course_PxR.loss).all():
+        raise InputError(f"{workdir}: a run of it diverges, and has nothing to bound")
+    runs = [_run(found, r, epochs, course_PxR, few) for r in range(len(found.runs))]
+    packed_NxTxP = test.spread(_TEST_RECORDINGS).packed_NxTxP
+    swaps = certificates.of_swap(found.recipe, found.params_R, found.hyper_R, packed_NxTxP)
+    runs = [run | {"swap": swap} for run, swap in zip(runs, swaps, strict=True)]
+    means = [[run["course"][key][-1] for run in runs] for key in ("parameters", "inputs")]
+    done = {
+        "experiment": found.record["experiment"],
+        "data": found.record["data"],
+        "about": f"The risk is that of {len(few.labels_N)} of the {len(train.labels_N)} training "
+        "recordings, the radius a run's own. Trained again to measure on the way, and ended "
+        f"{'' if same else 'not '}bit for bit where the checkpoint is.",
+        "config": found.config.to_dict(),
+        "environment": machine.environment(),
+        "groups": _groups(found, epochs, course_PxR),
+        "assumptions": assumptions(
+            found.config, runs, course_PxR, len(few.labels_N) == len(train.labels_N)
+        ),
+        "rank_runs": _rank(*means) if len(runs) > 2 else None,
+        "runs": runs,
+    }
+    theory_page.write(workdir, done)
+    return done
+
+
+def _retrace(found: trained.Trained, train: packing.Frames, few: packing.Frames, points: int):
+    """Trains again; the epochs of the moments, these (P, R), and if the end is the checkpoint's."""
+    config, recipe = found.config, found.recipe
+    hyper_R, last = setup.hyperparameters(config), found.record["epoch"]
+    initial_R = None
+    if config.initial:
+        fingerprint = found.record["data_fingerprint"]
+        initial_R = trained.initial(config, recipe, hyper_R, fingerprint)
+    chosen = set(np.linspace(0, last, points + 1).round().astype(int).tolist())
+    data = jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N)
+    state_R = training.initialise(recipe, hyper_R, initial_R)
+    streamed = passes.is_streamed(config.data.stream, train)
+    trained_R = passes.passes(recipe, hyper_R, train, streamed, state_R, 0)
+    states = itertools.chain([state_R], (state for state, *_ in trained_R))
+    course = []
+    for epoch, state_R in enumerate(itertools.islice(states, last + 1)):
+        if epoch not in chosen:
+            continue
+        slope = training.slope_at(recipe, hyper_R, epoch * recipe.epoch_steps)
+        params_R = training.trained(recipe, state_R)
+        if epoch == last:  # the bounds are of the checkpoint, and so is what is measured there
+            ends = zip(jax.tree.leaves(params_R), jax.tree.leaves(found.params_R), strict=True)
+            same = all(np.array_equal(a, b) for a, b in ends)
+            params_R = found.params_R
+        networks = params_R, hyper_R._replace(slope_end=slope)
+        one_R = []
+        for r, run in enumerate(found.runs):
+            network = jax.tree.map(lambda leaf, r=r: leaf[r], networks)
+            key = jax.random.fold_in(jax.random.key(run["seed"]), epoch)
+            one_R.append(moments.measure(recipe, *network, *data, run["rho"], key))
+        course.append(jax.tree.map(lambda *leaves: np.array(leaves, float), *one_R))
+        print(f"epoch {epoch}: curvature {course[-1].curvature.max():.3g}", flush=True)
+    return sorted(chosen), Moment(*map(np.stack, zip(*course, strict=True))), same
+
+
+def _run(found, r, epochs, course_PxR, few) -> dict:
+    """The rows of one run, and what it was along training and at single recordings."""
+    recipe, run = found.recipe, found.runs[r]
+    params, hyper = jax.tree.map(lambda leaf: leaf[r], (found.params_R, found.hyper_R))
+    packed, labels = jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N)
+    course = Moment(*(leaf[:, r] for leaf in course_PxR))
+    network = inequalities.describe(recipe, params, hyper, packed.shape[1])
+    frames = np.asarray(packing.unpack(packed, recipe.frame_shape))
+    frames_NxTxP = frames.reshape(*frames.shape[:2], -1)
+    norms = [
+        np.asarray(n) for n in sensitivity.gradient_norms(recipe, params, hyper, packed, labels)
+    ]
+    end = Moment(*(leaf[-1] for leaf in course))
+    of_mechanism, bound_N = inequalities.of_mechanism(network, *norms, frames_NxTxP)
+    rows = [
+        *inequalities.of_states(network, packed),
+        *inequalities.of_inputs(network, packed, labels),
+        *inequalities.of_risk(
+            network, end, run["rho"], run["learning_rate"], inequalities.frames_norm(frames_NxTxP)
+        ),
+        *of_mechanism,
+    ]
+    singles = dict(zip(("parameters", "inputs", "bound"), (*norms, bound_N), strict=True))
+    return {
+        "name": f"run of {results.setting(run, [*results.shown(found.runs), 'seed'])}",
+        **run,
+        "rows": [row.as_dict() for row in rows],
+        "epochs": epochs,
+        "course": {key: leaf.tolist() for key, leaf in course._asdict().items()},
+        "singles": {key: leaf.tolist() for key, leaf in singles.items()},
+        "rank_recordings": _rank(*norms),
+        "rank_training": _rank(course.parameters, course.inputs),
+        "contraction": max(factor.upper for factor in network.factors),
+    }
+
+
+def _rank(a, b) -> float:
+    return float(scipy.stats.spearmanr(a, b).statistic)
+
+
+def _groups(found, epochs, course_PxR) -> list[dict]:
+    """The convergence inequality of each setting, over its seeds."""
+    keys = [tuple(run[name] for name in setup.SWEPT) for run in found.runs]
+    done = []
+    for key in dict.fromkeys(keys):
+        members = [r for r, other in enumerate(keys) if other == key]
+        run = found.runs[members[0]]
+        rows, measured = inequalities.of_convergence(
+            Moment(*(leaf[:, members].T for leaf in course_PxR)), epochs,
+            run["learning_rate"], found.record["epoch"] * found.recipe.epoch_steps, run["rho"],
+        )  # fmt: skip
+        name = results.setting(run, results.shown(found.runs))
+        done.append({"name": name, "rows": [r.as_dict() for r in rows], "measured": measured})
+    return done
+
+
+def assumptions(
+    config: ConfigDict, runs: list[dict], course_PxR: Moment, whole: bool
+) -> list[dict]:
+    """What the theorem of :mod:`sast_jax.convergence` asks of the runs, and if it is so.
+
+    Args:
+      config: of the runs.
+      runs: their ``rho`` and ``learning_rate``.
+      course_PxR: of each, L along the run.
+      whole: the risk measured is that of all training recordings.
+    """
+    L_R = course_PxR.curvature.max(axis=0)
+    steps = max(run["learning_rate"] * L for run, L in zip(runs, L_R, strict=True))
+    perturbed = any(run["rho"] for run in runs)
+    deformed = config.data.shift or config.data.rotation or config.data.zoom
+    drawn = config.neurons.noise or config.neurons.hard or config.weights.noise
+    other = config.rates.weight or config.adversary.weight or config.weights.bits
+    single = not (deformed or drawn or other) and config.slope == config.slope_end
+    second = config.sam.ascent_batch
+    return [
+        {
+            "text": f"the gradient is that of the risk (forward pass: {config.forward})",
+            "met": config.forward == "surrogate",
+        },
+        {
+            "text": "one risk throughout (no deformation, noise, penalty, rounding or annealing)",
+            "met": single,
+        },
+        {"text": "the risk measured is that of all training recordings", "met": whole},
+        {
+            "text": f"plain SGD of a constant step (optimizer: {config.optimizer}, schedule: "
+            f"{config.schedule})",
+            "met": config.optimizer == "sgd" and config.schedule == "constant",
+        },
+        {"text": f"a step of at most 1 / L (it is {steps:.3g} / L)", "met": bool(steps <= 1)},
+        {
+            "text": f"an independent second minibatch wherever rho is not 0 (it is: {second}, "
+            f"method: {config.sam.method})",
+            "met": not perturbed or (second == "independent" and config.sam.method == "sam"
+            and not config.sam.adaptive and not config.sam.group_size),
+        },
+        {
+            "text": f"minibatches that are independent of the past (they are: {config.batches})",
+            "met": config.batches == "independent",
+        },
+    ]  # fmt: skip
