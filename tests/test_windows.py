@@ -130,6 +130,16 @@ def test_windows_of_a_recording_vote_with_their_mean():
     assert alone.truth_M.tolist() == [3, 3, 1, 1, 1, 2]
 
 
+def test_scores_with_equal_sums_over_three_windows_tie():
+    given = frames([0] * 9, np.repeat([5, 6, 7], 3), [1] * 9)
+    rng = np.random.default_rng(0)
+    first_RxMx3 = rng.integers(0, 2**10, (40, 3, 3)) / 2**10  # sums of these are exact
+    scores_RxNxK = np.stack([first_RxMx3, first_RxMx3[..., [2, 0, 1]]], -1).reshape(40, 9, 2)
+    voted = given.vote(scores_RxNxK.astype(np.float32))
+    np.testing.assert_array_equal(voted[..., 0], voted[..., 1])
+    np.testing.assert_array_equal(voted[..., 0], first_RxMx3.sum(axis=-1) / 3)
+
+
 def test_some_recordings_come_with_all_of_their_windows():
     given = frames(np.arange(30) // 3, np.arange(30) // 3, np.zeros(30, int))
     few = given.spread(4)
