@@ -42,6 +42,12 @@ def windows():
     )
 
 
+def voted(scores_NxK):
+    """Mean scores over the two windows of each recording of :func:`windows`."""
+    scores_NxK = np.asarray(scores_NxK, np.float64)
+    return (scores_NxK[: N // 2] + scores_NxK[N // 2 :]) / 2
+
+
 def batch():
     """The first B recordings as a batch: frames (T, B, H, W, C) and labels."""
     packed, labels = recordings()
