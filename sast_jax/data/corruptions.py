@@ -131,7 +131,7 @@ def _dead_pixels(events, share, generators, extent):
 
 
 def _occlude(events, side, generators, extent):
-    ends = extent.width - side + 1, extent.height - side + 1
+    ends = np.maximum((extent.width - side + 1, extent.height - side + 1), 1)
     corner_Nx2 = np.array([g.integers(ends) for g in generators])
     left_M, top_M = corner_Nx2[events.recording_M].T
     behind_M = (events.x_M >= left_M) & (events.x_M < left_M + side)
