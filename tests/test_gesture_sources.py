@@ -118,11 +118,14 @@ def test_corrupted_gestures_are_windows_of_the_same_frames(tmp_path, written):
     clean = source.test
     for kind, _, frames in found:
         assert frames.packed_NxTxP.shape == clean.packed_NxTxP.shape, kind
-        assert (frames.packed_NxTxP != clean.packed_NxTxP).any(), kind
+        if kind != "occlusion":  # a square that need not hide any of so few events
+            assert (frames.packed_NxTxP != clean.packed_NxTxP).any(), kind
         assert frames.subjects_N.tolist() == clean.subjects_N.tolist()
     noisy = dict((kind, frames) for kind, _, frames in found)["noise"]
     added = (noisy.events_NxC - clean.events_NxC).sum(axis=1)
-    expected = corruptions.KINDS["noise"].levels[2] * 16 * 16 * 0.2  # pixels of frames, seconds
+    expected = (
+        corruptions.KINDS["noise"].levels[2] * 128 * 128 * 0.2
+    )  # pixels of the sensor, seconds
     assert added.mean() == pytest.approx(expected, rel=0.1)
 
 

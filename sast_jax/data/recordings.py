@@ -98,6 +98,15 @@ class Recordings(NamedTuple):
     subjects_N: np.ndarray | None = None
 
 
+def seeded(data: Recordings) -> Iterator[tuple[Events, np.ndarray]]:
+    """The events, some recordings at a time, and the seeds of these."""
+    start = 0
+    for events in data.events():
+        size = len(events.unsorted_N)
+        yield events, data.seeds_N[start : start + size]
+        start += size
+
+
 def find_split(folder: str | os.PathLike, split: str) -> Split | None:
     """Looks for a split in a folder.
 
