@@ -30,11 +30,14 @@ def learnable(rng, label, count=150):
 
 
 def dataset(folder, subjects=(1, 2, 3, 4), labels=range(11), splits=("Train", "Test"), seed=0):
-    """Unpacked splits in which every person performs every gesture; returns what was written."""
+    """Unpacked splits in which every person performs every gesture; returns what was written.
+
+    Those of the test split are others, whose numbers are higher by 20.
+    """
     rng = np.random.default_rng(seed)
     written = {}
     for split in splits:
-        for subject in subjects:
+        for subject in np.add(subjects, 20 * (split == "Test")):
             for label in labels:
                 name = f"ibmGesture{split}/user{subject:02d}_led/{label}.npy"
                 written[name] = learnable(rng, label)

@@ -57,6 +57,10 @@ def test_gestures_are_cut_out_and_split_by_the_lists(tmp_path, inner):
     split = gesture_recordings.find_split(tmp_path, "train")
     assert split.labels_N.tolist() == [1, 10]
     assert split.subjects_N.tolist() == [3, 3]
+    (warning,) = split.warnings
+    assert warning.endswith(
+        "recordings of the list that are missing: 1, first user99_not_here.aedat"
+    )
     cut = list(split.read([0, 1]))
     np.testing.assert_array_equal(cut[0], rows[10:30] - np.array([0, 0, 0, first]))
     np.testing.assert_array_equal(cut[1], rows[30:] - np.array([0, 0, 0, second]))

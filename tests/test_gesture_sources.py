@@ -86,6 +86,28 @@ def test_tonics_folder_is_found_and_an_empty_one_is_named(tmp_path, written):
         sources.dvs_gesture("auto", tmp_path / "empty", **FRAMES)
 
 
+def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
+    assert sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings == ()
+    originals(tmp_path / "other", written)
+    folder = tmp_path / "other" / "DvsGesture"
+    (folder / "user25_ledTest.aedat").unlink()
+    (folder / "trials_to_train.txt").open("a").write("\nuser40_led.aedat\nuser41_led.aedat\n")
+    first, second = sources.dvs_gesture("folder", tmp_path / "other", **FRAMES).warnings
+    assert first.endswith(
+        "trials_to_train.txt: recordings of the list that are missing: 2, first user40_led.aedat"
+    )
+    assert second.endswith(
+        "trials_to_test.txt: recordings of the list that are missing: 1, first user25_ledTest.aedat"
+    )
+    for label in (1, 4):  # two gestures by a person of the training split, one of them empty
+        rows = files.random_rows(np.random.default_rng(label), count=60 if label == 1 else 0)
+        name = f"ibmGestureTest/user05_led/{label}.npy"
+        files.write(tmp_path / "tree", {name: files.npy(rows)})
+    empty, shared = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings
+    assert "test: 2 empty windows are kept, first " in empty and empty.endswith("user05_led/4.npy")
+    assert shared == "persons in both splits, which should be apart: 1, first user 5"
+
+
 def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     limits = {"train_limit": 12, "test_limit": 4}

@@ -42,6 +42,7 @@ class Gestures(NamedTuple):
       fingerprint: changes when a gesture is added, removed or changed.
       read: yields the events of the gestures at the given indices, rows (M, 4) of x, y, polarity
         and time in microseconds, one after another; the indices ascend.
+      warnings: what a person should know of the split, one line each.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class Gestures(NamedTuple):
     subjects_N: np.ndarray
     fingerprint: str
     read: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    warnings: tuple[str, ...] = ()
 
 
 def find_split(folder: pathlib.Path, split: str) -> Gestures | None:

@@ -44,8 +44,8 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
     """Looks for IBM's recordings of a split in a folder or in ``DvsGesture`` in it.
 
     Returns:
-      The gestures of the recordings that are there, in the order of the list, or None if there is
-      no list or no recording of it.
+      The gestures of the recordings that are there, in the order of the list, with a warning if
+      some are missing; or None if there is no list or no recording of it.
 
     Raises:
       InputError: a list or a csv is not what it should be.
@@ -55,7 +55,11 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
         if trials.is_file():
             names = _text(trials).split()
             there = [place / name for name in names if (place / name).is_file()]
-            return _split(there) if there else None
+            if not there:
+                return None
+            missing = [name for name in names if place / name not in there]
+            found = _split(there)
+            return found._replace(warnings=_lacks(trials, missing)) if missing else found
     return None
 
 
@@ -133,6 +137,12 @@ def _split(recordings) -> Gestures:
         np.array([g.subject for g in gestures]),
         digest.hexdigest(),
         read,
+    )
+
+
+def _lacks(trials, missing) -> tuple[str]:
+    return (
+        f"{trials}: recordings of the list that are missing: {len(missing)}, first {missing[0]}",
     )
 
 

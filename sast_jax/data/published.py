@@ -27,7 +27,8 @@ class Published(NamedTuple):
       flags: of ``experiments.download``.
       inner: folder in which tonic keeps the set.
       wanted: split -> what a folder should hold, in words.
-      find: (folder, split) -> the split, or None; with fields ``names`` and ``fingerprint``.
+      find: (folder, split) -> the split, or None; with fields ``names``, ``fingerprint``
+        and ``warnings``.
       select: (split, indices) -> recordings.
       simulate: (split, seed, limit) -> recordings.
       settings: all that shapes a simulated recording.

@@ -51,6 +51,7 @@ class Split(NamedTuple):
       numbers_N: number of the file, which is the number of the MNIST image + 1, or -1.
       fingerprint: changes when a recording is added, removed or changed.
       read: yields the bytes of the recordings at the given indices, one after another.
+      warnings: what a person should know of the split, one line each.
     """
 
     names: tuple[str, ...]
@@ -58,6 +59,7 @@ class Split(NamedTuple):
     numbers_N: np.ndarray
     fingerprint: str
     read: Callable[[Sequence[int]], Iterator[bytes]]
+    warnings: tuple[str, ...] = ()
 
 
 class Events(NamedTuple):

@@ -191,7 +191,7 @@ def load(
 
 
 def _recorded(published, framing, folder, splits, limits, seed) -> Source:
-    recorded, fingerprints, names = {}, [], {}
+    recorded, fingerprints, names, notes = {}, [], {}, []
     for name, split in splits.items():
         if split is None:
             continue
@@ -205,8 +205,10 @@ def _recorded(published, framing, folder, splits, limits, seed) -> Source:
         recorded[name] = Recorded(data, key | framing.key | framing.real, framing.pack)
         fingerprints.append(split.fingerprint)
         names[name] = [split.names[i] for i in indices]
+        notes += split.warnings
     frames = {name: where.frames() for name, where in recorded.items()}
-    notes = [note for name, each in frames.items() for note in _notes(name, each, names[name])]
+    notes += [note for name, each in frames.items() for note in _notes(name, each, names[name])]
+    notes += _shared(frames)
     words = f"{published.name}, recordings from {folder} ({_counts(frames)})"
     return _source(
         published, framing, words, False, "+".join(fingerprints), recorded, frames, notes
@@ -219,10 +221,20 @@ def _notes(name, frames, names) -> list[str]:
     notes = []
     if len(empty):
         first = names[empty[0] // each]
-        notes.append(f"{name}: {len(empty)} empty recordings are kept, first {first}")
+        what = "recordings" if each == 1 else "windows"
+        notes.append(f"{name}: {len(empty)} empty {what} are kept, first {first}")
     if frames.unsorted:
         notes.append(f"{name}: {int(frames.unsorted)} recordings ran backwards in time; sorted")
     return notes
+
+
+def _shared(frames) -> list[str]:
+    """What is wrong where a person is in both splits."""
+    people = [set(f.subjects_N.tolist()) for f in frames.values() if f.subjects_N is not None]
+    both = set.intersection(*people) if len(people) == 2 else ()
+    if not both:
+        return []
+    return [f"persons in both splits, which should be apart: {len(both)}, first user {min(both)}"]
 
 
 def _simulated(published, framing, limits, seed) -> Source:
