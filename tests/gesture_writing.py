@@ -61,12 +61,17 @@ def write_archive(path: pathlib.Path, files: dict[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(data))
 
 
-def aedat(rows, packet=7, kind=1, version=b"3.1") -> bytes:
-    """Bytes of a recording with rows x, y, polarity and time in microseconds."""
+def aedat(rows, packet=7, kind=1, version=b"3.1", between=b"") -> bytes:
+    """Bytes of a recording with rows x, y, polarity and time in microseconds.
+
+    ``between`` comes before each packet.
+    """
     data = b"#!AER-DAT" + version + b"\r\n#Format: RAW\r\n#!END-HEADER\r\n"
     for start in range(0, len(rows), packet):
         part = rows[start : start + packet]
-        data += struct.pack("<hhiiiiii", kind, 0, 8, 4, 0, len(part), len(part), len(part))
+        data += between + struct.pack(
+            "<hhiiiiii", kind, 0, 8, 4, 0, len(part), len(part), len(part)
+        )
         for x, y, p, t in part:
             data += struct.pack("<II", int(x) << 17 | int(y) << 2 | int(p) << 1 | 1, int(t))
     return data

@@ -28,6 +28,7 @@ from sast_jax.errors import InputError
 SIDE = 128  # pixels of the sensor
 EXTENT = recordings.Extent(SIDE, SIDE, 6_000_000)  # most gestures last about so long
 CLASSES = 11
+_HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
 _DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 _NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]+)_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
 
@@ -122,8 +123,11 @@ def decode(data: bytes, name: str) -> np.ndarray:
             f"{name}: an array of shape {rows_Mx4.shape}, where rows of x, y, polarity and time "
             "are expected; it is not DVS Gesture"
         )
-    if not np.isfinite(rows_Mx4).all():
-        raise InputError(f"{name}: holds numbers that are not finite; fetch it again or remove it")
+    if not ((rows_Mx4 >= -_HOUR) & (rows_Mx4 <= _HOUR)).all():
+        raise InputError(
+            f"{name}: holds numbers that are not finite or larger than an hour in milliseconds; "
+            "fetch it again or remove it"
+        )
     whole_Mx4 = rows_Mx4[:, :3].astype(np.int64)
     t_M = rows_Mx4[:, 3].astype(np.float64 if rows_Mx4.dtype.kind == "f" else np.int64) * 1000
     whole_Mx4 = np.concatenate([whole_Mx4, t_M.astype(np.int64)[:, None]], axis=1)

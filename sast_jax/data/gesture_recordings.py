@@ -8,6 +8,9 @@ recordings of a split.
 Format: Amir et al., CVPR 2017; a file is a header of lines that begin with #, then packets: 28
 bytes (type, source, event size, time offset, time overflow, capacity, number, valid), then events
 of 8 bytes. Of an event's first word bit 1 is the polarity, bits 2-16 are y and bits 17-31 are x.
+Packets of other types than polarity are skipped; events marked as invalid (bit 0 is 0) are kept, as
+tonic keeps them. ``tonic.io.read_dvs_ibm`` itself fails: that of tonic 1.7.0 unpacks two of the
+three values that its reader of headers returns.
 """
 
 import csv
@@ -77,17 +80,21 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
         header = np.frombuffer(data, _HEADER, 1, at)[0]
         size, _, overflow, capacity, number, _ = map(int, header["fields"])
         at += _HEADER.itemsize
-        if header["type"] != _POLARITY or size != _EVENT.itemsize or not 0 <= number <= capacity:
+        known = header["type"] != _POLARITY or size == _EVENT.itemsize
+        if not known or size < 0 or not 0 <= number <= capacity:
             raise InputError(
-                f"{name}: a packet of type {header['type']} with events of {size} bytes at byte "
-                f"{at}; only polarity events of {_EVENT.itemsize} bytes are read, so the file is "
-                "damaged or of another sensor"
+                f"{name}: a packet of type {header['type']} with {number} of {capacity} events of "
+                f"{size} bytes at byte {at}; those of polarity have {_EVENT.itemsize} bytes, so "
+                "the file is damaged or of another sensor"
             )
         if at + size * capacity > len(data):
             raise _cut_off(name, at)
-        events = np.frombuffer(data, _EVENT, number, at)
-        parts.append((events["address"], events["time"] + (np.int64(overflow) << 31)))
+        if header["type"] == _POLARITY:
+            events = np.frombuffer(data, _EVENT, number, at)
+            parts.append((events["address"], events["time"] + (np.int64(overflow) << 31)))
         at += size * capacity
+    if not parts:
+        raise _empty(name)
     address_M, t_M = (
         np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True)
     )
@@ -106,8 +113,12 @@ def _header(data, name) -> int:
     while data[at : at + 1] == b"#":
         at = data.find(b"\n", at) + 1 or len(data)
     if at >= len(data):
-        raise InputError(f"{name}: holds no events; fetch it again or remove it")
+        raise _empty(name)
     return at
+
+
+def _empty(name):
+    return InputError(f"{name}: holds no events; fetch it again or remove it")
 
 
 def _cut_off(name, at):
