@@ -22,12 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import cache, recordings
+from sast_jax.data import cache, gestures, recordings, windows
 from sast_jax.errors import InputError
 
 SIDE = 128  # pixels of the sensor
-EXTENT = recordings.Extent(SIDE, SIDE, 6_000_000)  # most gestures last about so long
-CLASSES = 11
+EXTENT = recordings.Extent(SIDE, SIDE, windows.WHOLE)  # most gestures last about so long
 _HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
 _DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 _NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]+)_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
@@ -149,10 +148,9 @@ def check(rows_Mx4: np.ndarray, name: str) -> None:
 
 def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, int]:
     """Subject and class of a gesture; raises InputError unless the class is one of the eleven."""
-    if not label.isdecimal() or not first <= int(label) < first + CLASSES:
-        raise InputError(
-            f"{name}: {label!r} is no class {first}-{first + CLASSES - 1}; move or remove it"
-        )
+    last = first + len(gestures.CLASSES) - 1
+    if not label.isdecimal() or not first <= int(label) <= last:
+        raise InputError(f"{name}: {label!r} is no class {first}-{last}; move or remove it")
     return int(subject), int(label) - first
 
 
