@@ -61,7 +61,7 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
     Raises:
       InputError: the host does not answer, what came is not the file, or another file has its name.
     """
-    whole, part = folder / name, folder / f"{name}.part"
+    whole, part, anew = (folder / f"{name}{end}" for end in ("", ".part", ".new"))
     if download_utils.check_integrity(str(whole), md5):
         print(f"{whole}: already here")
         return
@@ -71,41 +71,54 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
             "another --path"
         )
     try:
-        _download(url, part)
-        with open(part, "rb") as file:
+        came = _download(url, part, anew)
+        with open(came, "rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
         if found != md5:
-            part.unlink()  # nothing that could go on
+            came.unlink()  # nothing that could go on
             raise RuntimeError(f"what came has the checksum {found}")
+        os.replace(came, whole)
+        part.unlink(missing_ok=True)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise InputError(
             f"{whole}: could not be fetched from {url} ({error}); try again, or fetch it with a "
             f"browser, save it as {whole} (md5 {md5}) and start this command again"
         ) from error
-    os.replace(part, whole)
+    finally:
+        anew.unlink(missing_ok=True)
 
 
-def _download(url, part) -> None:
-    """Appends to a part what it lacks, or writes it anew where the host sends whole files only."""
+def _download(url, part, anew) -> pathlib.Path:
+    """Appends to a part what it lacks, or writes all of it ``anew`` where the host sends all of it.
+
+    Returns:
+      Which of the two holds what came. The part stays as it is unless the host goes on with it.
+    """
     begin = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})
     try:
         answer = urllib.request.urlopen(request)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # all of it is here already
+            return part  # all of it is here already
         raise
     with answer:
         goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT
+        begins = answer.headers.get("Content-Range") or ""
+        right = begins.startswith(f"bytes {begin}-")
+        if not (right if goes_on else answer.status == http.HTTPStatus.OK):
+            raise OSError(f"byte {begin:,} was asked for; status {answer.status} came, {begins!r}")
+        came = anew if begin and not goes_on else part
         left = int(answer.headers.get("Content-Length") or 0)
         begin = begin if goes_on else 0
         bar = tqdm(total=begin + left, initial=begin, desc=part.stem, unit="B", unit_scale=True)
-        with bar, open(part, "ab" if goes_on else "wb") as file:
+        with bar, open(came, "ab" if goes_on else "wb") as file:
             while block := answer.read(_BLOCK):
                 file.write(block)
                 bar.update(len(block))
-    if begin + left > part.stat().st_size:
-        raise OSError(f"cut off after {part.stat().st_size:,} of {begin + left:,} bytes")
+    if begin + left > came.stat().st_size:
+        raise OSError(f"cut off after {came.stat().st_size:,} of {begin + left:,} bytes")
+    return came
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
                 "frame_shape": source.frame_shape,
                 "classes": source.classes,
                 "train_recordings": len(train.truth_M),
+                "train_rows": len(train.labels_N),  # windows, where there are several
             }
             job = fit.Job(
                 recipe=recipe,

@@ -43,7 +43,7 @@ def load(workdir: pathlib.Path) -> Trained:
     """
     checkpoints = Checkpoints(workdir / "checkpoints")
     record = checkpoints.record()
-    needed = {"experiment", "config", "data", "simulated", "frame_shape", "classes"}
+    needed = {"experiment", "config", "data", "simulated", "frame_shape", "classes", "train_rows"}
     missing = needed - record.keys()
     if missing or record["experiment"] not in datasets.LOADERS:
         raise InputError(
@@ -58,8 +58,7 @@ def load(workdir: pathlib.Path) -> Trained:
     except InputError as error:
         raise InputError(f"{workdir}: its checkpoint is of another version: {error}") from error
     shape, classes = tuple(record["frame_shape"]), record["classes"]
-    windows = record["train_recordings"] * config.data.get("windows", 1)
-    recipe = setup.recipe(config, shape, classes, windows)
+    recipe = setup.recipe(config, shape, classes, record["train_rows"])
     hyper_R = setup.hyperparameters(config)
     if record["epoch"] < config.epochs:
         print(f"warning: {workdir}: the run is at epoch {record['epoch']} of {config.epochs}")

@@ -93,12 +93,19 @@ class Operations(NamedTuple):
 def count(
     recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, frames: packing.Frames
 ) -> list[dict]:
-    """Operations of each run's hard network; see :func:`sast_jax.operations.report`."""
+    """Operations of each run's hard network; see :func:`sast_jax.operations.report`.
+
+    A recording costs what all of its windows cost, as all of them answer.
+    """
     packed = frames.packed_NxTxP
+    windows = len(packed) // len(frames.truth_M)
     counts_R = evaluation.respond(Operations(recipe), (params_R, hyper_R), packed)
+    neurons_RxMxL = frames.vote(counts_R.neurons_BxL)
+    counts_R = operations.Counts(*map(frames.total, counts_R))._replace(neurons_BxL=neurons_RxMxL)
+    steps = windows * packed.shape[1]
     reports = []
     for r in range(len(hyper_R.seed)):
         params, counts = jax.tree.map(operator.itemgetter(r), (params_R, counts_R))
         listed = connections.connections(params)
-        reports.append(operations.report(listed, counts, recipe.frame_shape, packed.shape[1]))
+        reports.append(operations.report(listed, counts, recipe.frame_shape, steps))
     return reports

@@ -69,7 +69,7 @@ def report(
       network: its connections.
       counts: with leaves (N, L).
       frame_shape: (H, W, C).
-      time_bins: frames of a recording.
+      time_bins: frames of a recording, of all of its windows.
 
     Returns:
       ``effective_acs``, ``effective_macs``, ``dense`` (if every input met every weight at each

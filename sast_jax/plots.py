@@ -25,7 +25,7 @@ _AXES = {
 
 
 class Example(NamedTuple):
-    """A test recording and what the layers did with it.
+    """A test recording, or a window of one, and what the layers did with it.
 
     Attributes:
       label: its class.
@@ -64,7 +64,7 @@ def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
 
 
 def early(runs: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Accuracy if the recordings had ended after each step: a line a run."""
+    """Accuracy if the recordings, or their windows, had ended after each step: a line a run."""
     figure, axis = _axes(1, 1, (7, 4))
     looks = _Looks(runs)
     for run in runs:

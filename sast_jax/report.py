@@ -87,7 +87,7 @@ def _page(results, curves, notes, titles) -> str:
         f"{watched['split']} split, as a progress report only. The loss is on the batch (or its "
         "part) that the ascent is taken on, on the whole batch without SAM.",
         "rates": "Mean spike of each layer over steps, neurons and recordings; dots: runs.",
-        "early": "Of each run, if the recordings had ended after so many steps.",
+        "early": "Of each run, if the recordings, or their windows, had ended after so many steps.",
         "reliability": f"{tables.confidence(results, 'github')}\n\nOf the answers that a network "
         "gives with a confidence (softmax of its scores), how many are right; runs of a setting "
         "together, in 15 bins. ECE: the expected calibration error, their mean distance from the "
@@ -97,7 +97,7 @@ def _page(results, curves, notes, titles) -> str:
         "confusion": "Of each true class (rows), the percentage that was answered with each class "
         "(columns).",
         "examples": "Left: the class, and what the network answers with soft and with hard spikes. "
-        "Input: events summed over each third of the recording, blue where brightness "
+        "Input: events summed over each third of the recording or window, blue where brightness "
         "rose and red where it fell. Then the layers' spikes over time (to the right), soft above "
         "hard: at most 64 neurons of each layer, evenly chosen from those that spike.",
         "sweep": "Means over seeds with 95 % intervals (none for a single seed), on the validation "

@@ -113,7 +113,7 @@ class Bench:
             return {}
         answer = _respond(OnChip(self.recipe, neurons), devices, frames, layers)
         row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()
-        row["synops"] = float(answer.acs_BxL.sum(axis=-1).mean(dtype=np.float64))
+        row["synops"] = float(frames.total(answer.acs_BxL).sum(axis=-1).mean(dtype=np.float64))
         return {"integer": answer}
 
 

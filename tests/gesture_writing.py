@@ -30,11 +30,14 @@ def learnable(rng, label, count=150):
 
 
 def dataset(folder, subjects=(1, 2, 3, 4), labels=range(11), splits=("Train", "Test"), seed=0):
-    """Unpacked splits in which every person performs every gesture; returns what was written."""
+    """Unpacked splits in which every person performs every gesture; returns what was written.
+
+    Those of the test split are others, whose numbers are higher by 20.
+    """
     rng = np.random.default_rng(seed)
     written = {}
     for split in splits:
-        for subject in subjects:
+        for subject in np.add(subjects, 20 * (split == "Test")):
             for label in labels:
                 name = f"ibmGesture{split}/user{subject:02d}_led/{label}.npy"
                 written[name] = learnable(rng, label)
@@ -58,12 +61,17 @@ def write_archive(path: pathlib.Path, files: dict[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(data))
 
 
-def aedat(rows, packet=7, kind=1, version=b"3.1") -> bytes:
-    """Bytes of a recording with rows x, y, polarity and time in microseconds."""
+def aedat(rows, packet=7, kind=1, version=b"3.1", between=b"") -> bytes:
+    """Bytes of a recording with rows x, y, polarity and time in microseconds.
+
+    ``between`` comes before each packet.
+    """
     data = b"#!AER-DAT" + version + b"\r\n#Format: RAW\r\n#!END-HEADER\r\n"
     for start in range(0, len(rows), packet):
         part = rows[start : start + packet]
-        data += struct.pack("<hhiiiiii", kind, 0, 8, 4, 0, len(part), len(part), len(part))
+        data += between + struct.pack(
+            "<hhiiiiii", kind, 0, 8, 4, 0, len(part), len(part), len(part)
+        )
         for x, y, p, t in part:
             data += struct.pack("<II", int(x) << 17 | int(y) << 2 | int(p) << 1 | 1, int(t))
     return data

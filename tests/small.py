@@ -34,6 +34,20 @@ def frames():
     return packing.Frames(packed, labels, np.arange(N), count, count[:1], np.int64(0))
 
 
+def windows():
+    """The same as two windows each of half as many recordings, whose class is the first one's."""
+    given, numbers = frames(), np.arange(N) % (N // 2)
+    return given._replace(
+        labels_N=given.labels_N[numbers], numbers_N=numbers, subjects_N=np.zeros(N, int)
+    )
+
+
+def voted(scores_NxK):
+    """Mean scores over the two windows of each recording of :func:`windows`."""
+    scores_NxK = np.asarray(scores_NxK, np.float64)
+    return (scores_NxK[: N // 2] + scores_NxK[N // 2 :]) / 2
+
+
 def batch():
     """The first B recordings as a batch: frames (T, B, H, W, C) and labels."""
     packed, labels = recordings()

@@ -94,6 +94,33 @@ def test_what_is_measured_is_the_calibrated_network(trained):
         assert entry["soft_nll_scaled"] == pytest.approx(expected["nll"])
 
 
+def test_windows_are_calibrated_by_their_mean_scores(trained):
+    """Factors and temperature of mean scores, of which those of first windows are none."""
+    recipe, params_R, hypers = trained
+    frames, truth = small.windows(), small.windows().labels_N[: small.N // 2]
+    (entry, _) = calibration.after_training(*trained, frames, frames)
+    one = jax.tree.map(lambda leaf: leaf[:1], (params_R, hypers))
+
+    def scores(model, *more):
+        answers = evaluation.respond(model, (*one, *more), frames.packed_NxTxP)
+        return np.asarray(answers.scores_BxK[0])
+
+    soft = scores(evaluation.Swap(recipe, Recipe.soft_cell))
+    temperature = confidence.temperature(small.voted(soft), truth)
+    assert entry["soft_temperature"] == pytest.approx(temperature)
+    assert confidence.temperature(soft[: small.N // 2], truth) != pytest.approx(temperature)
+
+    def accuracy(vote, factors_L):
+        found = scores(calibration.Scaled(recipe), jnp.asarray(factors_L, jnp.float32)[None])
+        return (vote(found).argmax(axis=-1) == truth).mean()
+
+    factors_L = entry["threshold_factors"]
+    assert entry["calibrated_hard_accuracy"] == accuracy(small.voted, factors_L)
+    assert accuracy(small.voted, factors_L) != accuracy(lambda s: s[: small.N // 2], factors_L)
+    others = [accuracy(small.voted, (factors_L[0], f)) for f in calibration.FACTORS]
+    assert entry["calibrated_hard_accuracy"] == max(others)
+
+
 def test_a_run_of_nan_has_nothing(trained):
     recipe, params_R, hypers = trained
     spoiled = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), params_R)

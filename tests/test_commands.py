@@ -64,7 +64,7 @@ def final_weights(workdir):
     record = checkpoints.record()
     config = nmnist.get_config()
     config.update(record["config"])
-    made = setup.recipe(config, (34, 34, 2), 10, record["train_recordings"])
+    made = setup.recipe(config, (34, 34, 2), 10, record["train_rows"])
     like = jax.eval_shape(lambda h: training.initialise(made, h), setup.hyperparameters(config))
     state = checkpoints.state(like)
     checkpoints.close()

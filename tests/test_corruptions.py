@@ -165,6 +165,14 @@ def test_occlusion_is_tonics_for_the_same_corner(events, monkeypatch):
     np.testing.assert_array_equal(in_tonics_form(worse), theirs)
 
 
+@pytest.mark.parametrize("side, square", [(8, 10), (4, 16), (8, 8)])
+def test_a_square_that_is_no_smaller_than_the_sensor_hides_all_of_it(events, side, square):
+    small = events._replace(x_M=events.x_M % side, y_M=events.y_M % side)
+    extent = recordings.Extent(side, side, DURATION)
+    assert not len(corrupt(small, "occlusion", square, SEEDS, extent=extent).t_M)
+    assert len(corrupt(small, "occlusion", side - 1, SEEDS, extent=extent).t_M)
+
+
 def test_hot_pixels_fire_at_their_rate_and_no_other_does(events):
     empty = Events(*(column[:0] for column in events[:5]), events.unsorted_N)
     worse = corrupt(empty, "hot_pixels", 0.05, SEEDS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import evaluation, lif, spikes, training
+from sast_jax import confidence, evaluation, lif, spikes, training
 from sast_jax.data import packing
 from sast_jax.training import Recipe
 
@@ -57,6 +57,28 @@ def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
         assert low < run["hard_accuracy"] <= high
         assert np.sum(run["soft_confusion"]) == small.N
         assert len(run["soft_rates"]) == 2
+
+
+def test_windows_answer_with_their_mean_scores():
+    hypers, frames = small.hyper(), small.windows()
+    params_R = small.fit(small.recipe(), hypers, epochs=2)[0].params
+    (run,) = evaluation.evaluate(small.recipe(), params_R, hypers, frames)
+    assert run["recordings"] == small.N // 2
+    truth = frames.labels_N[: small.N // 2]
+    for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
+        model = evaluation.Swap(small.recipe(), cell)
+        answers = evaluation.respond(model, (params_R, hypers), frames.packed_NxTxP)
+        scores = small.voted(answers.scores_BxK[0])
+        confusion = np.zeros((small.K, small.K), int)
+        np.add.at(confusion, (truth, scores.argmax(axis=-1)), 1)
+        assert run[f"{prefix}confusion"] == confusion.tolist()
+        assert run[f"{prefix}accuracy"] == np.trace(confusion) / len(truth)
+        expected = confidence.measure(scores, truth)
+        assert run[f"{prefix}nll"] == pytest.approx(expected["nll"], rel=1e-9)
+        early = (answers.early_BxT[0] == frames.labels_N[:, None]).mean(axis=0)
+        assert run[f"{prefix}accuracy_by_step"] == early.tolist()
+        first = answers.scores_BxK[0, : small.N // 2]
+        assert (first.argmax(axis=-1) != scores.argmax(axis=-1)).any()
 
 
 def test_what_is_evaluated_is_never_augmented():

@@ -146,6 +146,8 @@ def server(tmp_path):
                 return self.send_error(416)
             self.send_response(206 if begin else 200)
             self.send_header("Content-Length", str(len(data) - begin))
+            if begin:
+                self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
             self.end_headers()
             return self.wfile.write(data[begin : begin + 200_000])  # no more at a time
 
@@ -181,6 +183,45 @@ def test_a_part_of_another_file_is_not_gone_on_with_for_ever(server, tmp_path, p
         download.fetch(*arguments)
     download.fetch(*arguments)
     assert (tmp_path / "a").read_bytes() == content
+
+
+# What answers a request to go on at byte 1000: status, headers, body.
+NO_CONTINUATION = {
+    "an empty page": (202, {"Content-Length": "0"}, b""),
+    "a page": (200, {"Content-Length": "5"}, b"robot"),
+    "a short file": (200, {"Content-Length": "80000"}, b"short"),
+    "the beginning": (
+        206,
+        {"Content-Range": "bytes 0-9/3000", "Content-Length": "9"},
+        b"beginning",
+    ),
+    "no range": (206, {"Content-Length": "3"}, b"end"),
+}
+
+
+@pytest.mark.parametrize("answer", NO_CONTINUATION.values(), ids=NO_CONTINUATION)
+def test_a_part_outlives_answers_that_do_not_go_on_with_it(tmp_path, answer):
+    status, headers, body = answer
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(status)
+            for header in headers.items():
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(body)
+
+    (tmp_path / "a.part").write_bytes(bytes(1000))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match="could not be fetched"):
+            download.fetch(f"http://127.0.0.1:{running.server_port}/a", tmp_path, "a", "0" * 32)
+        running.shutdown()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.part"]
+    assert (tmp_path / "a.part").read_bytes() == bytes(1000)
 
 
 def test_a_file_that_was_fetched_by_hand_is_taken(tmp_path, capsys):

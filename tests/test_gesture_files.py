@@ -99,18 +99,30 @@ BAD = {
     "three columns": (files.npy(np.zeros((5, 3))), r"shape \(5, 3\)"),
     "one row": (files.npy(np.zeros(4)), r"shape \(4,\)"),
     "no numbers": (files.npy(np.full((2, 4), np.nan)), "not finite"),
+    "no end": (files.npy(np.full((2, 4), np.inf)), "not finite"),
+    "far too large": (files.npy(np.array([[1, 1, 0, 1e300]])), "larger than an hour"),
+    "far too large a place": (files.npy(np.array([[1e300, 1, 0, 5]])), "larger than an hour"),
+    "more than an hour": (files.npy(np.array([[1, 1, 0, 3_600_001]])), "larger than an hour"),
+    "the largest": (files.npy(np.full((1, 4), 2**64 - 1, np.uint64)), "larger than an hour"),
     "another sensor": (files.npy(np.array([[1, 1, 0, 5], [240, 180, 1, 9]])), "x=240, y=180"),
     "another polarity": (files.npy(np.array([[1, 1, -1, 5]])), "polarity -1"),
     "before the start": (files.npy(np.array([[1, 1, 1, -5]])), "at -5000 microseconds"),
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("data, message", BAD.values(), ids=BAD)
 def test_bad_arrays_are_named_in_one_line(data, message):
     with pytest.raises(InputError, match=message) as error:
         gesture_files.decode(data, "bad.npy")
     assert str(error.value).startswith("bad.npy: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.float16, np.float32])
+def test_numbers_of_any_kind_are_read(kind):
+    rows = gesture_files.decode(files.npy(np.array([[1, 1, 0, 1]], kind)), "a")
+    assert rows.tolist() == [[1, 1, 0, 1000]]
 
 
 def test_objects_are_never_unpickled(tmp_path):

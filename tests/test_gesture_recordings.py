@@ -1,5 +1,7 @@
 """IBM's recordings come back event for event, cut into the gestures that their csv names."""
 
+import struct
+
 import gesture_writing as files
 import numpy as np
 import pytest
@@ -39,6 +41,18 @@ def test_events_are_those_written_and_those_that_tonic_finds(tmp_path):
     np.testing.assert_array_equal(theirs["timeStamp"], rows[:, 3])
 
 
+def test_packets_of_other_types_are_skipped_and_invalid_events_kept():
+    rows = some_rows()
+    motion = struct.pack("<hhiiiiii", 3, 0, 36, 4, 0, 5, 2, 2) + bytes(range(180))
+    data = files.aedat(rows, between=motion)
+    np.testing.assert_array_equal(gesture_recordings.read_aedat(data, "a"), rows)
+    marked = struct.pack("<I", int(rows[0, 0]) << 17 | int(rows[0, 1]) << 2 | int(rows[0, 2]) << 1)
+    at = len(files.aedat([])) + len(motion) + 28
+    invalid = data[:at] + marked + data[at + 4 :]
+    assert invalid != data
+    np.testing.assert_array_equal(gesture_recordings.read_aedat(invalid, "a"), rows)
+
+
 def test_a_clock_that_overflows_goes_on():
     data = bytearray(files.aedat(some_rows(count=2), packet=1))
     second = data.rindex(b"\x01\x00\x00\x00\x08\x00\x00\x00\x04\x00\x00\x00")
@@ -57,6 +71,10 @@ def test_gestures_are_cut_out_and_split_by_the_lists(tmp_path, inner):
     split = gesture_recordings.find_split(tmp_path, "train")
     assert split.labels_N.tolist() == [1, 10]
     assert split.subjects_N.tolist() == [3, 3]
+    (warning,) = split.warnings
+    assert warning.endswith(
+        "recordings of the list that are missing: 1, first user99_not_here.aedat"
+    )
     cut = list(split.read([0, 1]))
     np.testing.assert_array_equal(cut[0], rows[10:30] - np.array([0, 0, 0, first]))
     np.testing.assert_array_equal(cut[1], rows[30:] - np.array([0, 0, 0, second]))
@@ -71,7 +89,17 @@ BAD_RECORDINGS = {
     "no events": (files.aedat([]), "holds no events"),
     "another version": (files.aedat(some_rows(), version=b"2.0"), "not AEDAT 3.1"),
     "another format": (b"\x93NUMPY", "not AEDAT 3.1"),
-    "frames": (files.aedat(some_rows(), kind=2), "a packet of type 2"),
+    "frames": (files.aedat(some_rows(), kind=2), "holds no events"),
+    "other events": (
+        files.aedat(
+            some_rows(), between=struct.pack("<hhiiiiii", 1, 0, 16, 4, 0, 1, 1, 1) + bytes(16)
+        ),
+        "a packet of type 1 with 1 of 1 events of 16 bytes",
+    ),
+    "no end of other events": (
+        files.aedat(some_rows(), between=struct.pack("<hhiiiiii", 3, 0, 36, 4, 0, 10**6, 1, 1)),
+        "cut off in the packet",
+    ),
     "another sensor": (files.aedat(some_rows() + np.array([200, 0, 0, 0])), "none of a 128x128"),
 }
 

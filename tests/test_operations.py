@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 import small_runs
 import torch
 import torch_networks
@@ -12,7 +13,7 @@ from neurobench.metrics.workload import SynapticOperations
 from neurobench.models import TorchModel
 from test_connections import HARD, NETWORKS, trained
 
-from sast_jax import connections, evaluation, hardware, operations
+from sast_jax import connections, evaluation, hardware, operations, training
 
 
 def by_loops(kernel, x):
@@ -121,6 +122,27 @@ def test_a_report_of_trained_networks():
     fired = 6 * (rates_L * np.array([64, 32, 10]))
     np.testing.assert_allclose(found["spikes_by_layer"], fired, rtol=1e-5)
     np.testing.assert_allclose(found["activation_sparsity"], 1 - fired.sum() / (6 * 106), rtol=1e-5)
+
+
+def test_a_recording_costs_what_its_windows_cost():
+    recipe, hypers = small.recipe(), small.hyper(seeds=(0, 1))
+    params_R = training.initialise(recipe, hypers).params
+    alone, frames = small.frames(), small.windows()
+    counted = hardware.count(recipe, params_R, hypers, frames)
+    model = hardware.Operations(recipe)
+    acs_RxN = evaluation.respond(model, (params_R, hypers), alone.packed_NxTxP).acs_BxL.sum(axis=2)
+    by_hand = [
+        [acs_N[frames.numbers_N == m].sum() for m in range(small.N // 2)] for acs_N in acs_RxN
+    ]
+    for two, one, acs_M in zip(
+        counted, hardware.count(recipe, params_R, hypers, alone), by_hand, strict=True
+    ):
+        assert two["effective_acs"] == np.mean(acs_M) > 0
+        assert two["effective_acs_quartiles"] == np.percentile(acs_M, (25, 50, 75)).tolist()
+        for key in ("effective_acs", "dense", "membrane_updates", "spikes", "energy_float32_pj"):
+            np.testing.assert_allclose(two[key], 2 * one[key], rtol=1e-12)
+        for key in ("activation_sparsity", "connection_sparsity", "footprint_bytes"):
+            np.testing.assert_allclose(two[key], one[key], rtol=1e-12)
 
 
 def test_counts_are_exact_where_floats_are_not():

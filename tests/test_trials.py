@@ -12,6 +12,7 @@ from sast_jax import (
     chips,
     connections,
     evaluation,
+    hardware,
     integers,
     intervals,
     operations,
@@ -124,6 +125,47 @@ def test_a_variation_is_the_mean_over_its_devices(trained, rows):
     np.testing.assert_allclose(row["hard_accuracy"], mean, rtol=1e-6)
     expected = intervals.within(interval, 0, 1)
     np.testing.assert_allclose(row["hard_accuracy_ci95"], expected, rtol=1e-6)
+
+
+def test_windows_answer_with_their_mean_scores_and_cost_their_sum(trained):
+    recipe, *networks_R = trained
+    params_R, hypers = jax.tree.map(lambda leaf: leaf[:1], tuple(networks_R))
+    frames, truth = small.windows(), small.windows().labels_N[: small.N // 2]
+    (bench,) = trials.benches(recipe, params_R, hypers, CHIP, None)
+    keys_D = jax.random.split(jax.random.key(1), 2)
+    rows = [bench.width(8, frames), bench.corruption("noise", 1, frames)]
+    rows.append(bench.variation("dead", 0.4, keys_D, frames))
+    neurons, layers = chips.to_integers(
+        recipe, bench.network, bench.hyper, CHIP, bench._kernels(CHIP)
+    )
+
+    def answers(model, *network):
+        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], network)
+        return evaluation.respond(model, one, frames.packed_NxTxP)
+
+    def accuracy(scores_NxK, vote=small.voted):
+        return (vote(scores_NxK).argmax(axis=-1) == truth).mean()
+
+    found = answers(hardware.OnChip(recipe, neurons), None, None, layers)
+    for row in rows[:2]:
+        assert row["integer_accuracy"] == accuracy(found.scores_BxK[0])
+        both = found.acs_BxL[0].sum(axis=-1)
+        assert row["synops"] == (both[: small.N // 2] + both[small.N // 2 :]).mean()
+    float_scores = answers(hardware.Device(recipe), None, None, bench.network, bench.hyper)
+    for name, own in float_scores._asdict().items():
+        assert rows[1][f"{name}_accuracy"] == accuracy(own.scores_BxK[0])
+        assert accuracy(own.scores_BxK[0], lambda s: s[: small.N // 2]) != accuracy(
+            own.scores_BxK[0]
+        )
+    each = [
+        answers(
+            hardware.Device(recipe), key, variation.Variation(dead=0.4), bench.network, bench.hyper
+        )
+        for key in keys_D
+    ]
+    for name in ("soft", "hard"):
+        scores = [getattr(both, name).scores_BxK[0] for both in each]
+        assert rows[2][f"{name}_accuracy"] == pytest.approx(np.mean([*map(accuracy, scores)]))
 
 
 def test_integer_networks_meet_the_same_faults(trained, rows):

@@ -1,9 +1,11 @@
 """Windows of recordings against loops over single events."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from sast_jax.data import packing, recordings, windows
+from sast_jax.data import corruptions, packing, recordings, windows
 
 EXTENT = recordings.Extent(128, 128, 6_000_000)
 
@@ -61,7 +63,7 @@ def test_windows_hold_the_events_that_a_loop_finds(window, count):
     assert cut.labels_N.tolist() == np.repeat(data.labels_N, count).tolist()
     assert cut.numbers_N.tolist() == np.repeat(data.numbers_N, count).tolist()
     assert cut.subjects_N.tolist() == np.repeat(data.subjects_N, count).tolist()
-    assert len(set(cut.seeds_N.tolist())) == len(cut.seeds_N)
+    assert cut.seeds_N.tolist() == np.repeat(data.seeds_N, count).tolist()
     assert sum(int(events.unsorted_N.sum()) for events in cut.events()) == 2  # one a chunk
 
 
@@ -75,6 +77,45 @@ def test_a_whole_recording_is_stretched_to_one_length():
             exact = (own[:, 0] - own[0, 0]) / length * windows.WHOLE
             np.testing.assert_allclose(got[:, 0], exact, atol=1)
             assert got[-1, 0] < windows.WHOLE
+
+
+def everywhere():
+    """Two recordings from 70 ms on in which each pixel of the sensor fires every 100 ms."""
+    pixels, order = 128 * 128, np.random.default_rng(0).permutation(128 * 128)
+    t = 70_000 + np.arange(5)[:, None] * 100_000 + np.linspace(0, 99_999, pixels).astype(int)
+    columns = (np.tile(column, 2 * 5) for column in (order % 128, order // 128, order % 2))
+    index = np.repeat(np.arange(2, dtype=np.int32), 5 * pixels)
+    events = recordings.Events(index, np.tile(t.reshape(-1), 2), *columns, np.zeros(2, bool))
+    N = np.arange(2)
+    return recordings.Recordings(N, N, N + 3, lambda: iter([events]), EXTENT, N)
+
+
+def change(kind, level):
+    return functools.partial(corruptions.corrupt, kind=kind, level=level, seed=0)
+
+
+@pytest.mark.parametrize("kind, level", [("dead_pixels", 0.3), ("occlusion", 40)])
+def test_windows_of_a_recording_lose_the_same_pixels(kind, level):
+    cut = windows.cut(everywhere(), window=100_000, count=3, side=128, change=change(kind, level))
+    seen = [set(map(tuple, own[:, 1:3])) for own in listed(cut)]
+    lost = level * 128**2 if kind == "dead_pixels" else level**2
+    assert [len(own) for own in seen] == [128**2 - round(lost)] * 6
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[3] == seen[4] == seen[5] != seen[0]
+
+
+@pytest.mark.parametrize("window, count", [(100_000, 3), (0, 1)])
+def test_noise_is_of_the_sensor_as_long_as_a_recording_lasts(window, count):
+    size = {"window": window, "count": count, "side": 16}
+    clean = listed(windows.cut(everywhere(), **size))
+    worse = listed(windows.cut(everywhere(), **size, change=change("noise", 4.0)))
+    seconds = (window or 500_000) * 1e-6
+    for before, after in zip(clean, worse, strict=True):
+        expected = 4 * 128**2 * seconds
+        assert len(after) - len(before) == pytest.approx(expected, abs=5 * expected**0.5)
+        kept = np.unique(after, axis=0)
+        assert len(np.unique(np.concatenate([kept, before]), axis=0)) == len(kept)  # none moved
+        assert after[:, 0].max() < (window or windows.WHOLE)
 
 
 def test_every_event_of_the_sensor_is_one_of_the_smaller_frame():
@@ -128,6 +169,16 @@ def test_windows_of_a_recording_vote_with_their_mean():
     alone = given._replace(subjects_N=None)
     assert alone.vote(scores_RxNxK) is scores_RxNxK
     assert alone.truth_M.tolist() == [3, 3, 1, 1, 1, 2]
+
+
+def test_scores_with_equal_sums_over_three_windows_tie():
+    given = frames([0] * 9, np.repeat([5, 6, 7], 3), [1] * 9)
+    rng = np.random.default_rng(0)
+    first_RxMx3 = rng.integers(0, 2**10, (40, 3, 3)) / 2**10  # sums of these are exact
+    scores_RxNxK = np.stack([first_RxMx3, first_RxMx3[..., [2, 0, 1]]], -1).reshape(40, 9, 2)
+    voted = given.vote(scores_RxNxK.astype(np.float32))
+    np.testing.assert_array_equal(voted[..., 0], voted[..., 1])
+    np.testing.assert_array_equal(voted[..., 0], first_RxMx3.sum(axis=-1) / 3)
 
 
 def test_some_recordings_come_with_all_of_their_windows():

@@ -55,23 +55,19 @@ def corrupt(
       level: of the corruption, as the kind says.
       seeds_N: of the recordings.
       seed: of the draws.
-      extent: of each recording.
+      extent: of each recording; its duration may be an array (N,).
     """
     stream = recordings.seed(kind)
     generators = [np.random.default_rng((seed, stream, own)) for own in seeds_N]
     return KINDS[kind].apply(events, level, generators, extent)
 
 
-def corrupted(data: Recordings, kind: str, level: float, seed: int = 0) -> Recordings:
-    """The same recordings, corrupted; see :func:`corrupt`."""
+def corrupted(data: Recordings, change: Callable[..., Events]) -> Recordings:
+    """The same recordings, corrupted by a partial :func:`corrupt`."""
 
     def chunks() -> Iterator[Events]:
-        start = 0
-        for events in data.events():
-            size = len(events.unsorted_N)
-            seeds = data.seeds_N[start : start + size]
-            yield corrupt(events, kind, level, seeds, seed, data.extent)
-            start += size
+        for events, seeds in recordings.seeded(data):
+            yield change(events, seeds_N=seeds, extent=data.extent)
 
     return data._replace(events=chunks)
 
@@ -109,17 +105,19 @@ def _flip(events, share, generators, extent):
 
 def _noise(events, rate, generators, extent):
     pixels = extent.height * extent.width
-    mean = rate * pixels * extent.duration * 1e-6
-    drawn = [g.integers(pixels, size=g.poisson(mean)) for g in generators]
+    mean_N = rate * pixels * _durations(extent, generators) * 1e-6
+    each = zip(generators, mean_N, strict=True)
+    drawn = [g.integers(pixels, size=g.poisson(mean)) for g, mean in each]
     return _with_events(events, drawn, generators, extent)
 
 
 def _hot_pixels(events, share, generators, extent):
-    def pixels(generator):
+    def pixels(generator, duration):
         hot = _some_pixels(generator, share, extent)
-        return np.repeat(hot, generator.poisson(HOT_RATE * extent.duration * 1e-6, len(hot)))
+        return np.repeat(hot, generator.poisson(HOT_RATE * duration * 1e-6, len(hot)))
 
-    return _with_events(events, [pixels(g) for g in generators], generators, extent)
+    drawn = [*map(pixels, generators, _durations(extent, generators))]
+    return _with_events(events, drawn, generators, extent)
 
 
 def _dead_pixels(events, share, generators, extent):
@@ -131,7 +129,7 @@ def _dead_pixels(events, share, generators, extent):
 
 
 def _occlude(events, side, generators, extent):
-    ends = extent.width - side + 1, extent.height - side + 1
+    ends = np.maximum((extent.width - side + 1, extent.height - side + 1), 1)
     corner_Nx2 = np.array([g.integers(ends) for g in generators])
     left_M, top_M = corner_Nx2[events.recording_M].T
     behind_M = (events.x_M >= left_M) & (events.x_M < left_M + side)
@@ -140,10 +138,11 @@ def _occlude(events, side, generators, extent):
 
 
 def _interrupt(events, share, generators, extent):
-    length = share * extent.duration
-    start_N = np.array([g.uniform(0, (1 - share) * extent.duration) for g in generators])
+    duration_N = _durations(extent, generators)
+    each = zip(generators, duration_N, strict=True)
+    start_N = np.array([g.uniform(0, (1 - share) * duration) for g, duration in each])
     since_M = events.t_M - start_N[events.recording_M]
-    return _those(events, (since_M < 0) | (since_M >= length))
+    return _those(events, (since_M < 0) | (since_M >= share * duration_N[events.recording_M]))
 
 
 def _skew(events, change, generators, extent):
@@ -156,6 +155,10 @@ def _of_events(events, generators, draw):
     """``draw(generator, n)`` for the n events of each recording, end to end: (M,)."""
     counts_N = np.bincount(events.recording_M, minlength=len(generators))
     return np.concatenate([draw(g, n) for g, n in zip(generators, counts_N, strict=True)])
+
+
+def _durations(extent, generators):
+    return np.broadcast_to(extent.duration, len(generators))
 
 
 def _some_pixels(generator, share, extent):
@@ -171,9 +174,9 @@ def _those(events, kept_M):
 def _with_events(events, pixels, generators, extent):
     """Further events in these pixels of each recording, at random times and of random polarity."""
     pixel_M = np.concatenate(pixels)
-    each = list(zip(generators, map(len, pixels), strict=True))
-    times = [g.integers(extent.duration, size=count) for g, count in each]
-    signs = [g.integers(2, size=count) for g, count in each]
+    each = list(zip(generators, map(len, pixels), _durations(extent, generators), strict=True))
+    times = [g.integers(duration, size=count) for g, count, duration in each]
+    signs = [g.integers(2, size=count) for g, count, _ in each]
     added = (
         np.repeat(np.arange(len(pixels)), [len(own) for own in pixels]),
         np.concatenate(times),

@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import cache, recordings
+from sast_jax.data import cache, gestures, recordings, windows
 from sast_jax.errors import InputError
 
 SIDE = 128  # pixels of the sensor
-EXTENT = recordings.Extent(SIDE, SIDE, 6_000_000)  # most gestures last about so long
-CLASSES = 11
+EXTENT = recordings.Extent(SIDE, SIDE, windows.WHOLE)  # most gestures last about so long
+_HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
 _DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 _NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]+)_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
 
@@ -42,6 +42,7 @@ class Gestures(NamedTuple):
       fingerprint: changes when a gesture is added, removed or changed.
       read: yields the events of the gestures at the given indices, rows (M, 4) of x, y, polarity
         and time in microseconds, one after another; the indices ascend.
+      warnings: what a person should know of the split, one line each.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class Gestures(NamedTuple):
     subjects_N: np.ndarray
     fingerprint: str
     read: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    warnings: tuple[str, ...] = ()
 
 
 def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
@@ -120,8 +122,11 @@ def decode(data: bytes, name: str) -> np.ndarray:
             f"{name}: an array of shape {rows_Mx4.shape}, where rows of x, y, polarity and time "
             "are expected; it is not DVS Gesture"
         )
-    if not np.isfinite(rows_Mx4).all():
-        raise InputError(f"{name}: holds numbers that are not finite; fetch it again or remove it")
+    if not ((rows_Mx4 >= -_HOUR) & (rows_Mx4 <= _HOUR)).all():
+        raise InputError(
+            f"{name}: holds numbers that are not finite or larger than an hour in milliseconds; "
+            "fetch it again or remove it"
+        )
     whole_Mx4 = rows_Mx4[:, :3].astype(np.int64)
     t_M = rows_Mx4[:, 3].astype(np.float64 if rows_Mx4.dtype.kind == "f" else np.int64) * 1000
     whole_Mx4 = np.concatenate([whole_Mx4, t_M.astype(np.int64)[:, None]], axis=1)
@@ -143,10 +148,9 @@ def check(rows_Mx4: np.ndarray, name: str) -> None:
 
 def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, int]:
     """Subject and class of a gesture; raises InputError unless the class is one of the eleven."""
-    if not label.isdecimal() or not first <= int(label) < first + CLASSES:
-        raise InputError(
-            f"{name}: {label!r} is no class {first}-{first + CLASSES - 1}; move or remove it"
-        )
+    last = first + len(gestures.CLASSES) - 1
+    if not label.isdecimal() or not first <= int(label) <= last:
+        raise InputError(f"{name}: {label!r} is no class {first}-{last}; move or remove it")
     return int(subject), int(label) - first
 
 

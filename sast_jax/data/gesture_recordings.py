@@ -8,6 +8,9 @@ recordings of a split.
 Format: Amir et al., CVPR 2017; a file is a header of lines that begin with #, then packets: 28
 bytes (type, source, event size, time offset, time overflow, capacity, number, valid), then events
 of 8 bytes. Of an event's first word bit 1 is the polarity, bits 2-16 are y and bits 17-31 are x.
+Packets of other types than polarity are skipped; events marked as invalid (bit 0 is 0) are kept, as
+tonic keeps them. ``tonic.io.read_dvs_ibm`` itself fails: that of tonic 1.7.0 unpacks two of the
+three values that its reader of headers returns.
 """
 
 import csv
@@ -44,8 +47,8 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
     """Looks for IBM's recordings of a split in a folder or in ``DvsGesture`` in it.
 
     Returns:
-      The gestures of the recordings that are there, in the order of the list, or None if there is
-      no list or no recording of it.
+      The gestures of the recordings that are there, in the order of the list, with a warning if
+      some are missing; or None if there is no list or no recording of it.
 
     Raises:
       InputError: a list or a csv is not what it should be.
@@ -55,7 +58,11 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
         if trials.is_file():
             names = _text(trials).split()
             there = [place / name for name in names if (place / name).is_file()]
-            return _split(there) if there else None
+            if not there:
+                return None
+            missing = [name for name in names if place / name not in there]
+            found = _split(there)
+            return found._replace(warnings=_lacks(trials, missing)) if missing else found
     return None
 
 
@@ -73,17 +80,21 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
         header = np.frombuffer(data, _HEADER, 1, at)[0]
         size, _, overflow, capacity, number, _ = map(int, header["fields"])
         at += _HEADER.itemsize
-        if header["type"] != _POLARITY or size != _EVENT.itemsize or not 0 <= number <= capacity:
+        known = header["type"] != _POLARITY or size == _EVENT.itemsize
+        if not known or size < 0 or not 0 <= number <= capacity:
             raise InputError(
-                f"{name}: a packet of type {header['type']} with events of {size} bytes at byte "
-                f"{at}; only polarity events of {_EVENT.itemsize} bytes are read, so the file is "
-                "damaged or of another sensor"
+                f"{name}: a packet of type {header['type']} with {number} of {capacity} events of "
+                f"{size} bytes at byte {at}; those of polarity have {_EVENT.itemsize} bytes, so "
+                "the file is damaged or of another sensor"
             )
         if at + size * capacity > len(data):
             raise _cut_off(name, at)
-        events = np.frombuffer(data, _EVENT, number, at)
-        parts.append((events["address"], events["time"] + (np.int64(overflow) << 31)))
+        if header["type"] == _POLARITY:
+            events = np.frombuffer(data, _EVENT, number, at)
+            parts.append((events["address"], events["time"] + (np.int64(overflow) << 31)))
         at += size * capacity
+    if not parts:
+        raise _empty(name)
     address_M, t_M = (
         np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True)
     )
@@ -102,8 +113,12 @@ def _header(data, name) -> int:
     while data[at : at + 1] == b"#":
         at = data.find(b"\n", at) + 1 or len(data)
     if at >= len(data):
-        raise InputError(f"{name}: holds no events; fetch it again or remove it")
+        raise _empty(name)
     return at
+
+
+def _empty(name):
+    return InputError(f"{name}: holds no events; fetch it again or remove it")
 
 
 def _cut_off(name, at):
@@ -133,6 +148,12 @@ def _split(recordings) -> Gestures:
         np.array([g.subject for g in gestures]),
         digest.hexdigest(),
         read,
+    )
+
+
+def _lacks(trials, missing) -> tuple[str]:
+    return (
+        f"{trials}: recordings of the list that are missing: {len(missing)}, first {missing[0]}",
     )
 
 

@@ -94,7 +94,7 @@ def joints(who: Person, label: int, rng: np.random.Generator, times_S: np.ndarra
     elif label == 10:
         wrists = [_wandering(who, side, rng, times_S) for side in SIDES]
     else:
-        both = {0: _clap, 7: _roll, 8: _drum, 9: _strum}[label]
+        both = {0: _stroke, 7: _roll, 8: _drum, 9: _strum}[label]
         hands = [who._replace(reach=who.reach * rng.uniform(0.8, 1.2)) for _ in SIDES]
         wrists = [both(hand, side, phase_S) for hand, side in zip(hands, SIDES, strict=True)]
     arms = [_arm(who, *arm) for arm in zip(SIDES, elbows, wrists, strict=True)]
@@ -146,15 +146,11 @@ def _circle(who, side, turn, phase_S):
     return _points(who, shoulder(who, side), np.cos(angle_S), turn * np.sin(angle_S))
 
 
-def _stroke(who, side, phase_S, inward):
+def _stroke(who, side, phase_S, inward=_QUICK):
     """Down and inwards to the middle of the chest, and back."""
     away_S = 0.45 * who.reach * (0.5 + 0.5 * _swing(phase_S, inward))
     x_S = side * (0.28 + away_S * np.cos(who.slant))
     return _points(who, _chest(who), x_S, 0.1 - away_S * np.sin(who.slant))
-
-
-def _clap(who, side, phase_S):
-    return _stroke(who, side, phase_S, _QUICK)
 
 
 def _drum(who, side, phase_S):

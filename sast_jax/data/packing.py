@@ -44,14 +44,23 @@ class Frames(NamedTuple):
         return self.labels_N if self.subjects_N is None else self.labels_N[self._windows()[0]]
 
     def vote(self, x_RxNxD: np.ndarray) -> np.ndarray:
-        """Means over the windows of each recording: (R, N, ...) to (R, M, ...), as ``truth_M``."""
+        """Means over the windows of each recording: (R, N, ...) to (R, M, ...), as ``truth_M``.
+
+        Sums are divided once, so that scores with equal sums tie.
+        """
         if self.subjects_N is None:
             return x_RxNxD
-        first_M, recording_N = self._windows()
-        share_MxN = (np.arange(len(first_M))[:, None] == recording_N) / np.bincount(recording_N)[
-            :, None
-        ]
-        return np.einsum("mn,rn...->rm...", share_MxN, x_RxNxD)
+        windows_M = np.bincount(self._windows()[1])
+        return self.total(x_RxNxD) / windows_M.reshape(-1, *[1] * (x_RxNxD.ndim - 2))
+
+    def total(self, x_RxNxD: np.ndarray) -> np.ndarray:
+        """Sums over the windows of each recording, in float64: (R, N, ...) to (R, M, ...)."""
+        if self.subjects_N is None:
+            return x_RxNxD
+        recording_N = self._windows()[1]
+        order_N = np.argsort(recording_N, kind="stable")
+        start_M = np.flatnonzero(np.diff(recording_N[order_N], prepend=-1))
+        return np.add.reduceat(x_RxNxD[:, order_N], start_M, axis=1, dtype=np.float64)
 
     def _windows(self) -> tuple[np.ndarray, np.ndarray]:
         """The first window of each recording, and the recording of each window."""

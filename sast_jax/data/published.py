@@ -10,6 +10,7 @@ from sast_jax.data import (
     gesture_files,
     gesture_recordings,
     gesture_simulation,
+    gestures,
     likeness,
     packing,
     recordings,
@@ -27,7 +28,8 @@ class Published(NamedTuple):
       flags: of ``experiments.download``.
       inner: folder in which tonic keeps the set.
       wanted: split -> what a folder should hold, in words.
-      find: (folder, split) -> the split, or None; with fields ``names`` and ``fingerprint``.
+      find: (folder, split) -> the split, or None; with fields ``names``, ``fingerprint``
+        and ``warnings``.
       select: (split, indices) -> recordings.
       simulate: (split, seed, limit) -> recordings.
       settings: all that shapes a simulated recording.
@@ -70,13 +72,30 @@ def _find_gestures(folder, split):
 
 
 NMNIST = Published(
-    "N-MNIST", "data/nmnist", "", "NMNIST", lambda split: f"{split}.zip or {split.capitalize()}/",
-    recordings.find_split, recordings.select, simulation.simulate, simulation.settings,
-    _nmnist_caveat, 10,
-)  # fmt: skip
+    name="N-MNIST",
+    path="data/nmnist",
+    flags="",
+    inner="NMNIST",
+    wanted=lambda split: f"{split}.zip or {split.capitalize()}/",
+    find=recordings.find_split,
+    select=recordings.select,
+    simulate=simulation.simulate,
+    settings=simulation.settings,
+    caveat=_nmnist_caveat,
+    classes=10,
+)
 DVS_GESTURE = Published(
-    "DVS Gesture", "data/dvs_gesture", " --dataset=dvs_gesture", "DVSGesture",
-    lambda split: f"ibmGesture{split.capitalize()}.tar.gz or trials_to_{split}.txt with recordings",
-    _find_gestures, gesture_files.select, gesture_simulation.simulate, gesture_simulation.settings,
-    _gesture_caveat, gesture_files.CLASSES,
-)  # fmt: skip
+    name="DVS Gesture",
+    path="data/dvs_gesture",
+    flags=" --dataset=dvs_gesture",
+    inner="DVSGesture",
+    wanted=lambda split: (
+        f"ibmGesture{split.capitalize()}.tar.gz or trials_to_{split}.txt with recordings"
+    ),
+    find=_find_gestures,
+    select=gesture_files.select,
+    simulate=gesture_simulation.simulate,
+    settings=gesture_simulation.settings,
+    caveat=_gesture_caveat,
+    classes=len(gestures.CLASSES),
+)

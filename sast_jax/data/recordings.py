@@ -51,6 +51,7 @@ class Split(NamedTuple):
       numbers_N: number of the file, which is the number of the MNIST image + 1, or -1.
       fingerprint: changes when a recording is added, removed or changed.
       read: yields the bytes of the recordings at the given indices, one after another.
+      warnings: what a person should know of the split, one line each.
     """
 
     names: tuple[str, ...]
@@ -58,6 +59,7 @@ class Split(NamedTuple):
     numbers_N: np.ndarray
     fingerprint: str
     read: Callable[[Sequence[int]], Iterator[bytes]]
+    warnings: tuple[str, ...] = ()
 
 
 class Events(NamedTuple):
@@ -96,6 +98,15 @@ class Recordings(NamedTuple):
     events: Callable[[], Iterator[Events]]
     extent: Extent = NMNIST
     subjects_N: np.ndarray | None = None
+
+
+def seeded(data: Recordings) -> Iterator[tuple[Events, np.ndarray]]:
+    """The events, some recordings at a time, and the seeds of these."""
+    start = 0
+    for events in data.events():
+        size = len(events.unsorted_N)
+        yield events, data.seeds_N[start : start + size]
+        start += size
 
 
 def find_split(folder: str | os.PathLike, split: str) -> Split | None:

@@ -1,5 +1,6 @@
 """Where the recordings of a run come from: real ones in a folder, or simulated ones."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,22 +14,25 @@ from sast_jax.errors import InputError
 
 FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
 DEFAULT_PATH = NMNIST.path
-CORRUPTIONS_VERSION = 1  # part of cache keys: raise it when frames would come out otherwise
+CORRUPTIONS_VERSION = 2  # part of cache keys: raise it when frames would come out otherwise
+
+
+Change = Callable[..., recordings.Events] | None  # a partial corruptions.corrupt
 
 
 class Recorded(NamedTuple):
     """Where frames came from: their recordings, all else that shaped them, and how they are made.
 
-    ``pack`` takes the recordings.
+    ``pack`` takes the recordings, and what corrupts them or None.
     """
 
     recordings: recordings.Recordings
     key: dict
-    pack: Callable[[recordings.Recordings], packing.Frames]
+    pack: Callable[[recordings.Recordings, Change], packing.Frames]
 
     def frames(self) -> packing.Frames:
         """The frames, from the cache if they have been made before."""
-        return cache.frames(cache.folder(), self.key, lambda: self.pack(self.recordings))
+        return cache.frames(cache.folder(), self.key, lambda: self.pack(self.recordings, None))
 
     def corrupted(
         self, kinds: Sequence[str], severities: Sequence[int], seed: int
@@ -43,9 +47,10 @@ class Recorded(NamedTuple):
             for severity in severities:
                 level = corruptions.KINDS[kind].levels[severity - 1]
                 key = {"kind": kind, "level": level, "seed": seed, "version": CORRUPTIONS_VERSION}
-                worse = corruptions.corrupted(data, kind, level, seed)
-                made = Recorded(worse, self.key | {"corruption": key}, self.pack)
-                yield kind, severity, made.frames()
+                change = functools.partial(corruptions.corrupt, kind=kind, level=level, seed=seed)
+                make = functools.partial(self.pack, data, change)
+                key = self.key | {"corruption": key}
+                yield kind, severity, cache.frames(cache.folder(), key, make)
 
 
 class Source(NamedTuple):
@@ -81,15 +86,13 @@ class Framing(NamedTuple):
     Attributes:
       key: all that shapes the frames besides the recordings; ``time_bins`` among it.
       real: what a key says besides for real recordings.
-      view: recordings -> those that are packed.
-      pack: the latter -> frames.
+      pack: (recordings, what corrupts them or None) -> frames.
       frame_shape: (H, W, C).
     """
 
     key: dict
     real: dict
-    view: Callable[[recordings.Recordings], recordings.Recordings]
-    pack: Callable[[recordings.Recordings], packing.Frames]
+    pack: Callable[[recordings.Recordings, Change], packing.Frames]
     frame_shape: tuple[int, int, int]
 
 
@@ -97,11 +100,12 @@ def nmnist(source: str, path: str | os.PathLike, *, time_bins: int, **options) -
     """N-MNIST with so many frames a recording; see :func:`load`."""
     duration = recordings.DURATION
 
-    def pack(data):
-        return packing.pack(data, time_bins=time_bins, duration=duration)
+    def pack(data, change):
+        worse = data if change is None else corruptions.corrupted(data, change)
+        return packing.pack(worse, time_bins=time_bins, duration=duration)
 
     key = {"time_bins": time_bins}
-    framing = Framing(key, {"duration": duration}, lambda data: data, pack, FRAME_SHAPE)
+    framing = Framing(key, {"duration": duration}, pack, FRAME_SHAPE)
     return load(NMNIST, framing, source, path, **options)
 
 
@@ -130,15 +134,13 @@ def dvs_gesture(
     key = {"time_bins": time_bins, "bins": bins, "least": least, "side": side}
     key |= {"window": window, "windows": windows_each, "whole": windows.WHOLE}
 
-    def view(data):
-        return windows.cut(data, window=window, count=windows_each, side=side)
-
-    def pack(data):
-        size = {"time_bins": time_bins, "duration": data.extent.duration}
-        return packing.pack(data, **size, bins=packing.BINS[bins], least=least)
+    def pack(data, change):
+        cut = windows.cut(data, window=window, count=windows_each, side=side, change=change)
+        size = {"time_bins": time_bins, "duration": cut.extent.duration}
+        return packing.pack(cut, **size, bins=packing.BINS[bins], least=least)
 
     shape = (side, side, recordings.POLARITIES)
-    return load(DVS_GESTURE, Framing(key, {}, view, pack, shape), source, path, **options)
+    return load(DVS_GESTURE, Framing(key, {}, pack, shape), source, path, **options)
 
 
 def load(
@@ -189,7 +191,7 @@ def load(
 
 
 def _recorded(published, framing, folder, splits, limits, seed) -> Source:
-    recorded, fingerprints, names = {}, [], {}
+    recorded, fingerprints, names, notes = {}, [], {}, []
     for name, split in splits.items():
         if split is None:
             continue
@@ -199,12 +201,14 @@ def _recorded(published, framing, folder, splits, limits, seed) -> Source:
             "recordings": split.fingerprint,
             "limit": [limits[name], seed] if limits[name] else 0,
         }
-        data = framing.view(published.select(split, indices))
+        data = published.select(split, indices)
         recorded[name] = Recorded(data, key | framing.key | framing.real, framing.pack)
         fingerprints.append(split.fingerprint)
         names[name] = [split.names[i] for i in indices]
+        notes += split.warnings
     frames = {name: where.frames() for name, where in recorded.items()}
-    notes = [note for name, each in frames.items() for note in _notes(name, each, names[name])]
+    notes += [note for name, each in frames.items() for note in _notes(name, each, names[name])]
+    notes += _shared(frames)
     words = f"{published.name}, recordings from {folder} ({_counts(frames)})"
     return _source(
         published, framing, words, False, "+".join(fingerprints), recorded, frames, notes
@@ -217,17 +221,27 @@ def _notes(name, frames, names) -> list[str]:
     notes = []
     if len(empty):
         first = names[empty[0] // each]
-        notes.append(f"{name}: {len(empty)} empty recordings are kept, first {first}")
+        what = "recordings" if each == 1 else "windows"
+        notes.append(f"{name}: {len(empty)} empty {what} are kept, first {first}")
     if frames.unsorted:
         notes.append(f"{name}: {int(frames.unsorted)} recordings ran backwards in time; sorted")
     return notes
+
+
+def _shared(frames) -> list[str]:
+    """What is wrong where a person is in both splits."""
+    people = [set(f.subjects_N.tolist()) for f in frames.values() if f.subjects_N is not None]
+    both = set.intersection(*people) if len(people) == 2 else ()
+    if not both:
+        return []
+    return [f"persons in both splits, which should be apart: {len(both)}, first user {min(both)}"]
 
 
 def _simulated(published, framing, limits, seed) -> Source:
     recorded = {}
     for name, limit in limits.items():
         key = {"simulation": published.settings(), "split": name, "seed": seed, "limit": limit}
-        data = framing.view(published.simulate(name, seed=seed, limit=limit))
+        data = published.simulate(name, seed=seed, limit=limit)
         recorded[name] = Recorded(data, key | framing.key, framing.pack)
     frames = {name: where.frames() for name, where in recorded.items()}
     words = f"simulated {published.name}, no real recordings ({_counts(frames)})"

@@ -1,6 +1,6 @@
 """Windows of long recordings, on fewer pixels: what frames of gestures are made of."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,11 +10,18 @@ from sast_jax.data.recordings import Events, Extent, Recordings
 WHOLE = 6_000_000  # microseconds that a whole recording is stretched or shrunk to
 
 
-def cut(data: Recordings, *, window: int, count: int, side: int) -> Recordings:
+def cut(
+    data: Recordings,
+    *,
+    window: int,
+    count: int,
+    side: int,
+    change: Callable[..., Events] | None = None,
+) -> Recordings:
     """Windows of each recording, evenly spread from its first event to its last.
 
     A recording that is shorter than a window has the same one several times. Windows of a recording
-    are next to one another, and keep its label, number and subject.
+    are next to one another, and keep its label, number, seed and subject.
 
     Args:
       data: the recordings.
@@ -23,30 +30,34 @@ def cut(data: Recordings, *, window: int, count: int, side: int) -> Recordings:
       count: windows of a recording, 1 for a whole one.
       side: pixels of a row and a column, which divides the sensor's; events of pixels that become
         one stay as many.
+      change: corrupts the whole recordings, as the sensor sees them and as long as they last; see
+        :func:`sast_jax.data.corruptions.corrupted`. It does not move the windows.
     """
     shrink = data.extent.width // side
 
     def events() -> Iterator[Events]:
-        for chunk in data.events():
+        for chunk, seeds in recordings.seeded(data):
+            start_N, length_N = _span(chunk)
+            chunk = chunk._replace(t_M=chunk.t_M - start_N[chunk.recording_M])
+            if change is not None:
+                extent = data.extent._replace(duration=length_N)
+                chunk = change(chunk, seeds_N=seeds, extent=extent)
             small = chunk._replace(x_M=chunk.x_M // shrink, y_M=chunk.y_M // shrink)
-            yield _stretched(small) if window == 0 else _cut(small, window, count)
+            if window == 0:
+                yield _stretched(small, length_N)
+            else:
+                yield _cut(small, length_N, window, count)
 
-    seeds = [recordings.seed(f"{own} {w}") for own in data.seeds_N for w in range(count)]
-    columns = {
-        "labels_N": data.labels_N,
-        "numbers_N": data.numbers_N,
-        "subjects_N": data.subjects_N,
-    }
+    columns = ("labels_N", "numbers_N", "seeds_N", "subjects_N")
     return data._replace(
-        **{name: np.repeat(column, count) for name, column in columns.items()},
-        seeds_N=np.array(seeds),
+        **{name: np.repeat(getattr(data, name), count) for name in columns},
         events=events,
         extent=Extent(side, side, window or WHOLE),
     )
 
 
-def _ends(events) -> tuple[np.ndarray, np.ndarray]:
-    """Times of the first event of each recording, and of the last one; 0 where there is none."""
+def _span(events) -> tuple[np.ndarray, np.ndarray]:
+    """Time of the first event of each recording, 0 where there is none, and how long it lasts."""
     everyone = np.arange(len(events.unsorted_N))
     first_N = np.searchsorted(events.recording_M, everyone)
     after_N = np.searchsorted(events.recording_M, everyone, side="right")
@@ -54,23 +65,19 @@ def _ends(events) -> tuple[np.ndarray, np.ndarray]:
     start_N, end_N = np.zeros((2, len(everyone)), np.int64)
     start_N[some_N] = events.t_M[first_N[some_N]]
     end_N[some_N] = events.t_M[after_N[some_N] - 1]
-    return start_N, end_N
+    return start_N, end_N - start_N + 1
 
 
-def _stretched(events):
-    start_N, end_N = _ends(events)
-    length_N = end_N - start_N + 1
-    since_M = events.t_M - start_N[events.recording_M]
-    t_M = since_M * WHOLE // length_N[events.recording_M]
+def _stretched(events, length_N):
+    t_M = events.t_M * WHOLE // length_N[events.recording_M]
     return events._replace(t_M=t_M.astype(np.int32))
 
 
-def _cut(events, window, count):
-    start_N, end_N = _ends(events)
-    spare_N = np.maximum(end_N - start_N + 1 - window, 0)
+def _cut(events, length_N, window, count):
+    spare_N = np.maximum(length_N - window, 0)
     parts = []
     for w in range(count):
-        begin_N = start_N + (spare_N * w // (count - 1) if count > 1 else 0)
+        begin_N = spare_N * w // max(count - 1, 1)
         since_M = events.t_M - begin_N[events.recording_M]
         inside_M = (since_M >= 0) & (since_M < window)
         row_M = events.recording_M[inside_M] * count + w
@@ -78,6 +85,6 @@ def _cut(events, window, count):
         parts.append((row_M, since_M[inside_M].astype(np.int32), *others))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order_M = np.argsort(columns[0], kind="stable")
-    unsorted_N = np.zeros(count * len(start_N), bool)
+    unsorted_N = np.zeros(count * len(length_N), bool)
     unsorted_N[::count] = events.unsorted_N
     return Events(*(column[order_M] for column in columns), unsorted_N)
