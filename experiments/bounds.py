@@ -1,4 +1,4 @@
-"""The report of ``experiments.theory``: a run trained again and measured, its bounds and breaches."""
+"""The report of ``experiments.theory``: a run trained again and measured, bounds and breaches."""
 
 import itertools
 import pathlib
