@@ -28,6 +28,13 @@ def _shared_programs(tmp_path_factory):
         os.environ[name.upper()] = str(value)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_a_file():
+    """Lets go of a file's programs: the kernel maps only so many into a process."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """Folder of the real recordings: $SAST_TEST_DATA, or shared/data beside the repository."""
