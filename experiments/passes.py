@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import machine
-from sast_jax import epochs, sweeps
+from sast_jax import epochs
 from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
 from sast_jax.training import Hyperparameters, Recipe, TrainState
@@ -66,7 +66,7 @@ def passes(
 class _Resident:
     def __init__(self, recipe: Recipe, train: Frames):
         self.programs = _Programs(epochs.train_epoch, recipe)
-        self._set = jax.device_put((train.packed_NxTxP, train.labels_N), sweeps.everywhere())
+        self._set = jnp.asarray(train.packed_NxTxP), jnp.asarray(train.labels_N)
 
     def __call__(self, state_R, hyper_R, ascend):
         return self.programs((state_R, hyper_R, *self._set), ascend)
