@@ -12,15 +12,7 @@ from sast_jax.errors import InputError
 
 def load_nmnist(data: ConfigDict, splits: Sequence[str] = ("train", "test")) -> sources.Source:
     """N-MNIST, real or simulated."""
-    return sources.nmnist(
-        data.source,
-        data.path,
-        time_bins=data.time_bins,
-        train_limit=data.train_limit,
-        test_limit=data.test_limit,
-        seed=data.seed,
-        splits=splits,
-    )
+    return sources.nmnist(data.source, data.path, **_shared(data, splits))
 
 
 def load_dvs_gesture(data: ConfigDict, splits: Sequence[str] = ("train", "test")) -> sources.Source:
@@ -28,17 +20,19 @@ def load_dvs_gesture(data: ConfigDict, splits: Sequence[str] = ("train", "test")
     return sources.dvs_gesture(
         data.source,
         data.path,
-        time_bins=data.time_bins,
         bins=data.bins,
         least=data.least,
         window=1000 * data.window,
         windows_each=data.windows,
         side=data.side,
-        train_limit=data.train_limit,
-        test_limit=data.test_limit,
-        seed=data.seed,
-        splits=splits,
+        **_shared(data, splits),
     )
+
+
+def _shared(data, splits) -> dict:
+    """What every data set is asked for."""
+    keys = ("time_bins", "train_limit", "test_limit", "seed")
+    return {key: data[key] for key in keys} | {"splits": splits}
 
 
 # By the name of the experiment.
