@@ -89,8 +89,9 @@ def _reason(error) -> str:
 
 def _guard(main, argv, costly):
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
+        logging.set_verbosity(logging.FATAL)  # Orbax logs what it raises, once a thread
     signal.signal(signal.SIGINT, _interrupted)
+    sys.unraisablehook = _unraisable
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         if len(argv) > 1:
@@ -119,6 +120,12 @@ def _interrupted(*_):
         flush=True,
     )
     os._exit(INTERRUPTED)
+
+
+def _unraisable(unraisable):
+    """Shows what no one can catch, save TensorStore's answers to a save that failed before them."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _fail(message, code):

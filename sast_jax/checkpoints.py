@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from sast_jax import sweeps
 from sast_jax.errors import InputError
 
-_CAUSE = re.compile(r"[^:]+(?= \[os_error_code=)")  # at the end of a line full of paths
+_CAUSE = re.compile(r"[^: ][^:]*(?= \[os_error_code=)")  # at the end of a line full of paths
 
 
 class Checkpoints:
