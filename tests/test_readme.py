@@ -10,6 +10,7 @@ from experiments import checks
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "experiments" / "RESULTS.md").read_text()
 
 
 def blocks(text):
@@ -54,10 +55,9 @@ def test_the_sam_page_runs_from_top_to_bottom():
 
 
 def test_configs_and_commands_exist():
-    named = re.findall(r"experiments/[\w/]+\.(?:py|png)", README)
-    named += [
-        f"{name.replace('.', '/')}.py" for name in re.findall(r"-m (experiments\.\w+)", README)
-    ]
+    text = README + RESULTS
+    named = re.findall(r"experiments/[\w/]+\.(?:py|png|md)", text)
+    named += [f"{name.replace('.', '/')}.py" for name in re.findall(r"-m (experiments\.\w+)", text)]
     assert named
     for path in named:
         assert (ROOT / path).exists(), path
