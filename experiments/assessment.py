@@ -127,12 +127,12 @@ def _final(config: ConfigDict, made: ConfigDict) -> ConfigDict:
 def _identity(config, fingerprint) -> dict:
     """What the rows rest on: all but where files are, and which of the methods are asked for."""
     not_the_rows = ("methods", "regimes", "rounds")
-    whole = {k: v for k, v in study.asked(config).items() if k not in not_the_rows}
-    return whole | {"data_fingerprint": fingerprint}
+    whole = workdirs.identity(config.to_dict() | {"data_fingerprint": fingerprint})
+    return {key: value for key, value in whole.items() if key not in not_the_rows}
 
 
 def _workdir(config, fingerprint) -> pathlib.Path:
-    identity = json.loads(json.dumps(_identity(config, fingerprint)))
+    identity = _identity(config, fingerprint)
     default = pathlib.Path("runs", "assessment", cache.digest(identity)[:12])
     workdir = pathlib.Path(config.workdir or default).expanduser()
     file = workdir / "config.json"
@@ -152,7 +152,8 @@ def _workdir(config, fingerprint) -> pathlib.Path:
 def _about(config, regime, method) -> dict:
     """What a method's row rests on besides the assessment."""
     made = _settings(config, regime, method)
-    return {"settings": study.asked(made), "tuned": {method.key: _values(made, regime, method)}}
+    settings = workdirs.identity(made.to_dict())
+    return {"settings": settings, "tuned": {method.key: _values(made, regime, method)}}
 
 
 def _values(made, regime, method) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from experiments import datasets, files, run, setup, timing, trained
+from experiments import datasets, files, run, setup, timing, trained, workdirs
 from sast_jax import curvature, epochs, evaluation, sensitivity, sweeps, training
 from sast_jax.errors import DivergedError, InputError
 
@@ -114,13 +114,6 @@ def _kept(file) -> dict[str, dict]:
     raise InputError(f"{file}: damaged ({reason}); remove it")
 
 
-def asked(config: ConfigDict) -> dict:
-    """What a config says, but where things are and whether to go on."""
-    whole = json.loads(config.to_json())
-    whole["data"] = {k: v for k, v in whole["data"].items() if k not in ("path", "source")}
-    return {key: value for key, value in whole.items() if key not in ("workdir", "resume")}
-
-
 def landscape(config: ConfigDict) -> list[dict]:
     """The smooth training loss around each run of a finished workdir; kept in ``landscape.json``.
 
@@ -177,7 +170,8 @@ def times(
     Raises:
       InputError: the file is damaged.
     """
-    about = {"configs": {name: asked(config) for name, config in configs.items()}, "rounds": rounds}
+    asked = {name: workdirs.identity(config.to_dict()) for name, config in configs.items()}
+    about = {"configs": asked, "rounds": rounds}
     kept = _kept(file)
     if "times" not in kept or kept["times"]["about"] != about:
         found = time_over(experiment, configs, reference, rounds)

@@ -17,7 +17,7 @@ import pathlib
 import jax
 from absl import flags
 
-from experiments import cli, datasets, family, study
+from experiments import cli, datasets, family, study, workdirs
 from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
@@ -43,7 +43,7 @@ def main() -> None:
             key: {
                 "recordings": source.fingerprint,
                 "seeds": _SEEDS.value,
-                "config": study.asked(config),
+                "config": workdirs.identity(config.to_dict()),
                 "tuned": family.choices(regime, family.VARIANTS[key], config),
             }
             for key, config in configs.items()

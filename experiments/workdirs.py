@@ -26,11 +26,11 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
         cannot be written.
     """
     whole = config.to_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
-    digest = cache.digest(_identity(whole))[:12]
+    digest = cache.digest(identity(whole))[:12]
     workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest)).expanduser()
     identity_file = workdir / "config.json"
     if identity_file.exists():
-        _compare(workdir, _identity(_read(identity_file)), _identity(whole))
+        _compare(workdir, identity(_read(identity_file)), identity(whole))
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not config.resume:
             with held(workdir):  # which says so if it is being trained right now
@@ -54,7 +54,8 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
     return workdir
 
 
-def _identity(whole):
+def identity(whole: dict) -> dict:
+    """What of a config, and what stands beside it, changes what is computed; by keys with dots."""
     flat = _flat(json.loads(json.dumps(whole)))
     return {key: value for key, value in flat.items() if key not in _NOT_THE_RUN}
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import confidence, connections, evaluation, intervals
+from sast_jax import confidence, connections, evaluation, intervals, sweeps
 from sast_jax.data import packing
 from sast_jax.spikes import heaviside
 from sast_jax.training import Hyperparameters, Recipe
@@ -83,7 +83,7 @@ def after_training(
       ``nll_scaled`` with that temperature. All None for a run whose scores are not finite.
     """
     entries = []
-    for r in range(len(hyper_R.seed)):
+    for r, sound in enumerate(sweeps.finite(params_R)):
         params, hyper = jax.tree.map(lambda leaf, r=r: leaf[r], (params_R, hyper_R))
         one = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
 
@@ -96,7 +96,7 @@ def after_training(
             model = evaluation.Swap(recipe, cell)
             entry |= _scaled(prefix, scores(model, held_out), scores(model, test), held_out, test)
         keys = ("threshold_factors", "calibrated_hard_accuracy", "calibrated_hard_accuracy_ci95")
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        if not sound:
             entries.append(dict.fromkeys([*keys, *entry]))
             continue
         factors_L = threshold_factors(recipe, params, hyper, held_out)

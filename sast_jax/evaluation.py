@@ -144,8 +144,7 @@ def evaluate(
       output layer never spikes), ``confusion`` (counts, true class by predicted class), and the
       keys of :func:`sast_jax.confidence.measure`.
     """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_R)]
-    sound_R = np.all([[np.isfinite(w).all() for w in leaf] for leaf in leaves], axis=0)
+    sound_R = sweeps.finite(params_R)
     runs = [{"recordings": len(frames.truth_M)} for _ in hyper_R.seed]
     for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
         answers = respond(Swap(recipe, cell), (params_R, hyper_R), frames.packed_NxTxP)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sast_jax import curvature, evaluation, sensitivity
+from sast_jax.sam import scale_to_norm
 from sast_jax.training import Hyperparameters, Recipe
 
 _ITERATIONS = 15  # of Lanczos
@@ -66,9 +67,8 @@ def measure(
         return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
 
     def along(direction):
-        norm = optax.tree.norm(direction)
-        scale = jnp.where(norm > 0, radius / jnp.where(norm > 0, norm, 1), 0)
-        return optax.tree.scale(scale, direction)
+        ascent = scale_to_norm(radius)
+        return ascent.update(direction, ascent.init(direction))[0]
 
     minibatch_key, start_key = jax.random.split(key)
     size = recipe.ascent_size or recipe.batch_size

@@ -49,6 +49,12 @@ def over_runs(function: Callable[[Any], Any], tree_R: Any, at_once: int | None =
     return jax.tree.map(lambda leaf: leaf[:runs], made)
 
 
+def finite(tree_R: Any) -> np.ndarray:
+    """Which of R runs have finite numbers only: (R,)."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree_R)]
+    return np.all([np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in leaves], axis=0)
+
+
 def everywhere() -> NamedSharding:
     """Where arrays lie that all devices need whole."""
     return NamedSharding(_mesh(), PartitionSpec())

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import chips, connections, evaluation, intervals
+from sast_jax import chips, connections, evaluation, intervals, sweeps
 from sast_jax.chips import Chip
 from sast_jax.data import packing
 from sast_jax.errors import InputError
@@ -126,9 +126,8 @@ def benches(
 ) -> list[Bench | None]:
     """A bench for each of R runs; None for a run whose weights are not finite."""
     made = []
-    for r in range(len(hyper_R.seed)):
+    for r, sound in enumerate(sweeps.finite(params_R)):
         params, hyper = jax.tree.map(operator.itemgetter(r), (params_R, hyper_R))
-        sound = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
         made.append(Bench(recipe, params, hyper, chip, calibration) if sound else None)
     return made
 

@@ -1,6 +1,8 @@
 """What a config may say, and the runs it stands for."""
 
+import importlib
 import math
+import pkgutil
 import re
 
 import jax
@@ -10,33 +12,17 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import checks, setup
-from experiments.configs import (
-    nmnist,
-    nmnist_conv,
-    nmnist_fast,
-    nmnist_long,
-    nmnist_paper,
-    nmnist_robust,
-    theory_aligned,
-)
+from experiments import checks, configs, setup
+from experiments.configs import nmnist
 from sast_jax import networks, spikes, trials
 from sast_jax.errors import InputError
 
-MODULES = (
-    nmnist,
-    nmnist_conv,
-    nmnist_fast,
-    nmnist_long,
-    nmnist_paper,
-    nmnist_robust,
-    theory_aligned,
-)
+CONFIGS = [name for _, name, _ in pkgutil.iter_modules(configs.__path__) if name != "assessment"]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_the_configs_that_come_with_it_are_sound(module):
-    checks.check(module.get_config())
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_configs_that_come_with_it_are_sound(name):
+    checks.check(importlib.import_module(f"experiments.configs.{name}").get_config())
 
 
 @pytest.mark.parametrize(
