@@ -76,6 +76,12 @@ def hold_out(
     """
     if not fraction:
         return frames, None
+    held_out_N = held_out(frames, fraction, seed)
+    return frames.take(np.flatnonzero(~held_out_N)), frames.take(np.flatnonzero(held_out_N))
+
+
+def held_out(frames: packing.Frames, fraction: float, seed: int) -> np.ndarray:
+    """Which rows of the frames :func:`hold_out` holds out: (N,), bool."""
     alone = frames.subjects_N is None
     group_N = np.arange(len(frames.labels_N)) if alone else frames.subjects_N
     groups = np.unique(group_N)
@@ -85,9 +91,7 @@ def hold_out(
             f"config.data.validation={fraction} holds out {count} of {len(groups)} "
             f"{'recordings' if alone else 'persons'}; change it, or set it to 0"
         )
-    held_out = np.random.default_rng(seed).permutation(groups)[:count]
-    held_out_N = np.isin(group_N, held_out)
-    return frames.take(np.flatnonzero(~held_out_N)), frames.take(np.flatnonzero(held_out_N))
+    return np.isin(group_N, np.random.default_rng(seed).permutation(groups)[:count])
 
 
 def chosen(source: sources.Source, split: str, above: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from experiments import checks, datasets, setup
 from sast_jax import training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.data import packing
+from sast_jax.data.sources import Source
 from sast_jax.errors import InputError
 
 
@@ -90,13 +91,23 @@ def training_set(found: Trained) -> packing.Frames:
     Raises:
       InputError: it is gone.
     """
+    data = found.config.data
+    return datasets.hold_out(training_source(found).train, data.validation, data.seed)[0]
+
+
+def training_source(found: Trained) -> Source:
+    """The training split that the runs trained on and held out from, and that alone.
+
+    Raises:
+      InputError: it is gone.
+    """
     record, data = found.record, found.config.data.copy_and_resolve_references()
     if data.source == "auto":  # and not simulated, but the folder may be gone by now
         data.source = "folder"
     source = datasets.load(record["experiment"], data, ("train",))
     if source.fingerprint != record["data_fingerprint"].partition("+")[0]:
         raise InputError(f"{data.path} holds other recordings than the runs were trained on")
-    return datasets.hold_out(source.train, data.validation, data.seed)[0]
+    return source
 
 
 def initial(

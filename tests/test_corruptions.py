@@ -8,7 +8,7 @@ import scipy.stats
 import tonic
 
 from sast_jax.data import corruptions, packing, recordings, sources
-from sast_jax.data.corruptions import KINDS, corrupt
+from sast_jax.data.corruptions import KINDS, NMNIST_LEVELS, corrupt
 from sast_jax.data.recordings import DURATION, Events
 
 SEEDS = np.array([7, 8, 9])
@@ -44,7 +44,7 @@ def in_tonics_form(events, time=np.int64):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_severities_give_events_in_order(events, kind):
-    levels = KINDS[kind].levels
+    levels = NMNIST_LEVELS[kind]
     assert len(levels) == 5 and sorted(set(levels)) == list(levels)
     changes = []
     for level in levels:
@@ -70,7 +70,7 @@ def frames(events, time_bins=20):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_draws_depend_on_seed_kind_and_recording_alone(events, kind):
-    level = KINDS[kind].levels[2]
+    level = NMNIST_LEVELS[kind][2]
     together = corrupt(events, kind, level, SEEDS)
     for n in range(N):
         alone = of(events, n)
@@ -236,4 +236,4 @@ def test_simulated_recordings_can_be_corrupted(tmp_path, monkeypatch):
     source = sources.nmnist("simulated", "", time_bins=4, test_limit=20, splits=("test",))
     ((_, _, worse),) = source.recorded["test"].corrupted(("event_drop",), (3,), 0)
     share = worse.events_NxC.sum() / source.test.events_NxC.sum()
-    assert share == pytest.approx(1 - KINDS["event_drop"].levels[2], abs=0.01)
+    assert share == pytest.approx(1 - NMNIST_LEVELS["event_drop"][2], abs=0.01)

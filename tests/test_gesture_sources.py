@@ -145,9 +145,8 @@ def test_corrupted_gestures_are_windows_of_the_same_frames(tmp_path, written):
         assert frames.subjects_N.tolist() == clean.subjects_N.tolist()
     noisy = dict((kind, frames) for kind, _, frames in found)["noise"]
     added = (noisy.events_NxC - clean.events_NxC).sum(axis=1)
-    expected = (
-        corruptions.KINDS["noise"].levels[2] * 128 * 128 * 0.2
-    )  # pixels of the sensor, seconds
+    rate = corruptions.DVS_GESTURE_LEVELS["noise"][2]
+    expected = rate * 128 * 128 * 0.2  # pixels of the sensor, seconds
     assert added.mean() == pytest.approx(expected, rel=0.1)
 
 

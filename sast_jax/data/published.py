@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sast_jax.data import (
+    corruptions,
     gesture_files,
     gesture_recordings,
     gesture_simulation,
@@ -33,6 +34,7 @@ class Published(NamedTuple):
       select: (split, indices) -> recordings.
       simulate: (split, seed, limit) -> recordings.
       settings: all that shapes a simulated recording.
+      levels: by kind of corruption, of severities 1 to 5.
       caveat: training split of a simulated set, or None -> what reports say of it.
       classes: number of them.
       reader: part of cache keys: raised when recordings come out otherwise.
@@ -47,6 +49,7 @@ class Published(NamedTuple):
     select: Callable[[Any, np.ndarray], recordings.Recordings]
     simulate: Callable[..., recordings.Recordings]
     settings: Callable[[], dict]
+    levels: dict[str, tuple[float, ...]]
     caveat: Callable[[packing.Frames | None], str]
     classes: int
     reader: int = 1
@@ -81,6 +84,7 @@ NMNIST = Published(
     select=recordings.select,
     simulate=simulation.simulate,
     settings=simulation.settings,
+    levels=corruptions.NMNIST_LEVELS,
     caveat=_nmnist_caveat,
     classes=10,
 )
@@ -96,6 +100,7 @@ DVS_GESTURE = Published(
     select=gesture_files.select,
     simulate=gesture_simulation.simulate,
     settings=gesture_simulation.settings,
+    levels=corruptions.DVS_GESTURE_LEVELS,
     caveat=_gesture_caveat,
     classes=len(gestures.CLASSES),
 )

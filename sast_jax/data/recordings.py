@@ -109,6 +109,31 @@ def seeded(data: Recordings) -> Iterator[tuple[Events, np.ndarray]]:
         start += size
 
 
+def take(data: Recordings, indices: np.ndarray) -> Recordings:
+    """Some of the recordings.
+
+    Args:
+      data: all of them.
+      indices: which, (N,), ascending.
+    """
+    chosen = np.isin(np.arange(len(data.labels_N)), indices)
+
+    def events():
+        start = 0
+        for part in data.events():
+            own_N = chosen[start : start + len(part.unsorted_N)]
+            start += len(own_N)
+            kept_M = own_N[part.recording_M]
+            number_M = (np.cumsum(own_N) - 1)[part.recording_M]
+            *columns, unsorted_N = part._replace(recording_M=number_M)
+            yield Events(*(column[kept_M] for column in columns), unsorted_N[own_N])
+
+    columns = ("labels_N", "numbers_N", "seeds_N", "subjects_N")
+    each = {name: getattr(data, name) for name in columns}
+    own = {name: value if value is None else value[chosen] for name, value in each.items()}
+    return data._replace(**own, events=events)
+
+
 def find_split(folder: str | os.PathLike, split: str) -> Split | None:
     """Looks for a split in a folder.
 

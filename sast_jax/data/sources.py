@@ -21,14 +21,19 @@ Change = Callable[..., recordings.Events] | None  # a partial corruptions.corrup
 
 
 class Recorded(NamedTuple):
-    """Where frames came from: their recordings, all else that shaped them, and how they are made.
+    """Where frames came from.
 
-    ``pack`` takes the recordings, and what corrupts them or None.
+    Attributes:
+      recordings: they are made of.
+      key: all else that shaped them.
+      pack: (recordings, what corrupts them or None) -> frames.
+      levels: of corruptions; see :class:`Published`.
     """
 
     recordings: recordings.Recordings
     key: dict
     pack: Callable[[recordings.Recordings, Change], packing.Frames]
+    levels: Mapping[str, tuple[float, ...]]
 
     def frames(self) -> packing.Frames:
         """The frames, from the cache if they have been made before."""
@@ -45,7 +50,7 @@ class Recorded(NamedTuple):
         data = corruptions.in_memory(self.recordings)
         for kind in kinds:
             for severity in severities:
-                level = corruptions.KINDS[kind].levels[severity - 1]
+                level = self.levels[kind][severity - 1]
                 key = {"kind": kind, "level": level, "seed": seed, "version": CORRUPTIONS_VERSION}
                 change = functools.partial(corruptions.corrupt, kind=kind, level=level, seed=seed)
                 make = functools.partial(self.pack, data, change)
@@ -202,7 +207,8 @@ def _recorded(published, framing, folder, splits, limits, seed) -> Source:
             "limit": [limits[name], seed] if limits[name] else 0,
         }
         data = published.select(split, indices)
-        recorded[name] = Recorded(data, key | framing.key | framing.real, framing.pack)
+        key |= framing.key | framing.real
+        recorded[name] = Recorded(data, key, framing.pack, published.levels)
         fingerprints.append(split.fingerprint)
         names[name] = [split.names[i] for i in indices]
         notes += split.warnings
@@ -242,7 +248,7 @@ def _simulated(published, framing, limits, seed) -> Source:
     for name, limit in limits.items():
         key = {"simulation": published.settings(), "split": name, "seed": seed, "limit": limit}
         data = published.simulate(name, seed=seed, limit=limit)
-        recorded[name] = Recorded(data, key | framing.key, framing.pack)
+        recorded[name] = Recorded(data, key | framing.key, framing.pack, published.levels)
     frames = {name: where.frames() for name, where in recorded.items()}
     words = f"simulated {published.name}, no real recordings ({_counts(frames)})"
     print_ = f"simulated {seed} {cache.digest(published.settings())}"

@@ -1,0 +1,115 @@
+"""Finds the levels of corruptions that cost a trained run 1, 3, 10, 25 and 50 points.
+
+    python -m experiments.severities --checkpoint=WORKDIR
+
+The points are of hard accuracy, the mean over the workdir's runs, on the recordings that the run
+held out of its training split (``config.data.validation``). A level is found by bisection on a
+logarithmic scale, to within a twentieth; where a kind cannot cost as much, its row ends early. The
+levels in ``sast_jax.data.corruptions`` are what this prints, rounded.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tabulate
+from absl import flags
+
+from experiments import cli, datasets, trained
+from sast_jax import evaluation
+from sast_jax.data import corruptions, recordings
+from sast_jax.errors import InputError
+from sast_jax.training import Recipe
+
+POINTS = (1, 3, 10, 25, 50)
+DECADES = 4  # between the least level that is tried and the largest
+TOLERANCE = 0.05
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
+_KINDS = flags.DEFINE_list("kinds", list(corruptions.KINDS), "which kinds of corruption")
+
+
+def main() -> None:
+    unknown = set(_KINDS.value) - set(corruptions.KINDS)
+    if unknown:
+        known = ",".join(corruptions.KINDS)
+        raise InputError(f"--kinds={min(unknown)}: not known; choose from {known}")
+    accuracy = hard_accuracy(pathlib.Path(_CHECKPOINT.value).expanduser())
+    clean = accuracy(None)
+    print(f"hard accuracy of recordings as they are: {100 * clean:.2f} %")
+    rows = []
+    for kind in _KINDS.value:
+
+        def lost(level, kind=kind):
+            worse = accuracy(functools.partial(corruptions.corrupt, kind=kind, level=level))
+            return 100 * (clean - worse)
+
+        found = levels(lost, corruptions.KINDS[kind].most)
+        cells = [f"{level:.3g} ({points:.1f})" for level, points in found]
+        rows.append([kind, corruptions.KINDS[kind].level, *cells])
+        print(f"{kind}: {', '.join(cells) or 'costs less than a point'}", flush=True)
+    headers = ["kind", "level", *(f"{points} points" for points in POINTS)]
+    print(tabulate.tabulate(rows, headers, tablefmt="github"))
+
+
+def levels(lost: Callable[[float], float], most: float) -> list[tuple[float, float]]:
+    """The levels at which so many points are lost as ``POINTS`` says, and what is lost at them.
+
+    Args:
+      lost: points that a level costs; it should not fall where the level grows.
+      most: the largest level; no point is looked for beyond.
+
+    Returns:
+      A pair for each of ``POINTS`` that the largest level costs at least.
+    """
+    tried = {most: lost(most), most * 10.0**-DECADES: 0.0}
+    found = []
+    for points in POINTS:
+        if tried[most] < points:
+            break
+        below = max(level for level, cost in tried.items() if cost < points)
+        above = min(level for level, cost in tried.items() if cost >= points and level > below)
+        while above > below * (1 + TOLERANCE):
+            middle = float(np.sqrt(above * below))
+            tried[middle] = lost(middle)
+            above, below = (middle, below) if tried[middle] >= points else (above, middle)
+        found.append(min(((above, tried[above]), (below, tried[below])), key=_distance(points)))
+    return found
+
+
+def _distance(points):
+    return lambda pair: abs(pair[1] - points)
+
+
+def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
+    """A function from what corrupts recordings, or None, to the accuracy on those held out.
+
+    Raises:
+      InputError: nothing was held out, or the recordings are others or gone.
+    """
+    found = trained.load(workdir)
+    data = found.config.data
+    if not data.validation:
+        raise InputError(
+            f"{workdir}: held no recordings out; train with --config.data.validation=0.2"
+        )
+    source = trained.training_source(found)
+    rows_N = np.flatnonzero(datasets.held_out(source.train, data.validation, data.seed))
+    where = source.recorded["train"]
+    windows = len(source.train.labels_N) // len(where.recordings.labels_N)
+    few = recordings.take(where.recordings, np.unique(rows_N // windows))
+    few = corruptions.in_memory(few)
+    model = evaluation.Swap(found.recipe, Recipe.hard_cell)
+
+    def accuracy(change):
+        frames = where.pack(few, change)
+        networks_R = found.params_R, found.hyper_R
+        scores = evaluation.respond(model, networks_R, frames.packed_NxTxP).scores_BxK
+        return float((frames.vote(scores).argmax(axis=-1) == frames.truth_M).mean())
+
+    return accuracy
+
+
+if __name__ == "__main__":
+    cli.run(main)
