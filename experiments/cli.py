@@ -58,7 +58,7 @@ def define_settings(name: str, defaults: ConfigDict) -> Callable[[], dict]:
 
 def run(
     main: Callable[[], None],
-    costly: str = "config.batch_size, data.time_bins or the network's widths",
+    costly: str = "config.batch_size, network.segment, data.time_bins or the network's widths",
 ) -> None:
     """Parses the flags, runs ``main`` and exits; a user's mistake is one line and exit code 2.
 
@@ -103,7 +103,8 @@ def _guard(main, argv, costly):
         room = "; make room, then go on" if error.errno == errno.ENOSPC else ""
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}{room}", USER_ERROR)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
+        told = "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+        if not told and not isinstance(error, MemoryError):
             raise
         _fail(f"out of memory ({error}); lower {costly}", USER_ERROR)
 

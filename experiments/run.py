@@ -74,6 +74,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
                 "data_fingerprint": source.fingerprint,
                 "frame_shape": source.frame_shape,
                 "classes": source.classes,
+                "class_names": source.class_names,
                 "train_recordings": len(train.truth_M),
                 "train_rows": len(train.labels_N),  # windows, where there are several
             }
@@ -124,7 +125,7 @@ def _conclude(
         job.workdir,
         done,
         [json.loads(line) for line in lines],
-        _examples(job.recipe, job.hyper_R, params_R, source.test),
+        _examples(job.recipe, job.hyper_R, params_R, source),
         [*source.warnings, *source.caveats],
     )
     files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
@@ -132,9 +133,10 @@ def _conclude(
 
 
 def _examples(
-    recipe: Recipe, hyper_R: Hyperparameters, params_R, test: packing.Frames
+    recipe: Recipe, hyper_R: Hyperparameters, params_R, source: Source
 ) -> list[plots.Example]:
     """Test recordings of different classes, and what the first run does with them."""
+    test, names = source.test, source.class_names
     firsts = [np.flatnonzero(test.labels_N == label)[:1] for label in np.unique(test.labels_N)]
     chosen = np.concatenate(firsts)[:EXAMPLES]
     params, hyper = jax.tree.map(lambda leaf: leaf[0], (params_R, hyper_R))
@@ -150,12 +152,13 @@ def _examples(
     hard, hard_class = respond(recipe.hard_cell(hyper))
     return [
         plots.Example(
-            label=int(test.labels_N[chosen[i]]),
-            frames_TxHxWxC=frames_BxTxHxWxC[i],
+            label=names[test.labels_N[chosen[i]]],
+            rises_TxHxW=frames_BxTxHxWxC[i, ..., source.rises],
+            falls_TxHxW=frames_BxTxHxWxC[i, ..., 1 - source.rises],
             soft=[layer[:, i] for layer in soft],
             hard=[layer[:, i] for layer in hard],
-            soft_prediction=int(soft_class[i]),
-            hard_prediction=int(hard_class[i]),
+            soft_prediction=names[soft_class[i]],
+            hard_prediction=names[hard_class[i]],
         )
         for i in range(len(chosen))
     ]

@@ -18,7 +18,7 @@ SCALES = {  # (kernel, bits, per channel, gram) -> scales
     "error": quantisation.least_error,
     "max": lambda kernel, bits, per_channel, _: quantisation.largest(kernel, bits, per_channel),
 }
-BATCH = 32  # calibration recordings at a time
+BATCH = 32  # calibration recordings at a time, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +118,9 @@ def grams(
     if chip.scale != "error" or recordings is None:
         return None
     packed_NxTxP, total = recordings.packed_NxTxP, None
-    for start in range(0, len(packed_NxTxP), BATCH):
-        batch = jnp.asarray(packed_NxTxP[start : start + BATCH])
+    size = packing.at_once(packed_NxTxP, BATCH)
+    for start in range(0, len(packed_NxTxP), size):
+        batch = jnp.asarray(packed_NxTxP[start : start + size])
         sums = _products(recipe, network, hyper, batch)
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
     return [products / len(packed_NxTxP) for products in total]

@@ -18,6 +18,7 @@ from sast_jax.networks import Response
 from sast_jax.training import Hyperparameters, Recipe
 
 BLOCK_BYTES = 2**28  # of packed recordings that lie on the device together
+_BATCH = 128
 _AT_ONCE = 16  # runs that an accelerator evaluates together
 
 
@@ -62,7 +63,7 @@ def respond(
     model: Callable[[Any, jax.Array], Outcome],
     networks_R: Any,
     packed_NxTxP: np.ndarray,
-    batch_size: int = 128,
+    batch_size: int | None = None,
 ) -> Any:
     """Runs R networks on recordings, never augmented.
 
@@ -72,11 +73,12 @@ def respond(
       networks_R: what the model takes, with a leading run axis.
       packed_NxTxP: the recordings; see :class:`sast_jax.data.packing.Frames`. They come to the
         device in blocks of at most ``BLOCK_BYTES`` or a batch.
-      batch_size: recordings at a time.
+      batch_size: recordings at a time; by default 128, or fewer where they are long or large.
 
     Returns:
       What the model returns, as NumPy arrays (R, N, ...).
     """
+    batch_size = batch_size or packing.at_once(packed_NxTxP, _BATCH)
     batch_bytes = batch_size * packed_NxTxP[0].nbytes
     block = max(BLOCK_BYTES // batch_bytes, 1) * batch_size
     parts = [

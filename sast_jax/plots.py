@@ -28,18 +28,19 @@ class Example(NamedTuple):
     """A test recording, or a window of one, and what the layers did with it.
 
     Attributes:
-      label: its class.
-      frames_TxHxWxC: the input, 0 or 1.
+      label: name of its class.
+      rises_TxHxW, falls_TxHxW: the input, 1 where brightness rises and where it falls.
       soft, hard: spikes of each layer, (T, neurons).
-      soft_prediction, hard_prediction: classes.
+      soft_prediction, hard_prediction: names of the classes that are answered.
     """
 
-    label: int
-    frames_TxHxWxC: np.ndarray
+    label: str
+    rises_TxHxW: np.ndarray
+    falls_TxHxW: np.ndarray
     soft: Sequence[np.ndarray]
     hard: Sequence[np.ndarray]
-    soft_prediction: int
-    hard_prediction: int
+    soft_prediction: str
+    hard_prediction: str
 
 
 def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
@@ -181,9 +182,10 @@ def _legend(axis):
     axis.legend(once.values(), once.keys(), fontsize="small", ncols=-(-len(once) // 10))
 
 
-def confusion(run: dict) -> matplotlib.figure.Figure:
+def confusion(run: dict, class_names: Sequence[str]) -> matplotlib.figure.Figure:
     """Confusion matrices of a run, soft and hard, in percent of the true class."""
     figure, axes = _axes(1, 2, (11, 5))
+    turned = 0 if max(map(len, class_names)) < 3 else 90
     for axis, kind in zip(axes, KINDS, strict=True):
         if run[f"{kind}_confusion"] is None:
             axis.set(title=f"{kind}: diverged")
@@ -197,8 +199,8 @@ def confusion(run: dict) -> matplotlib.figure.Figure:
                 axis.text(
                     column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=7
                 )
-        axis.set_xticks(range(len(counts)))
-        axis.set_yticks(range(len(counts)))
+        axis.set_xticks(range(len(counts)), class_names, rotation=turned)
+        axis.set_yticks(range(len(counts)), class_names)
         accuracy = 100 * run[f"{kind}_accuracy"]
         axis.set(title=f"{kind}, {accuracy:.2f} %", xlabel="predicted", ylabel="true")
     return figure
@@ -210,12 +212,13 @@ def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
     figure, axes = _axes(2 * len(recordings), 3 + depth, (2 * (3 + depth), 2.3 * len(recordings)))
     for row, example in enumerate(recordings):
         upper, lower = axes[2 * row], axes[2 * row + 1]
-        for part, frames in enumerate(np.array_split(example.frames_TxHxWxC, 3)):
+        thirds = (np.array_split(x, 3) for x in (example.rises_TxHxW, example.falls_TxHxW))
+        for part, (rises, falls) in enumerate(zip(*thirds, strict=True)):
             grid = upper[part].get_gridspec()
             upper[part].remove()
             lower[part].remove()
             axis = figure.add_subplot(grid[2 * row : 2 * row + 2, part])
-            axis.imshow(_colours(frames.sum(axis=0)))
+            axis.imshow(_colours(rises.sum(axis=0), falls.sum(axis=0)))
             axis.set_xticks([])
             axis.set_yticks([])
             if part == 0:
@@ -290,9 +293,9 @@ def _active(spikes_TxN, most=64) -> np.ndarray:
     return active[np.linspace(0, len(active) - 1, min(most, len(active))).astype(int)]
 
 
-def _colours(events_HxWxC) -> np.ndarray:
-    strength = np.minimum(events_HxWxC / max(events_HxWxC.max(), 1), 1)
-    rise, fall = strength[..., 0], strength[..., 1]
+def _colours(rises_HxW, falls_HxW) -> np.ndarray:
+    most = max(rises_HxW.max(), falls_HxW.max(), 1)
+    rise, fall = rises_HxW / most, falls_HxW / most
     return np.stack([1 - rise, 1 - np.maximum(rise, fall), 1 - fall], axis=-1)
 
 

@@ -39,12 +39,13 @@ def write(
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
     first = "run of " + results_lib.setting(results["runs"][0], ["rho", "seed"])
+    confusion = plots.confusion(results["runs"][0], results["class_names"])
     figures = {
         "curves": ("Learning curves", plots.curves(curves)),
         "rates": ("Firing rates by layer", plots.rates(results["runs"])),
         "early": ("Early decisions", plots.early(results["runs"])),
         "reliability": ("Confidence", plots.reliability(results["runs"])),
-        "confusion": (f"Confusion, {first}", plots.confusion(results["runs"][0])),
+        "confusion": (f"Confusion, {first}", confusion),
         "examples": (f"Example recordings, {first}", plots.examples(examples)),
     }
     if len(results["summary"]) > 1:

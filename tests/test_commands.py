@@ -485,3 +485,21 @@ def test_download_names_a_host_that_does_not_answer(tmp_path):
         port = closed.server_port
     with pytest.raises(InputError, match=rf"127.0.0.1:{port}/train.zip"):
         download.fetch(f"http://127.0.0.1:{port}/train.zip", tmp_path, "train.zip", "0" * 32)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "MemoryError('no room')",
+        "jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: 5 bytes')",
+        "jax.errors.JaxRuntimeError('INTERNAL: Out of memory allocating 5 bytes')",
+    ],
+)
+def test_memory_that_runs_out_is_one_line(error):
+    program = f"import jax\nfrom experiments import cli\ndef main(): raise {error}\ncli.run(main)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: out of memory (") and "lower config.batch_size" in line

@@ -94,7 +94,7 @@ def some(labels):
 
 def motion(bits_NxTxHxWxC):
     """Where brightness rises beside where it falls: motion to the right and down (N, T, H, W)."""
-    rise, fall = bits_NxTxHxWxC[..., 0], bits_NxTxHxWxC[..., 1]
+    fall, rise = bits_NxTxHxWxC[..., 0], bits_NxTxHxWxC[..., 1]
     right = np.roll(rise, -2, axis=3) * fall - np.roll(fall, -2, axis=3) * rise
     down = np.roll(rise, -2, axis=2) * fall - np.roll(fall, -2, axis=2) * rise
     return right, down

@@ -114,7 +114,9 @@ def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch
     made = sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
     assert made.name == "simulated DVS Gesture, no real recordings (12 train, 4 test)"
     assert made.simulated
-    assert "not DVS Gesture's" in made.caveats[0]
+    people, simulated = made.caveats
+    assert people.startswith(f"The test recordings are of {len(set(made.test.subjects_N))} people.")
+    assert "not DVS Gesture's" in simulated
     assert made.train.packed_NxTxP.shape == (24, 3, 64)
     assert set(made.train.subjects_N).isdisjoint(made.test.subjects_N)
 

@@ -68,3 +68,11 @@ def test_unpack_inverts_packbits_whatever_the_size(shape):
     frames = (np.random.default_rng(0).random((4, 6, *shape)) < 0.5).astype(np.uint8)
     packed = np.packbits(frames.reshape(4, 6, -1), axis=-1)
     np.testing.assert_array_equal(packing.unpack(jnp.asarray(packed), shape), frames)
+
+
+def test_fewer_rows_at_once_of_long_or_large_frames():
+    digits = np.zeros((3, 10, 289), np.uint8)
+    assert packing.at_once(digits, 128) == 128
+    gestures = np.zeros((3, 100, 1024), np.uint8)  # 64x64 pixels
+    assert packing.at_once(gestures, 128) == packing.BATCH_PIXELS // (100 * 64 * 64 * 2) == 10
+    assert packing.at_once(np.zeros((1, 10**4, 1024), np.uint8), 128) == 1

@@ -65,10 +65,8 @@ def test_settings_of_a_sweep_have_a_colour_each():
 
 
 def test_colours_tell_the_polarities_apart():
-    events = np.zeros((1, 3, 2))
-    events[0, 0, 0] = 2  # brightness rose
-    events[0, 1, 1] = 2  # fell
-    rise, fall, nothing = plots._colours(events)[0]
+    rises, falls = np.array([[2, 0, 0]]), np.array([[0, 2, 0]])
+    rise, fall, nothing = plots._colours(rises, falls)[0]
     np.testing.assert_array_equal(rise, [0, 0, 1])
     np.testing.assert_array_equal(fall, [1, 0, 0])
     np.testing.assert_array_equal(nothing, [1, 1, 1])

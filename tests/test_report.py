@@ -24,15 +24,17 @@ def write(folder, runs, curves):
         "experiment": "nmnist",
         "data": "made up",
         "train_recordings": 9,
+        "class_names": ["0", "1", "2"],
         "environment": {"device": "cpu"},
     }
     example = plots.Example(
-        label=2,
-        frames_TxHxWxC=np.zeros((4, 5, 5, 2), np.uint8),
+        label="2",
+        rises_TxHxW=np.zeros((4, 5, 5), np.uint8),
+        falls_TxHxW=np.zeros((4, 5, 5), np.uint8),
         soft=[np.full((4, 90), 0.5), np.zeros((4, 3))],
         hard=[np.ones((4, 90)), np.zeros((4, 3))],
-        soft_prediction=2,
-        hard_prediction=0,
+        soft_prediction="2",
+        hard_prediction="0",
     )
     done = results.collect({"rho": 0.4}, about, runs)
     report.write(folder, done, curves, [example], ["This is <odd> & true."])

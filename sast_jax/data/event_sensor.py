@@ -131,10 +131,13 @@ def watch(
     return jax.lax.scan(advance, start, (views_S, jnp.arange(steps)))[1]
 
 
-def listed(signs_SxBxHxW: np.ndarray, step: int) -> recordings.Events:
+def listed(signs_SxBxHxW: np.ndarray, step: int, rises: int) -> recordings.Events:
     """The events of at most 256 recordings one by one, in the middle of their steps.
 
-    Brightness that rises has p = 0, as in N-MNIST's files.
+    Args:
+      signs_SxBxHxW: from :func:`watch`.
+      step: microseconds.
+      rises: polarity bit of an event where brightness rises.
     """
     B, H, W = signs_SxBxHxW.shape[1:]
     where_M = np.flatnonzero(signs_SxBxHxW != 0)
@@ -146,6 +149,6 @@ def listed(signs_SxBxHxW: np.ndarray, step: int) -> recordings.Events:
         (step_M * step + step // 2).astype(np.int32),
         (pixel_M % W).astype(np.uint8),
         (pixel_M // W).astype(np.uint8),
-        (signs_SxBxHxW.reshape(-1)[where_M] < 0).astype(np.uint8),
+        (signs_SxBxHxW.reshape(-1)[where_M] < 0).astype(np.uint8) ^ np.uint8(rises),
     )
     return recordings.Events(*(column[order_M] for column in columns), np.zeros(B, bool))

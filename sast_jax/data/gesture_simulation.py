@@ -1,9 +1,10 @@
 """Simulated DVS Gesture: people who gesture in front of a simulated event sensor of 128x128 pixels.
 
 A picture is a dark room, a torso and a head that stand still, and arms of soft capsules in front of
-them, drawn every 5 ms on the device, and seen by the sensor that also sees the simulated digits.
-The numbers of people, and which of them are in which split, are those of the published set: 23 to
-train on, 6 to test on. A person performs each gesture once in each of several lights.
+them, drawn every 5 ms on the device, and seen by the sensor that also sees the simulated digits; a
+pixel has one event a step at most. The numbers of people, and which of them are in which split, are
+those of the published set: 23 to train on, 6 to test on. A person performs each gesture once in
+each of several lights.
 
 No real recording was at hand to compare with: this is a test bed for methods, not a likeness.
 """
@@ -16,7 +17,9 @@ import numpy as np
 
 from sast_jax.data import event_sensor, gestures, recordings
 
-SENSOR = event_sensor.SENSOR._replace(refractory=0.0, refractory_spread=0.0)  # shorter than a step
+# Pictures are soft as they are, and blindness is shorter than a step.
+SENSOR = event_sensor.SENSOR._replace(blur=0.0, refractory=0.0, refractory_spread=0.0)
+RISES = 1  # polarity bit where brightness rises, as the format of the recordings defines it
 STEP = 5000  # microseconds
 EXTENT = recordings.Extent(128, 128, 2_000_000)
 SUBJECTS = {"train": range(1, 24), "test": range(24, 30)}
@@ -29,7 +32,7 @@ _SLEEVE, _HAND, _TORSO, _HEAD = 0.7, 1.0, 0.35, 0.6  # brightness
 def settings() -> dict:
     """All that shapes a simulated recording besides its subject, class, light and seed."""
     return {
-        "version": 1,  # raise it when recordings would come out otherwise
+        "version": 2,  # raise it when recordings would come out otherwise
         "sensor": SENSOR._asdict(),
         "lights": LIGHTS,
         "step": STEP,
@@ -80,7 +83,7 @@ def _events(seed, chosen) -> Iterator[recordings.Events]:
         first = recordings.seed(" ".join(map(str, part[0])))  # of the chunk's pixels
         key = jax.random.fold_in(jax.random.key(seed), first)
         signs = watch(key, np.moveaxis(joints_BxS, 0, 1), *others)
-        yield event_sensor.listed(np.asarray(signs)[:, : len(part)], STEP)
+        yield event_sensor.listed(np.asarray(signs)[:, : len(part)], STEP, RISES)
 
 
 def _scene(seed, subject, label, light):

@@ -15,6 +15,8 @@ import numpy as np
 
 from sast_jax.data import recordings
 
+BATCH_PIXELS = 2**23  # of frames that are unpacked together
+
 
 class Frames(NamedTuple):
     """A set of recordings, ready to train on.
@@ -168,6 +170,16 @@ def unpack(packed_xP: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
     H, W, C = shape
     flat = jnp.unpackbits(packed_xP, axis=-1, count=H * W * C)
     return flat.reshape(*packed_xP.shape[:-1], H, W, C)
+
+
+def at_once(packed_NxTxP: np.ndarray, most: int) -> int:
+    """Rows that a network sees together where no gradient is taken: fewer of long or large frames.
+
+    Args:
+      packed_NxTxP: see :class:`Frames`.
+      most: rows of small ones.
+    """
+    return min(most, max(1, BATCH_PIXELS // (8 * packed_NxTxP[0].size)))
 
 
 def time_first(

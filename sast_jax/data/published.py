@@ -36,7 +36,8 @@ class Published(NamedTuple):
       settings: all that shapes a simulated recording.
       levels: by kind of corruption, of severities 1 to 5.
       caveat: training split of a simulated set, or None -> what reports say of it.
-      classes: number of them.
+      classes: their names.
+      rises: polarity bit of an event where brightness rises.
       reader: part of cache keys: raised when recordings come out otherwise.
     """
 
@@ -51,7 +52,8 @@ class Published(NamedTuple):
     settings: Callable[[], dict]
     levels: dict[str, tuple[float, ...]]
     caveat: Callable[[packing.Frames | None], str]
-    classes: int
+    classes: tuple[str, ...]
+    rises: int
     reader: int = 1
 
 
@@ -86,7 +88,8 @@ NMNIST = Published(
     settings=simulation.settings,
     levels=corruptions.NMNIST_LEVELS,
     caveat=_nmnist_caveat,
-    classes=10,
+    classes=tuple(map(str, range(10))),
+    rises=simulation.RISES,
 )
 DVS_GESTURE = Published(
     name="DVS Gesture",
@@ -102,5 +105,6 @@ DVS_GESTURE = Published(
     settings=gesture_simulation.settings,
     levels=corruptions.DVS_GESTURE_LEVELS,
     caveat=_gesture_caveat,
-    classes=len(gestures.CLASSES),
+    classes=gestures.CLASSES,
+    rises=gesture_simulation.RISES,
 )

@@ -69,7 +69,7 @@ class Events(NamedTuple):
       recording_M: index of the recording that an event belongs to.
       t_M: microseconds since the recording began.
       x_M, y_M: pixels from the left and from the top.
-      p_M: polarity bit of the file; 0 where the digit's brightness rises.
+      p_M: polarity bit of the file, whose meaning is the data set's.
       unsorted_N: recordings whose times ran backwards in the file.
     """
 

@@ -23,6 +23,7 @@ from sast_jax.data import event_sensor, recordings
 from sast_jax.data.event_sensor import SENSOR, Sensor
 
 STEP = 1000  # microseconds
+RISES = 0  # polarity bit where brightness rises, as it is in N-MNIST's files
 KNOT_SPACING = 10_000  # microseconds
 LAST_FILE = 5848  # the digits are those of N-MNIST's training files up to this number
 _CHUNK = 50  # recordings simulated at once
@@ -152,7 +153,7 @@ def record(
             padded = np.zeros((_CHUNK, 28, 28), np.float32)  # one shape, one compilation
             padded[: len(images)] = images
             signs = events(jax.random.fold_in(key, start), padded, SENSOR, along)
-            yield event_sensor.listed(np.asarray(signs)[:, : len(images)], STEP)
+            yield event_sensor.listed(np.asarray(signs)[:, : len(images)], STEP, RISES)
 
     seeds = [recordings.seed(f"digit {number}") for number in numbers_N]
     return recordings.Recordings(labels_N.astype(np.int32), numbers_N, np.array(seeds), chunks)

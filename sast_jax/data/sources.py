@@ -66,7 +66,8 @@ class Source(NamedTuple):
       simulated: whether no real recording is in it.
       fingerprint: changes when a recording changes.
       frame_shape: (H, W, C) of the unpacked frames.
-      classes: number of classes.
+      class_names: of the classes, in the order of their labels.
+      rises: channel of the frames where brightness rises; 1 - rises where it falls.
       train, test: None where the folder has no such split, or it was not asked for.
       recorded: by split, where the frames came from.
       warnings: what a person should know of the recordings, one line each.
@@ -77,12 +78,18 @@ class Source(NamedTuple):
     simulated: bool
     fingerprint: str
     frame_shape: tuple[int, int, int]
-    classes: int
+    class_names: tuple[str, ...]
+    rises: int
     train: packing.Frames | None
     test: packing.Frames | None
     recorded: Mapping[str, Recorded]
     warnings: tuple[str, ...]
     caveats: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
 
 
 class Framing(NamedTuple):
@@ -262,12 +269,25 @@ def _source(published, framing, name, simulated, fingerprint, recorded, frames, 
         fingerprint,
         framing.frame_shape,
         published.classes,
+        published.rises,
         frames.get("train"),
         frames.get("test"),
         recorded,
         tuple(notes),
-        (published.caveat(frames.get("train")),) if simulated else (),
+        (*_people(frames), *((published.caveat(frames.get("train")),) if simulated else ())),
     )
+
+
+def _people(frames) -> list[str]:
+    """What few people mean for an interval."""
+    test = frames.get("test")
+    if test is None or test.subjects_N is None:
+        return []
+    count = len(np.unique(test.subjects_N))
+    return [
+        f"The test recordings are of {count} people. Intervals over recordings take each as if it "
+        "were of another one, so they are too narrow for people who have not been seen."
+    ]
 
 
 def _counts(frames) -> str:

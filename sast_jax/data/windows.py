@@ -70,7 +70,7 @@ def _span(events) -> tuple[np.ndarray, np.ndarray]:
 
 def _stretched(events, length_N):
     t_M = events.t_M * WHOLE // length_N[events.recording_M]
-    return events._replace(t_M=t_M.astype(np.int32))
+    return events._replace(t_M=np.minimum(t_M, WHOLE - 1).astype(np.int32))
 
 
 def _cut(events, length_N, window, count):
