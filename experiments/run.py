@@ -114,7 +114,8 @@ def _conclude(
             entry |= {f"validation_{key}": value for key, value in result.items()}
         chosen = calibration.after_training(*networks, validation, source.test)
         measured = [one | other for one, other in zip(measured, chosen, strict=True)]
-    about = {key: job.about[key] for key in ("experiment", "data", "train_recordings")}
+    keys = ("experiment", "data", "class_names", "train_recordings")
+    about = {key: job.about[key] for key in keys}
     done = results.collect(
         job.about["config"],
         about | {"environment": machine.environment()},
