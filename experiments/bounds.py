@@ -187,10 +187,14 @@ def assumptions(
     L_R = course_PxR.curvature.max(axis=0)
     steps = max(run["learning_rate"] * L for run, L in zip(runs, L_R, strict=True))
     perturbed = any(run["rho"] for run in runs)
-    deformed = config.data.shift or config.data.rotation or config.data.zoom
-    drawn = config.neurons.noise or config.neurons.hard or config.weights.noise
-    other = config.rates.weight or config.adversary.weight or config.weights.bits
-    single = not (deformed or drawn or other) and config.slope == config.slope_end
+    moving = {
+        "deformed frames": config.data.shift or config.data.rotation or config.data.zoom,
+        "noise": config.neurons.noise or config.neurons.hard or config.weights.noise,
+        "a penalty": config.rates.weight or config.adversary.weight,
+        "rounding": config.weights.bits,
+        "annealing": config.slope != config.slope_end,
+    }
+    moved = [name for name, there in moving.items() if there]
     second = config.sam.ascent_batch
     return [
         {
@@ -198,8 +202,8 @@ def assumptions(
             "met": config.forward == "surrogate",
         },
         {
-            "text": "one risk throughout (no deformation, noise, penalty, rounding or annealing)",
-            "met": single,
+            "text": f"one risk throughout (it has {', '.join(moved) or 'nothing that moves it'})",
+            "met": not moved,
         },
         {"text": "the risk measured is that of all training recordings", "met": whole},
         {
@@ -207,7 +211,11 @@ def assumptions(
             f"{config.schedule})",
             "met": config.optimizer == "sgd" and config.schedule == "constant",
         },
-        {"text": f"a step of at most 1 / L (it is {steps:.3g} / L)", "met": bool(steps <= 1)},
+        {
+            "text": f"a step of at most 1 / L, by the L measured along the run (it is {steps:.3g} "
+            "/ L)",
+            "met": bool(steps <= 1),
+        },
         {
             "text": f"an independent second minibatch wherever rho is not 0 (it is: {second}, "
             f"method: {config.sam.method})",

@@ -68,14 +68,16 @@ def conclusions(done: dict) -> list[str]:
     failed = dict.fromkeys(r["name"] for r in rows if _fails(r))
     if failed:
         said.append(f"Not met by what was measured: {', '.join(failed)}.")
-    empty = dict.fromkeys(f"{row['name']} ({row['vacuous']})" for row in rows if row["vacuous"])
-    said.append(f"Vacuous: {'; '.join(empty) or 'none'}.")
+    empty = {row["name"]: row["vacuous"] for row in rows[::-1] if row["vacuous"]}
+    listed = "; ".join(f"{name} ({why})" for name, why in reversed(empty.items()))
+    said.append(f"Vacuous for one run at least: {listed or 'none'}.")
     for run in done["runs"]:
         swap = run["swap"]
         said.append(
             f"{run['name']}: of {swap['recordings']} recordings {_share(swap['agree'])} keep their "
             f"answer under the swap; {_share(swap['margins'])} are certified from the distances to "
-            f"the threshold, and {_share(swap['devices'][0])} by intervals of the hard network."
+            f"the threshold, and {_share(swap['devices'][0])} by intervals of the hard network, "
+            f"with currents off by at most {SLACKS[0]:g}."
         )
     return said
 
@@ -101,7 +103,10 @@ def _page(done) -> str:
         parts += [f"## {run['name'][0].upper()}{run['name'][1:]}", _table(run["rows"])]
         parts += ["### Along training", _moments(run)]
     captions = {
-        "course": "Measured along training, on the recordings named above.",
+        "course": "Measured along training, on the recordings named above. Curvature: the larger "
+        "of at the parameters and at the radius along their gradient, where SAM looks; moved: by "
+        "how much the gradient differs where SAM takes it; closest and median, above: of single "
+        "recordings.",
         "ratios": "Bound over measured, of the first run; grey: vacuous; red: not met.",
         "mechanism": f"Of single recordings, at the end. {_correlations(done)}",
         "certified": "Recordings whose answer provably stays, for all devices whose currents are "
@@ -135,7 +140,7 @@ def _terms(group) -> str:
     ]
     step, radius = convergence.vanishing(100, m["step"], m["radius"])
     return (
-        f"Mean over {m['runs']:.0f} runs, and over the moments below but the last, each of "
+        f"Mean over {m['runs']:.0f} run{'s' if m['runs'] > 1 else ''}, and over the moments below but the last, each of "
         f"which stands for the steps until the next. Start + radius + noise, {'; '.join(shares)}. "
         f"Risk {m['start']:.3f} at the start and {m['end']:.3f} at the end, L = {m['L']:.3g} "
         f"(measured along the run), variance {m['variance']:.3g} (the largest measured), "
@@ -176,7 +181,7 @@ def _swap_table(runs) -> str:
         + [_share(value) for value in run["swap"]["devices"]]
         for run in runs
     ]
-    headers = ["", "agree", "by margins", "changeable", "changed"]
+    headers = ["", "agree", "by distances", "changeable", "changed"]
     return tables.table(rows, [*headers, *(f"off by {slack:g}" for slack in SLACKS)], "github")
 
 
