@@ -98,6 +98,8 @@ BAD = {
     "cut off": (WHOLE[:-9], "not a whole array"),
     "only a header": (WHOLE[:40], "not a whole array"),
     "no array": (b"hello", "not a whole array"),
+    "no zip": (b"PK\x03\x04" + WHOLE, "not a whole array"),
+    "a long header": (WHOLE[:8] + b"\xff\xff" + b" " * 2**16, "not a whole array"),
     "objects": (files.npy(np.array([[1, 2, 0, 3]], object)), "not a whole array"),
     "words": (files.npy(np.array([["a", "b", "c", "d"]])), "not an array of numbers"),
     "three columns": (files.npy(np.zeros((5, 3))), r"shape \(5, 3\)"),
@@ -121,6 +123,18 @@ def test_bad_arrays_are_named_in_one_line(data, message):
         gesture_files.decode(data, "bad.npy")
     assert str(error.value).startswith("bad.npy: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")  # which NumPy says of Python 2's headers
+def test_a_damaged_header_is_named_in_one_line():
+    flips = [1 << bit for bit in range(8)]
+    for i, whole in enumerate(WHOLE[:128]):
+        for byte in (0, 9, 10, 255, *b"'(),:0<L\\{}", *(whole ^ flip for flip in flips)):
+            try:
+                gesture_files.decode(WHOLE[:i] + bytes([byte]) + WHOLE[i + 1 :], "bad.npy")
+            except InputError as error:
+                assert str(error).startswith("bad.npy: ")
+                assert "\n" not in str(error)
 
 
 def test_objects_are_never_unpickled(tmp_path):

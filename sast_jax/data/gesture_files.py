@@ -111,9 +111,10 @@ def decode(data: bytes, name: str) -> np.ndarray:
     """
     try:
         rows_Mx4 = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError) as error:
+    except Exception as error:  # whatever parsing a damaged header raises
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{name}: not a whole array of numbers ({error}); fetch it again or remove it"
+            f"{name}: not a whole array of numbers ({reason}); fetch it again or remove it"
         ) from error
     if not isinstance(rows_Mx4, np.ndarray) or rows_Mx4.dtype.kind not in "iufb":
         raise InputError(f"{name}: not an array of numbers; fetch it again or remove it")
