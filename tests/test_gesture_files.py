@@ -81,6 +81,11 @@ def test_arrays_of_any_numbers_are_read(kind):
     np.testing.assert_array_equal(found, rows.astype(int) * np.array([1, 1, 1, 1000]))
 
 
+def test_times_may_lie_between_milliseconds():
+    rows = gesture_files.decode(files.npy(np.array([[1, 2, 0, 0.25], [3, 4, 1, 7.0009]])), "a")
+    assert rows.tolist() == [[1, 2, 0, 250], [3, 4, 1, 7000]]
+
+
 def test_an_empty_gesture_and_times_that_run_backwards_are_kept():
     assert gesture_files.decode(files.npy(np.zeros((0, 4))), "a").shape == (0, 4)
     late = np.array([[1, 2, 0, 9], [3, 4, 1, 5]])
@@ -112,6 +117,9 @@ BAD = {
     "the largest": (files.npy(np.full((1, 4), 2**64 - 1, np.uint64)), "larger than an hour"),
     "another sensor": (files.npy(np.array([[1, 1, 0, 5], [240, 180, 1, 9]])), "x=240, y=180"),
     "another polarity": (files.npy(np.array([[1, 1, -1, 5]])), "polarity -1"),
+    "between places": (files.npy(np.array([[1, 1, 0, 5], [-0.9, 2, 1, 9]])), "x=-0.9, y=2.0"),
+    "between polarities": (files.npy(np.array([[1, 1, 1.5, 5]])), "polarity 1.5"),
+    "just before the start": (files.npy(np.array([[1, 1, 1, -0.0005]])), "at -1 microseconds"),
     "before the start": (files.npy(np.array([[1, 1, 1, -5]])), "at -5000 microseconds"),
 }
 
@@ -125,7 +133,7 @@ def test_bad_arrays_are_named_in_one_line(data, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.filterwarnings("ignore:Reading `.npy`")  # which NumPy says of Python 2's headers
+@pytest.mark.filterwarnings("ignore")  # NumPy's and Python's own, of odd headers
 def test_a_damaged_header_is_named_in_one_line():
     flips = [1 << bit for bit in range(8)]
     for i, whole in enumerate(WHOLE[:128]):

@@ -107,7 +107,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
     """The events of a gesture's file: rows (M, 4) of x, y, polarity, time in microseconds, int64.
 
     Raises:
-      InputError: it is no whole array of that shape, or not of this sensor.
+      InputError: it is no whole array of that shape, has a place or polarity that is not whole, or
+        is not of this sensor.
     """
     try:
         rows_Mx4 = np.load(io.BytesIO(data), allow_pickle=False)
@@ -128,9 +129,15 @@ def decode(data: bytes, name: str) -> np.ndarray:
             f"{name}: holds numbers that are not finite or larger than an hour in milliseconds; "
             "fetch it again or remove it"
         )
-    whole_Mx4 = rows_Mx4[:, :3].astype(np.int64)
-    t_M = rows_Mx4[:, 3].astype(np.float64 if rows_Mx4.dtype.kind == "f" else np.int64) * 1000
-    whole_Mx4 = np.concatenate([whole_Mx4, t_M.astype(np.int64)[:, None]], axis=1)
+    between_M = (rows_Mx4[:, :3] != np.floor(rows_Mx4[:, :3])).any(axis=1)
+    if between_M.any():
+        x, y, p, _ = rows_Mx4[np.argmax(between_M)]
+        raise InputError(
+            f"{name}: an event at x={x}, y={y} of polarity {p}, which are not whole numbers; fetch "
+            "it again or remove it"
+        )
+    t_M = np.floor(rows_Mx4[:, 3].astype(np.float64) * 1000)
+    whole_Mx4 = np.column_stack([rows_Mx4[:, :3], t_M]).astype(np.int64)
     check(whole_Mx4, name)
     return whole_Mx4
 
