@@ -180,6 +180,22 @@ def test_an_archive_damaged_in_the_middle_is_named(written):
         rows_of(split)
 
 
+@pytest.mark.parametrize("indices", [[0], [0, 1], range(6)], ids=len)
+def test_a_gesture_that_only_the_checksum_gives_away_is_named(tmp_path, indices):
+    content = files.dataset(tmp_path / "tree", subjects=(7, 2), labels=(0, 10, 3), splits=["Train"])
+    path = tmp_path / "ibmGestureTrain.tar.gz"
+    encoded = {name: files.npy(rows) for name, rows in content.items()}
+    files.write_archive(path, encoded, compresslevel=0)
+    split = gesture_files.find_split(tmp_path, "train")
+    first = next(iter(encoded.values()))
+    whole = path.read_bytes()
+    at = whole.index(first) + 128  # the first event's x
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    data = gesture_files.select(split, np.array(indices), chunk=2)
+    with pytest.raises(InputError, match=r"ibmGestureTrain\.tar\.gz.*damaged here \(CRC"):
+        list(data.events())
+
+
 @pytest.mark.parametrize("label", ["11", "99", "wave", "-1"])
 def test_a_label_out_of_range_is_named(tmp_path, label):
     files.write(tmp_path, {f"ibmGestureTest/user01_led/{label}.npy": WHOLE})

@@ -12,6 +12,7 @@ Recordings: Amir et al., A low power, fully event-based gesture recognition syst
 import gzip
 import hashlib
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -85,12 +86,16 @@ def select(split: Gestures, indices: np.ndarray, chunk: int = 16) -> recordings.
       split: from :func:`find_split`.
       indices: which gestures, (N,).
       chunk: gestures read at once.
+
+    Returns:
+      The gestures. Their ``events`` raises InputError where one is damaged, and in the end where
+      the archive that holds them has another checksum, whichever of it were asked for.
     """
 
     def events():
         rows = split.read(indices)
-        for start in range(0, len(indices), chunk):
-            yield _joined([next(rows) for _ in indices[start : start + chunk]])
+        while part := list(itertools.islice(rows, chunk)):  # to its end, where a checksum may be
+            yield _joined(part)
 
     seeds = [recordings.seed("/".join(split.names[i].split("/")[-3:])) for i in indices]
     return recordings.Recordings(
