@@ -203,6 +203,13 @@ def test_a_label_out_of_range_is_named(tmp_path, label):
         gesture_files.find_split(tmp_path, "test")
 
 
+def test_a_label_longer_than_numbers_are_is_named(tmp_path):
+    name = f"ibmGestureTest/user01_led/{'1' * 5000}.npy"
+    files.write_archive(tmp_path / "ibmGestureTest.tar.gz", {name: WHOLE})
+    with pytest.raises(InputError, match=r"'1+' is no class 0-10"):
+        gesture_files.find_split(tmp_path, "test")
+
+
 def test_folders_without_gestures_are_named(tmp_path):
     files.write(tmp_path, {"ibmGestureTest/somebody/1.npy": WHOLE})
     with pytest.raises(InputError, match="no gestures; they should be at ibmGestureTest/user"):

@@ -117,6 +117,11 @@ BAD_LABELS = {
     "class 12": ("12,1,5\n", "'12' is no class 1-11"),
     "words": ("wave,1,5\n", "is not three whole numbers"),
     "two columns": ("1,5\n", "is not three whole numbers"),
+    "a fraction": ("1,1,5.5\n", "is not three whole numbers"),
+    "a long class": ("1" * 5000 + ",1,5\n", "is not three whole numbers"),
+    "a long time": ("1,1," + "5" * 5000 + "\n", "is not three whole numbers"),
+    "a longer time than numbers last": ("1,1," + "9" * 19 + "\n", "is not three whole numbers"),
+    "a long field": ("1,1," + "5" * 131_073 + "\n", "not a table"),
     "backwards": ("1,9,5\n", "ends before it begins"),
     "none": ("", "label no gesture"),
 }
@@ -125,8 +130,10 @@ BAD_LABELS = {
 @pytest.mark.parametrize("labels, message", BAD_LABELS.values(), ids=BAD_LABELS)
 def test_bad_labels_are_named(tmp_path, labels, message):
     write(tmp_path, some_rows(), labels)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         gesture_recordings.find_split(tmp_path, "train")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
 
 
 def test_a_csv_that_does_not_match_is_named(tmp_path):

@@ -30,7 +30,7 @@ SIDE = 128  # pixels of the sensor
 EXTENT = recordings.Extent(SIDE, SIDE, windows.WHOLE)  # most gestures last about so long
 _HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
 _DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
-_NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]+)_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
+_NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]{1,9})_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
 
 
 class Gestures(NamedTuple):
@@ -162,8 +162,8 @@ def check(rows_Mx4: np.ndarray, name: str) -> None:
 def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, int]:
     """Subject and class of a gesture; raises InputError unless the class is one of the eleven."""
     last = first + len(gestures.CLASSES) - 1
-    if not label.isdecimal() or not first <= int(label) <= last:
-        raise InputError(f"{name}: {label!r} is no class {first}-{last}; move or remove it")
+    if not re.fullmatch("[0-9]{1,9}", label) or not first <= int(label) <= last:
+        raise InputError(f"{name}: {label[:80]!r} is no class {first}-{last}; move or remove it")
     return int(subject), int(label) - first
 
 

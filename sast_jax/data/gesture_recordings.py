@@ -32,7 +32,8 @@ COLUMNS = ["class", "startTime_usec", "endTime_usec"]
 _HEADER = np.dtype([("type", "<i2"), ("source", "<i2"), ("fields", "<i4", 6)])
 _EVENT = np.dtype([("address", "<u4"), ("time", "<u4")])
 _POLARITY = 1  # type of a packet
-_NAME = re.compile(r"user(?P<subject>[0-9]+)_.+\.aedat$")
+_NAME = re.compile(r"user(?P<subject>[0-9]{1,9})_.+\.aedat$")
+_WHOLE = re.compile("[0-9]{1,18}")  # which 64 bits hold
 
 
 class _Gesture(NamedTuple):
@@ -161,16 +162,20 @@ def _labelled(path, labels, text) -> list[_Gesture]:
     match = _NAME.search(path.name)
     if not match:
         raise InputError(f"{path}: its name should be user<number>_<light>.aedat; rename it")
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+        raise InputError(f"{labels}: not a table ({error}); fetch it again") from error
     if not rows or [column.strip() for column in rows[0]] != COLUMNS:
         raise InputError(f"{labels}: does not begin with {','.join(COLUMNS)}; fetch it again")
     found = []
     for line, row in enumerate(rows[1:], start=2):
-        if len(row) != len(COLUMNS) or not all(field.strip().isdecimal() for field in row):
+        fields = [field.strip() for field in row]
+        if len(fields) != len(COLUMNS) or not all(map(_WHOLE.fullmatch, fields)):
             raise InputError(
-                f"{labels}: line {line}, {','.join(row)!r}, is not three whole numbers"
+                f"{labels}: line {line}, {','.join(row)[:80]!r}, is not three whole numbers"
             )
-        label, begin, end = (field.strip() for field in row)
+        label, begin, end = fields
         subject, known = gesture_files.numbers(f"{labels}: line {line}", match["subject"], label, 1)
         if int(begin) >= int(end):
             raise InputError(f"{labels}: line {line}: a gesture that ends before it begins")
