@@ -65,6 +65,14 @@ def test_a_run_is_trained_and_evaluated_alike(trained, tmp_path):
         assert again["runs"][0][key] == run[key]
 
 
+def test_numbers_of_files_are_refused(trained):
+    flags = f"--checkpoint={trained[0] / 'run'}", "--above=3"
+    code, _, err = command("evaluate", *flags)
+    assert code == 2, err
+    last = err.strip().splitlines()[-1]
+    assert last == "error: --above=3: files of gestures have no numbers; leave it out"
+
+
 def test_an_exported_network_answers_as_the_run_does(trained, tmp_path):
     folder, _ = trained
     file = tmp_path / "network.nir"

@@ -133,6 +133,13 @@ def test_people_are_held_out_with_all_that_is_theirs(tmp_path):
         datasets.hold_out(source.train, 0.1, 0)
 
 
+def test_gestures_have_no_file_numbers_to_be_above(tmp_path, written):
+    source = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    assert datasets.chosen(source, "test", 0).tolist() == list(range(8))
+    with pytest.raises(InputError, match="--above=3: files of gestures have no numbers"):
+        datasets.chosen(source, "test", 3)
+
+
 def test_corrupted_gestures_are_windows_of_the_same_frames(tmp_path, written):
     source = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     found = list(source.recorded["test"].corrupted(list(corruptions.KINDS), (3,), 0))
