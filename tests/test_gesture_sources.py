@@ -179,6 +179,26 @@ def test_impossible_frames_are_refused(key, value, message):
         checks.check(config)
 
 
+@pytest.mark.parametrize(
+    "key, most, others",
+    [
+        ("time_bins", 1000, {}),
+        ("time_bins", 200, {"window": 200}),
+        ("time_bins", 6000, {"window": 0, "windows": 1}),
+        ("shift", 31, {}),
+        ("shift", 127, {"side": 128}),
+    ],
+)
+def test_bins_and_shifts_go_as_far_as_the_window_and_the_side(key, most, others):
+    config = dvs_gesture.get_config()
+    config.data.update(others | {key: most})
+    checks.check(config)
+    config.data[key] = most + 1
+    wanted = rf"config\.data\.{key}={most + 1} must be a number from \d to {most}"
+    with pytest.raises(InputError, match=wanted):
+        checks.check(config)
+
+
 def test_several_windows_of_a_whole_recording_are_refused():
     config = dvs_gesture.get_config()
     config.data.window = 0
