@@ -81,7 +81,7 @@ def test_the_same_again_comes_from_the_cache_and_other_frames_do_not(
 def test_tonics_folder_is_found_and_an_empty_one_is_named(tmp_path, written):
     (tmp_path / "tree").rename(tmp_path / "DVSGesture")
     assert len(sources.dvs_gesture("tonic", tmp_path, **FRAMES).test.truth_M) == 4
-    wanted = r"ibmGestureTrain\.tar\.gz or trials_to_train\.txt.*--dataset=dvs_gesture"
+    wanted = r"ibmGestureTrain\.tar\.gz, ibmGestureTrain/ or trials_to_train\.txt.*--dataset=dvs_gesture"
     with pytest.raises(InputError, match=wanted):
         sources.dvs_gesture("auto", tmp_path / "empty", **FRAMES)
 
