@@ -1,6 +1,8 @@
 """Gestures as tonic keeps them come back event for event, from a tree and from an archive."""
 
 import functools
+import hashlib
+import os
 
 import gesture_writing as files
 import numpy as np
@@ -224,3 +226,13 @@ def test_the_fingerprint_follows_the_content(written):
     encoded = {name: files.npy(rows[:-1]) for name, rows in content.items()}
     files.write_archive(path, encoded)
     assert gesture_files.find_split(folder / "archive", "train").fingerprint != first
+
+
+def test_a_trees_fingerprint_is_of_names_sizes_and_times(tmp_path):
+    files.write(tmp_path, {f"ibmGestureTrain/user01_led/{label}.npy": WHOLE for label in (3, 0)})
+    lines = ""  # caches and runs on disk go by them
+    for label in (0, 3):
+        os.utime(tmp_path / f"ibmGestureTrain/user01_led/{label}.npy", ns=(1, 10**18 + label))
+        lines += f"user01_led/{label}.npy {len(WHOLE)} {10**18 + label}\n"
+    found = gesture_files.find_split(tmp_path, "train").fingerprint
+    assert found == hashlib.sha256(lines.encode()).hexdigest()

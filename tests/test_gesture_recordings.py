@@ -1,5 +1,7 @@
 """IBM's recordings come back event for event, cut into the gestures that their csv names."""
 
+import hashlib
+import os
 import struct
 
 import gesture_writing as files
@@ -147,3 +149,13 @@ def test_a_csv_that_does_not_match_is_named(tmp_path):
     (tmp_path / "user03_led_labels.csv").unlink()
     with pytest.raises(InputError, match=r"user03_led_labels\.csv: cannot be read"):
         gesture_recordings.find_split(tmp_path, "train")
+
+
+def test_the_fingerprint_is_of_names_sizes_times_and_labels(tmp_path):
+    rows = some_rows()
+    write(tmp_path, rows, "1,0,100000\n")
+    os.utime(tmp_path / "user03_led.aedat", ns=(1, 10**18))
+    size = len(files.aedat(rows))  # caches and runs on disk go by it
+    text = f"user03_led.aedat {size} {10**18}\n{files.CSV}1,0,100000\n\n"
+    found = gesture_recordings.find_split(tmp_path, "train").fingerprint
+    assert found == hashlib.sha256(text.encode()).hexdigest()

@@ -216,16 +216,13 @@ def _members(path, wanted=frozenset()) -> Iterator[tuple[str, bytes | None]]:
 
 def _open_tree(root: pathlib.Path) -> Gestures:
     found = sorted(path for path in root.glob("*/*.npy") if _NAME.search(str(path)))
-    digest = hashlib.sha256()
-    for path in found:
-        stat = path.stat()
-        digest.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    lines = "".join(recordings.stamp(path, root) for path in found)
 
     def read(indices):
         for i in indices:
             yield decode(found[i].read_bytes(), str(found[i]))
 
-    return _split(root, list(map(str, found)), digest.hexdigest(), read)
+    return _split(root, list(map(str, found)), hashlib.sha256(lines.encode()).hexdigest(), read)
 
 
 def _split(where, names, fingerprint, read) -> Gestures:

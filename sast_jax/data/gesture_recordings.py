@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import gesture_files
+from sast_jax.data import gesture_files, recordings
 from sast_jax.data.gesture_files import Gestures
 from sast_jax.errors import InputError
 
@@ -126,16 +126,16 @@ def _cut_off(name, at):
     return InputError(f"{name}: cut off in the packet at byte {at}; fetch it again")
 
 
-def _split(recordings) -> Gestures:
+def _split(paths) -> Gestures:
     gestures, digest = [], hashlib.sha256()
-    for path in recordings:
+    for path in paths:
         labels = path.with_name(f"{path.stem}_labels.csv")
-        text, stat = _text(labels), path.stat()
-        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n{text}\n".encode())
+        text = _text(labels)
+        digest.update(f"{recordings.stamp(path, path.parent)}{text}\n".encode())
         gestures += _labelled(path, labels, text)
     if not gestures:
         raise InputError(
-            f"{recordings[0].parent}: its csv files label no gesture; fetch them again"
+            f"{paths[0].parent}: its csv files label no gesture; fetch them again"
         )
 
     def read(indices) -> Iterator[np.ndarray]:
