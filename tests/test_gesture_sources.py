@@ -81,7 +81,7 @@ def test_the_same_again_comes_from_the_cache_and_other_frames_do_not(
 def test_tonics_folder_is_found_and_an_empty_one_is_named(tmp_path, written):
     (tmp_path / "tree").rename(tmp_path / "DVSGesture")
     assert len(sources.dvs_gesture("tonic", tmp_path, **FRAMES).test.truth_M) == 4
-    wanted = r"ibmGestureTrain\.tar\.gz, ibmGestureTrain/ or trials_to_train\.txt.*--dataset=dvs_gesture"
+    wanted = r"Train\.tar\.gz, ibmGestureTrain/ or trials_to_train\.txt.*--dataset=dvs_gesture"
     with pytest.raises(InputError, match=wanted):
         sources.dvs_gesture("auto", tmp_path / "empty", **FRAMES)
 
@@ -117,6 +117,23 @@ def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch
     assert "not DVS Gesture's" in made.caveats[0]
     assert made.train.packed_NxTxP.shape == (24, 3, 64)
     assert set(made.train.subjects_N).isdisjoint(made.test.subjects_N)
+
+
+def test_auto_says_what_it_does_not_read_in_the_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limits = {"train_limit": 2, "test_limit": 2}
+    files.write(tmp_path / "data" / "dvs_gesture", {"DvsGesture.tar.gz": b"IBM's own"})
+    (warning,) = sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits).warnings
+    assert warning.startswith(
+        "recordings are simulated: data/dvs_gesture holds DvsGesture.tar.gz, but not ibmGestureTr"
+    )
+    files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b"user01_led.aedat\n"})
+    missing = r"trials_to_train\.txt: none of its 1 recordings is there, first user01_led\.aedat"
+    with pytest.raises(InputError, match=missing):
+        sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+    files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b""})
+    with pytest.raises(InputError, match="none of its 0 recordings is there; fetch them"):
+        sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
 
 
 def test_people_are_held_out_with_all_that_is_theirs(tmp_path):

@@ -49,10 +49,10 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
 
     Returns:
       The gestures of the recordings that are there, in the order of the list, with a warning if
-      some are missing; or None if there is no list or no recording of it.
+      some are missing; or None if there is no list.
 
     Raises:
-      InputError: a list or a csv is not what it should be.
+      InputError: a list or a csv is not what it should be, or no recording of a list is there.
     """
     for place in (pathlib.Path(folder), pathlib.Path(folder, "DvsGesture")):
         trials = place / f"trials_to_{split}.txt"
@@ -60,7 +60,11 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
             names = _text(trials).split()
             there = [place / name for name in names if (place / name).is_file()]
             if not there:
-                return None
+                first = f", first {names[0]}" if names else ""
+                raise InputError(
+                    f"{trials}: none of its {len(names)} recordings is there{first}; fetch them, "
+                    "or move the list away"
+                )
             missing = [name for name in names if place / name not in there]
             found = _split(there)
             return found._replace(warnings=_lacks(trials, missing)) if missing else found
@@ -134,9 +138,7 @@ def _split(paths) -> Gestures:
         digest.update(f"{recordings.stamp(path, path.parent)}{text}\n".encode())
         gestures += _labelled(path, labels, text)
     if not gestures:
-        raise InputError(
-            f"{paths[0].parent}: its csv files label no gesture; fetch them again"
-        )
+        raise InputError(f"{paths[0].parent}: its csv files label no gesture; fetch them again")
 
     def read(indices) -> Iterator[np.ndarray]:
         whole = functools.lru_cache(1)(lambda path: read_aedat(path.read_bytes(), str(path)))
