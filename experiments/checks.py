@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from experiments import datasets, passes, setup
 from sast_jax import chips
-from sast_jax.data import corruptions, gesture_files, packing
+from sast_jax.data import corruptions, gesture_files, packing, recordings
 from sast_jax.errors import InputError
 
 _CHOICES = {
@@ -50,11 +50,9 @@ _RANGES = {  # inclusive
     "hardware.membrane_bits": (2, 32),
     "hardware.headroom": (1, math.inf),
     "sweep.seeds": (1, 10**4),
-    "data.time_bins": (1, 310),  # down to a millisecond each
     "data.train_limit": (0, math.inf),
     "data.test_limit": (0, math.inf),
     "data.seed": (0, 2**31 - 1),
-    "data.shift": (0, 33),
     "data.rotation": (0, 90),
     "data.zoom": (0, 0.9),
 }
@@ -128,6 +126,7 @@ def check(config: ConfigDict) -> None:
             )
     if config.weight_decay and config.optimizer != "adam":
         _refuse("weight_decay", config.weight_decay, "0 with config.optimizer='sgd'")
+    _check_frames(config)
     _check_method(config)
     _check_hardware(config)
     _check_corruptions(config)
@@ -170,6 +169,17 @@ def _check_gestures(config):
         _refuse("data.bins", config.data.bins, "one of " + ", ".join(map(repr, packing.BINS)))
     if config.data.windows > 1 and not config.data.window:
         _refuse("data.windows", config.data.windows, "1 for the whole recording (data.window=0)")
+
+
+def _check_frames(config):
+    """Bins of a millisecond or more, and shifts that leave some of the frame."""
+    data = config.data
+    if datasets.experiment(config) == "dvs_gesture":
+        duration, side = data.window or gesture_files.EXTENT.duration // 1000, data.side
+    else:
+        duration, side = recordings.NMNIST.duration // 1000, recordings.NMNIST.width
+    _check_between("data.time_bins", data.time_bins, 1, duration)
+    _check_between("data.shift", data.shift, 0, side - 1)
 
 
 def _check_method(config):

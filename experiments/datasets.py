@@ -98,9 +98,12 @@ def chosen(source: sources.Source, split: str, above: int) -> np.ndarray:
     """Indices of the recordings of a split whose file number is above one; 0 takes all.
 
     Raises:
-      InputError: there are none.
+      InputError: there are none, or they are gestures, whose files have no numbers.
     """
-    numbers_N = getattr(source, split).numbers_N
+    frames = getattr(source, split)
+    numbers_N = frames.numbers_N
+    if above and frames.subjects_N is not None:
+        raise InputError(f"--above={above}: files of gestures have no numbers; leave it out")
     indices = np.flatnonzero(numbers_N > above) if above else np.arange(len(numbers_N))
     if not len(indices):
         raise InputError(f"--above={above} leaves no recording; lower it")

@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import os
 import pathlib
+import shlex
 import socket
 import urllib.error
 import urllib.request
@@ -41,7 +42,8 @@ _PATH = flags.DEFINE_string("path", None, "folder to write to; data/<dataset> by
 
 
 def main() -> None:
-    folder = pathlib.Path(_PATH.value or f"data/{_DATASET.value}")
+    usual = pathlib.Path("data", _DATASET.value)
+    folder = pathlib.Path(_PATH.value or usual).expanduser()
     socket.setdefaulttimeout(SILENCE)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = SETS[_DATASET.value]
@@ -50,7 +52,9 @@ def main() -> None:
         (chosen.test_url, chosen.test_filename, chosen.test_md5),
     ):
         fetch(url, folder, name, md5)
-    print(f"{folder}: complete; 'python -m experiments.{_DATASET.value}' reads it from there")
+    there = "" if folder == usual else f" --config.data.path={shlex.quote(str(folder))}"
+    reads = f"python -m experiments.{_DATASET.value}{there}"
+    print(f"{folder}: complete; '{reads}' reads it from there")
 
 
 def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:

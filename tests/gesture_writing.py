@@ -52,9 +52,9 @@ def write(folder: pathlib.Path, files: dict[str, bytes]) -> None:
         path.write_bytes(data)
 
 
-def write_archive(path: pathlib.Path, files: dict[str, bytes]) -> None:
+def write_archive(path: pathlib.Path, files: dict[str, bytes], compresslevel=9) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w:gz", compresslevel=compresslevel) as archive:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)

@@ -6,10 +6,13 @@ import json
 import os
 import pathlib
 import threading
+import types
 
 import gesture_writing as files
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from test_commands import command
 
 from experiments import download
@@ -63,6 +66,14 @@ def test_a_run_is_trained_and_evaluated_alike(trained, tmp_path):
     again = json.loads((tmp_path / "out.json").read_text())
     for key in ("soft_accuracy", "hard_accuracy", "hard_confusion", "hardware", "corruptions"):
         assert again["runs"][0][key] == run[key]
+
+
+def test_numbers_of_files_are_refused(trained):
+    flags = f"--checkpoint={trained[0] / 'run'}", "--above=3"
+    code, _, err = command("evaluate", *flags)
+    assert code == 2, err
+    last = err.strip().splitlines()[-1]
+    assert last == "error: --above=3: files of gestures have no numbers; leave it out"
 
 
 def test_an_exported_network_answers_as_the_run_does(trained, tmp_path):
@@ -228,6 +239,37 @@ def test_a_file_that_was_fetched_by_hand_is_taken(tmp_path, capsys):
     (tmp_path / "a").write_bytes(b"by hand")
     download.fetch("http://127.0.0.1:9/a", tmp_path, "a", hashlib.md5(b"by hand").hexdigest())
     assert "already here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "path, folder, flag",
+    [
+        (None, "data/dvs_gesture", ""),
+        ("data/dvs_gesture/", "data/dvs_gesture", ""),
+        ("elsewhere", "elsewhere", " --config.data.path=elsewhere"),
+        ("~/x", "{home}/x", " --config.data.path={home}/x"),
+    ],
+)
+def test_the_last_line_names_the_command_that_reads_what_came(
+    server, tmp_path, monkeypatch, capsys, path, folder, flag
+):
+    offered, url, _ = server
+    (offered / "a").write_bytes(b"whole")
+    one = {"train_url": f"{url}/a", "train_md5": hashlib.md5(b"whole").hexdigest()}
+    both = one | {key.replace("train", "test"): value for key, value in one.items()}
+    chosen = types.SimpleNamespace(**both, train_filename="a", test_filename="b")
+    monkeypatch.setitem(download.SETS, "dvs_gesture", chosen)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    given = [] if path is None else [f"--path={path}"]
+    with flagsaver.flagsaver():
+        flags.FLAGS(["download", "--dataset=dvs_gesture", *given])
+        download.main()
+    folder, flag = (text.format(home=tmp_path / "home") for text in (folder, flag))
+    assert {file.name for file in (tmp_path / folder).iterdir()} == {"a", "b"}
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{folder}: complete; 'python -m experiments.dvs_gesture{flag}' reads it from there"
+    )
 
 
 def test_gestures_come_from_the_address_that_answers_programs():

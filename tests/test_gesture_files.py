@@ -1,6 +1,8 @@
 """Gestures as tonic keeps them come back event for event, from a tree and from an archive."""
 
 import functools
+import hashlib
+import os
 
 import gesture_writing as files
 import numpy as np
@@ -21,8 +23,8 @@ def rows_of(split, indices=None):
 def written(tmp_path):
     """The same gestures as a tree and as an archive, whose order is another one."""
     content = files.dataset(tmp_path / "tree", subjects=(7, 2), labels=(0, 10, 3), splits=["Train"])
-    shuffled = dict(sorted(content.items(), key=lambda item: hash(item[1].tobytes())))
-    encoded = {name: files.npy(rows) for name, rows in shuffled.items()}
+    names = [list(content)[i] for i in (5, 0, 1, 4, 2, 3)]
+    encoded = {name: files.npy(content[name]) for name in names}
     other = {"ibmGestureTrain/readme.txt": b"?", "ibmGestureTrain/user07_led/._0.npy": b"?"}
     files.write_archive(tmp_path / "archive" / "ibmGestureTrain.tar.gz", other | encoded)
     return tmp_path, content
@@ -70,11 +72,20 @@ def test_tonic_reads_the_same_files_the_same(tmp_path):
             np.testing.assert_array_equal(known[name][:, column], events[field])
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int32, np.uint16])
-def test_arrays_of_any_numbers_are_read(dtype):
-    rows = files.random_rows(np.random.default_rng(0))
-    found = gesture_files.decode(files.npy(rows.astype(dtype)), "a")
-    np.testing.assert_array_equal(found, rows * np.array([1, 1, 1, 1000]))
+KINDS = [bool, np.uint8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_of_any_numbers_are_read(kind):
+    rows = files.random_rows(np.random.default_rng(0)).astype(kind)
+    found = gesture_files.decode(files.npy(rows), "a")
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, rows.astype(int) * np.array([1, 1, 1, 1000]))
+
+
+def test_times_may_lie_between_milliseconds():
+    rows = gesture_files.decode(files.npy(np.array([[1, 2, 0, 0.25], [3, 4, 1, 7.0009]])), "a")
+    assert rows.tolist() == [[1, 2, 0, 250], [3, 4, 1, 7000]]
 
 
 def test_an_empty_gesture_and_times_that_run_backwards_are_kept():
@@ -94,6 +105,8 @@ BAD = {
     "cut off": (WHOLE[:-9], "not a whole array"),
     "only a header": (WHOLE[:40], "not a whole array"),
     "no array": (b"hello", "not a whole array"),
+    "no zip": (b"PK\x03\x04" + WHOLE, "not a whole array"),
+    "a long header": (WHOLE[:8] + b"\xff\xff" + b" " * 2**16, "not a whole array"),
     "objects": (files.npy(np.array([[1, 2, 0, 3]], object)), "not a whole array"),
     "words": (files.npy(np.array([["a", "b", "c", "d"]])), "not an array of numbers"),
     "three columns": (files.npy(np.zeros((5, 3))), r"shape \(5, 3\)"),
@@ -106,6 +119,9 @@ BAD = {
     "the largest": (files.npy(np.full((1, 4), 2**64 - 1, np.uint64)), "larger than an hour"),
     "another sensor": (files.npy(np.array([[1, 1, 0, 5], [240, 180, 1, 9]])), "x=240, y=180"),
     "another polarity": (files.npy(np.array([[1, 1, -1, 5]])), "polarity -1"),
+    "between places": (files.npy(np.array([[1, 1, 0, 5], [-0.9, 2, 1, 9]])), "x=-0.9, y=2.0"),
+    "between polarities": (files.npy(np.array([[1, 1, 1.5, 5]])), "polarity 1.5"),
+    "just before the start": (files.npy(np.array([[1, 1, 1, -0.0005]])), "at -1 microseconds"),
     "before the start": (files.npy(np.array([[1, 1, 1, -5]])), "at -5000 microseconds"),
 }
 
@@ -119,10 +135,16 @@ def test_bad_arrays_are_named_in_one_line(data, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.float16, np.float32])
-def test_numbers_of_any_kind_are_read(kind):
-    rows = gesture_files.decode(files.npy(np.array([[1, 1, 0, 1]], kind)), "a")
-    assert rows.tolist() == [[1, 1, 0, 1000]]
+@pytest.mark.filterwarnings("ignore")  # NumPy's and Python's own, of odd headers
+def test_a_damaged_header_is_named_in_one_line():
+    flips = [1 << bit for bit in range(8)]
+    for i, whole in enumerate(WHOLE[:128]):
+        for byte in (0, 9, 10, 255, *b"'(),:0<L\\{}", *(whole ^ flip for flip in flips)):
+            try:
+                gesture_files.decode(WHOLE[:i] + bytes([byte]) + WHOLE[i + 1 :], "bad.npy")
+            except InputError as error:
+                assert str(error).startswith("bad.npy: ")
+                assert "\n" not in str(error)
 
 
 def test_objects_are_never_unpickled(tmp_path):
@@ -160,10 +182,33 @@ def test_an_archive_damaged_in_the_middle_is_named(written):
         rows_of(split)
 
 
+@pytest.mark.parametrize("indices", [[0], [0, 1], range(6)], ids=len)
+def test_a_gesture_that_only_the_checksum_gives_away_is_named(tmp_path, indices):
+    content = files.dataset(tmp_path / "tree", subjects=(7, 2), labels=(0, 10, 3), splits=["Train"])
+    path = tmp_path / "ibmGestureTrain.tar.gz"
+    encoded = {name: files.npy(rows) for name, rows in content.items()}
+    files.write_archive(path, encoded, compresslevel=0)
+    split = gesture_files.find_split(tmp_path, "train")
+    first = next(iter(encoded.values()))
+    whole = path.read_bytes()
+    at = whole.index(first) + 128  # the first event's x
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    data = gesture_files.select(split, np.array(indices), chunk=2)
+    with pytest.raises(InputError, match=r"ibmGestureTrain\.tar\.gz.*damaged here \(CRC"):
+        list(data.events())
+
+
 @pytest.mark.parametrize("label", ["11", "99", "wave", "-1"])
 def test_a_label_out_of_range_is_named(tmp_path, label):
     files.write(tmp_path, {f"ibmGestureTest/user01_led/{label}.npy": WHOLE})
     with pytest.raises(InputError, match=f"{label}.npy: '{label}' is no class 0-10"):
+        gesture_files.find_split(tmp_path, "test")
+
+
+def test_a_label_longer_than_numbers_are_is_named(tmp_path):
+    name = f"ibmGestureTest/user01_led/{'1' * 5000}.npy"
+    files.write_archive(tmp_path / "ibmGestureTest.tar.gz", {name: WHOLE})
+    with pytest.raises(InputError, match=r"'1+' is no class 0-10"):
         gesture_files.find_split(tmp_path, "test")
 
 
@@ -181,3 +226,13 @@ def test_the_fingerprint_follows_the_content(written):
     encoded = {name: files.npy(rows[:-1]) for name, rows in content.items()}
     files.write_archive(path, encoded)
     assert gesture_files.find_split(folder / "archive", "train").fingerprint != first
+
+
+def test_a_trees_fingerprint_is_of_names_sizes_and_times(tmp_path):
+    files.write(tmp_path, {f"ibmGestureTrain/user01_led/{label}.npy": WHOLE for label in (3, 0)})
+    lines = ""  # caches and runs on disk go by them
+    for label in (0, 3):
+        os.utime(tmp_path / f"ibmGestureTrain/user01_led/{label}.npy", ns=(1, 10**18 + label))
+        lines += f"user01_led/{label}.npy {len(WHOLE)} {10**18 + label}\n"
+    found = gesture_files.find_split(tmp_path, "train").fingerprint
+    assert found == hashlib.sha256(lines.encode()).hexdigest()

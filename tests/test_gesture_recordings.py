@@ -1,5 +1,7 @@
 """IBM's recordings come back event for event, cut into the gestures that their csv names."""
 
+import hashlib
+import os
 import struct
 
 import gesture_writing as files
@@ -117,6 +119,11 @@ BAD_LABELS = {
     "class 12": ("12,1,5\n", "'12' is no class 1-11"),
     "words": ("wave,1,5\n", "is not three whole numbers"),
     "two columns": ("1,5\n", "is not three whole numbers"),
+    "a fraction": ("1,1,5.5\n", "is not three whole numbers"),
+    "a long class": ("1" * 5000 + ",1,5\n", "is not three whole numbers"),
+    "a long time": ("1,1," + "5" * 5000 + "\n", "is not three whole numbers"),
+    "a longer time than numbers last": ("1,1," + "9" * 19 + "\n", "is not three whole numbers"),
+    "a long field": ("1,1," + "5" * 131_073 + "\n", "not a table"),
     "backwards": ("1,9,5\n", "ends before it begins"),
     "none": ("", "label no gesture"),
 }
@@ -125,8 +132,10 @@ BAD_LABELS = {
 @pytest.mark.parametrize("labels, message", BAD_LABELS.values(), ids=BAD_LABELS)
 def test_bad_labels_are_named(tmp_path, labels, message):
     write(tmp_path, some_rows(), labels)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         gesture_recordings.find_split(tmp_path, "train")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
 
 
 def test_a_csv_that_does_not_match_is_named(tmp_path):
@@ -140,3 +149,13 @@ def test_a_csv_that_does_not_match_is_named(tmp_path):
     (tmp_path / "user03_led_labels.csv").unlink()
     with pytest.raises(InputError, match=r"user03_led_labels\.csv: cannot be read"):
         gesture_recordings.find_split(tmp_path, "train")
+
+
+def test_the_fingerprint_is_of_names_sizes_times_and_labels(tmp_path):
+    rows = some_rows()
+    write(tmp_path, rows, "1,0,100000\n")
+    os.utime(tmp_path / "user03_led.aedat", ns=(1, 10**18))
+    size = len(files.aedat(rows))  # caches and runs on disk go by it
+    text = f"user03_led.aedat {size} {10**18}\n{files.CSV}1,0,100000\n\n"
+    found = gesture_recordings.find_split(tmp_path, "train").fingerprint
+    assert found == hashlib.sha256(text.encode()).hexdigest()

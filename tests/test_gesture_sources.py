@@ -81,7 +81,7 @@ def test_the_same_again_comes_from_the_cache_and_other_frames_do_not(
 def test_tonics_folder_is_found_and_an_empty_one_is_named(tmp_path, written):
     (tmp_path / "tree").rename(tmp_path / "DVSGesture")
     assert len(sources.dvs_gesture("tonic", tmp_path, **FRAMES).test.truth_M) == 4
-    wanted = r"ibmGestureTrain\.tar\.gz or trials_to_train\.txt.*--dataset=dvs_gesture"
+    wanted = r"Train\.tar\.gz, ibmGestureTrain/ or trials_to_train\.txt.*--dataset=dvs_gesture"
     with pytest.raises(InputError, match=wanted):
         sources.dvs_gesture("auto", tmp_path / "empty", **FRAMES)
 
@@ -121,6 +121,23 @@ def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch
     assert set(made.train.subjects_N).isdisjoint(made.test.subjects_N)
 
 
+def test_auto_says_what_it_does_not_read_in_the_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limits = {"train_limit": 2, "test_limit": 2}
+    files.write(tmp_path / "data" / "dvs_gesture", {"DvsGesture.tar.gz": b"IBM's own"})
+    (warning,) = sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits).warnings
+    assert warning.startswith(
+        "recordings are simulated: data/dvs_gesture holds DvsGesture.tar.gz, but not ibmGestureTr"
+    )
+    files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b"user01_led.aedat\n"})
+    missing = r"trials_to_train\.txt: none of its 1 recordings is there, first user01_led\.aedat"
+    with pytest.raises(InputError, match=missing):
+        sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+    files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b""})
+    with pytest.raises(InputError, match="none of its 0 recordings is there; fetch them"):
+        sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+
+
 def test_people_are_held_out_with_all_that_is_theirs(tmp_path):
     files.dataset(tmp_path, subjects=(1, 2, 3, 9), labels=(0, 1, 2))
     source = sources.dvs_gesture("folder", tmp_path, **FRAMES)
@@ -133,6 +150,13 @@ def test_people_are_held_out_with_all_that_is_theirs(tmp_path):
     assert len(people) > 1
     with pytest.raises(InputError, match="holds out 0 of 4 persons"):
         datasets.hold_out(source.train, 0.1, 0)
+
+
+def test_gestures_have_no_file_numbers_to_be_above(tmp_path, written):
+    source = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    assert datasets.chosen(source, "test", 0).tolist() == list(range(8))
+    with pytest.raises(InputError, match="--above=3: files of gestures have no numbers"):
+        datasets.chosen(source, "test", 3)
 
 
 def test_corrupted_gestures_are_windows_of_the_same_frames(tmp_path, written):
@@ -171,6 +195,26 @@ def test_impossible_frames_are_refused(key, value, message):
     config = dvs_gesture.get_config()
     config.data[key] = value
     with pytest.raises(InputError, match=message):
+        checks.check(config)
+
+
+@pytest.mark.parametrize(
+    "key, most, others",
+    [
+        ("time_bins", 1000, {}),
+        ("time_bins", 200, {"window": 200}),
+        ("time_bins", 6000, {"window": 0, "windows": 1}),
+        ("shift", 31, {}),
+        ("shift", 127, {"side": 128}),
+    ],
+)
+def test_bins_and_shifts_go_as_far_as_the_window_and_the_side(key, most, others):
+    config = dvs_gesture.get_config()
+    config.data.update(others | {key: most})
+    checks.check(config)
+    config.data[key] = most + 1
+    wanted = rf"config\.data\.{key}={most + 1} must be a number from \d to {most}"
+    with pytest.raises(InputError, match=wanted):
         checks.check(config)
 
 

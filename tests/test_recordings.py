@@ -1,5 +1,6 @@
 """Decoding against tonic's reader and against what was written, and each way a file can be bad."""
 
+import hashlib
 import io
 import os
 
@@ -91,6 +92,15 @@ def test_fingerprint_follows_content(tmp_path):
         files.write_zip(tmp_path / str(i) / "train.zip", {"Train/1/1.bin": content})
         prints.add(recordings.find_split(tmp_path / str(i), "train").fingerprint)
     assert len(prints) == 2
+
+
+def test_a_trees_fingerprint_is_of_names_sizes_and_times(tmp_path):
+    files.write_tree(tmp_path, {"Train/1/2.bin": b"abcde", "Train/0/1.bin": b""})
+    for path in tmp_path.glob("Train/*/*.bin"):
+        os.utime(path, ns=(1, 10**18))
+    lines = f"0/1.bin 0 {10**18}\n1/2.bin 5 {10**18}\n"  # caches and runs on disk go by them
+    found = recordings.find_split(tmp_path, "train").fingerprint
+    assert found == hashlib.sha256(lines.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_the_configs_that_come_with_it_are_sound(name):
         ({"data.time_bins": 0}, "config.data.time_bins=0"),
         ({"data.validation": 1.0}, "config.data.validation=1.0"),
         ({"data.shift": -1}, "config.data.shift=-1"),
+        ({"data.shift": 34}, "config.data.shift=34 must be a number from 0 to 33"),
         ({"data.source": "web"}, "config.data.source='web'"),
         ({"weights.bits": 1}, "config.weights.bits=1 must be from 2 (-1, 0, 1) to 8 bits"),
         ({"weights.noise": -0.1}, "config.weights.noise=-0.1"),

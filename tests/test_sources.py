@@ -23,6 +23,29 @@ def test_auto_reads_the_folder_and_simulates_only_for_the_default_one(tmp_path, 
     assert real.name == "N-MNIST, recordings from data/nmnist (40 train, 40 test)"
 
 
+def test_what_lies_where_recordings_should_be_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / sources.DEFAULT_PATH
+    limits = {"time_bins": 2, "train_limit": 2, "test_limit": 2}
+
+    def warnings(source="auto"):
+        made = sources.nmnist(source, sources.DEFAULT_PATH, **limits)
+        assert made.simulated
+        return made.warnings
+
+    assert warnings() == ()
+    folder.mkdir(parents=True)
+    assert warnings() == ()
+    (folder / "train.zip.part").write_bytes(b"half")
+    said = "recordings are simulated: data/nmnist holds "
+    wanted = ", but not train.zip or Train/ or test.zip or Test/"
+    assert warnings() == (f"{said}train.zip.part{wanted}",)
+    for name in ("a", "b", "c", "d"):
+        (folder / name).mkdir()
+    assert warnings() == (f"{said}a, b, c and 2 more{wanted}",)
+    assert warnings("simulated") == ()
+
+
 def test_tonics_own_folder_is_found(tmp_path):
     files.dataset(tmp_path / "NMNIST")
     for source in ("tonic", "folder"):

@@ -12,6 +12,7 @@ Recordings: Amir et al., A low power, fully event-based gesture recognition syst
 import gzip
 import hashlib
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -29,7 +30,7 @@ SIDE = 128  # pixels of the sensor
 EXTENT = recordings.Extent(SIDE, SIDE, windows.WHOLE)  # most gestures last about so long
 _HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
 _DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
-_NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]+)_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
+_NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]{1,9})_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
 
 
 class Gestures(NamedTuple):
@@ -85,12 +86,16 @@ def select(split: Gestures, indices: np.ndarray, chunk: int = 16) -> recordings.
       split: from :func:`find_split`.
       indices: which gestures, (N,).
       chunk: gestures read at once.
+
+    Returns:
+      The gestures. Their ``events`` raises InputError where one is damaged, and in the end where
+      the archive that holds them has another checksum, whichever of it were asked for.
     """
 
     def events():
         rows = split.read(indices)
-        for start in range(0, len(indices), chunk):
-            yield _joined([next(rows) for _ in indices[start : start + chunk]])
+        while part := list(itertools.islice(rows, chunk)):  # to its end, where a checksum may be
+            yield _joined(part)
 
     seeds = [recordings.seed("/".join(split.names[i].split("/")[-3:])) for i in indices]
     return recordings.Recordings(
@@ -107,13 +112,15 @@ def decode(data: bytes, name: str) -> np.ndarray:
     """The events of a gesture's file: rows (M, 4) of x, y, polarity, time in microseconds, int64.
 
     Raises:
-      InputError: it is no whole array of that shape, or not of this sensor.
+      InputError: it is no whole array of that shape, has a place or polarity that is not whole, or
+        is not of this sensor.
     """
     try:
         rows_Mx4 = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError) as error:
+    except Exception as error:  # whatever parsing a damaged header raises
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{name}: not a whole array of numbers ({error}); fetch it again or remove it"
+            f"{name}: not a whole array of numbers ({reason}); fetch it again or remove it"
         ) from error
     if not isinstance(rows_Mx4, np.ndarray) or rows_Mx4.dtype.kind not in "iufb":
         raise InputError(f"{name}: not an array of numbers; fetch it again or remove it")
@@ -127,9 +134,15 @@ def decode(data: bytes, name: str) -> np.ndarray:
             f"{name}: holds numbers that are not finite or larger than an hour in milliseconds; "
             "fetch it again or remove it"
         )
-    whole_Mx4 = rows_Mx4[:, :3].astype(np.int64)
-    t_M = rows_Mx4[:, 3].astype(np.float64 if rows_Mx4.dtype.kind == "f" else np.int64) * 1000
-    whole_Mx4 = np.concatenate([whole_Mx4, t_M.astype(np.int64)[:, None]], axis=1)
+    between_M = (rows_Mx4[:, :3] != np.floor(rows_Mx4[:, :3])).any(axis=1)
+    if between_M.any():
+        x, y, p, _ = rows_Mx4[np.argmax(between_M)]
+        raise InputError(
+            f"{name}: an event at x={x}, y={y} of polarity {p}, which are not whole numbers; fetch "
+            "it again or remove it"
+        )
+    t_M = np.floor(rows_Mx4[:, 3].astype(np.float64) * 1000)
+    whole_Mx4 = np.column_stack([rows_Mx4[:, :3], t_M]).astype(np.int64)
     check(whole_Mx4, name)
     return whole_Mx4
 
@@ -149,8 +162,8 @@ def check(rows_Mx4: np.ndarray, name: str) -> None:
 def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, int]:
     """Subject and class of a gesture; raises InputError unless the class is one of the eleven."""
     last = first + len(gestures.CLASSES) - 1
-    if not label.isdecimal() or not first <= int(label) <= last:
-        raise InputError(f"{name}: {label!r} is no class {first}-{last}; move or remove it")
+    if not re.fullmatch("[0-9]{1,9}", label) or not first <= int(label) <= last:
+        raise InputError(f"{name}: {label[:80]!r} is no class {first}-{last}; move or remove it")
     return int(subject), int(label) - first
 
 
@@ -203,16 +216,13 @@ def _members(path, wanted=frozenset()) -> Iterator[tuple[str, bytes | None]]:
 
 def _open_tree(root: pathlib.Path) -> Gestures:
     found = sorted(path for path in root.glob("*/*.npy") if _NAME.search(str(path)))
-    digest = hashlib.sha256()
-    for path in found:
-        stat = path.stat()
-        digest.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    lines = "".join(recordings.stamp(path, root) for path in found)
 
     def read(indices):
         for i in indices:
             yield decode(found[i].read_bytes(), str(found[i]))
 
-    return _split(root, list(map(str, found)), digest.hexdigest(), read)
+    return _split(root, list(map(str, found)), hashlib.sha256(lines.encode()).hexdigest(), read)
 
 
 def _split(where, names, fingerprint, read) -> Gestures:

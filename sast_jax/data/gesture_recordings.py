@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import gesture_files
+from sast_jax.data import gesture_files, recordings
 from sast_jax.data.gesture_files import Gestures
 from sast_jax.errors import InputError
 
@@ -32,7 +32,8 @@ COLUMNS = ["class", "startTime_usec", "endTime_usec"]
 _HEADER = np.dtype([("type", "<i2"), ("source", "<i2"), ("fields", "<i4", 6)])
 _EVENT = np.dtype([("address", "<u4"), ("time", "<u4")])
 _POLARITY = 1  # type of a packet
-_NAME = re.compile(r"user(?P<subject>[0-9]+)_.+\.aedat$")
+_NAME = re.compile(r"user(?P<subject>[0-9]{1,9})_.+\.aedat$")
+_WHOLE = re.compile("[0-9]{1,18}")  # which 64 bits hold
 
 
 class _Gesture(NamedTuple):
@@ -48,10 +49,10 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
 
     Returns:
       The gestures of the recordings that are there, in the order of the list, with a warning if
-      some are missing; or None if there is no list or no recording of it.
+      some are missing; or None if there is no list.
 
     Raises:
-      InputError: a list or a csv is not what it should be.
+      InputError: a list or a csv is not what it should be, or no recording of a list is there.
     """
     for place in (pathlib.Path(folder), pathlib.Path(folder, "DvsGesture")):
         trials = place / f"trials_to_{split}.txt"
@@ -59,7 +60,11 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
             names = _text(trials).split()
             there = [place / name for name in names if (place / name).is_file()]
             if not there:
-                return None
+                first = f", first {names[0]}" if names else ""
+                raise InputError(
+                    f"{trials}: none of its {len(names)} recordings is there{first}; fetch them, "
+                    "or move the list away"
+                )
             missing = [name for name in names if place / name not in there]
             found = _split(there)
             return found._replace(warnings=_lacks(trials, missing)) if missing else found
@@ -125,17 +130,15 @@ def _cut_off(name, at):
     return InputError(f"{name}: cut off in the packet at byte {at}; fetch it again")
 
 
-def _split(recordings) -> Gestures:
+def _split(paths) -> Gestures:
     gestures, digest = [], hashlib.sha256()
-    for path in recordings:
+    for path in paths:
         labels = path.with_name(f"{path.stem}_labels.csv")
-        text, stat = _text(labels), path.stat()
-        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n{text}\n".encode())
+        text = _text(labels)
+        digest.update(f"{recordings.stamp(path, path.parent)}{text}\n".encode())
         gestures += _labelled(path, labels, text)
     if not gestures:
-        raise InputError(
-            f"{recordings[0].parent}: its csv files label no gesture; fetch them again"
-        )
+        raise InputError(f"{paths[0].parent}: its csv files label no gesture; fetch them again")
 
     def read(indices) -> Iterator[np.ndarray]:
         whole = functools.lru_cache(1)(lambda path: read_aedat(path.read_bytes(), str(path)))
@@ -161,16 +164,20 @@ def _labelled(path, labels, text) -> list[_Gesture]:
     match = _NAME.search(path.name)
     if not match:
         raise InputError(f"{path}: its name should be user<number>_<light>.aedat; rename it")
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+        raise InputError(f"{labels}: not a table ({error}); fetch it again") from error
     if not rows or [column.strip() for column in rows[0]] != COLUMNS:
         raise InputError(f"{labels}: does not begin with {','.join(COLUMNS)}; fetch it again")
     found = []
     for line, row in enumerate(rows[1:], start=2):
-        if len(row) != len(COLUMNS) or not all(field.strip().isdecimal() for field in row):
+        fields = [field.strip() for field in row]
+        if len(fields) != len(COLUMNS) or not all(map(_WHOLE.fullmatch, fields)):
             raise InputError(
-                f"{labels}: line {line}, {','.join(row)!r}, is not three whole numbers"
+                f"{labels}: line {line}, {','.join(row)[:80]!r}, is not three whole numbers"
             )
-        label, begin, end = (field.strip() for field in row)
+        label, begin, end = fields
         subject, known = gesture_files.numbers(f"{labels}: line {line}", match["subject"], label, 1)
         if int(begin) >= int(end):
             raise InputError(f"{labels}: line {line}: a gesture that ends before it begins")

@@ -97,7 +97,9 @@ DVS_GESTURE = Published(
     flags=" --dataset=dvs_gesture",
     inner="DVSGesture",
     wanted=lambda split: (
-        f"ibmGesture{split.capitalize()}.tar.gz or trials_to_{split}.txt with recordings"
+        "ibmGesture{0}.tar.gz, ibmGesture{0}/ or trials_to_{1}.txt with recordings".format(
+            split.capitalize(), split
+        )
     ),
     find=_find_gestures,
     select=gesture_files.select,

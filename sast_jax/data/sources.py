@@ -172,7 +172,7 @@ def load(
       published, framing: which, and how it becomes frames.
       source: "folder" reads ``path``; "tonic" prefers the folder that tonic keeps in it;
         "simulated" needs no file; "auto" reads ``path``, and simulates if that is the default one
-        and holds no recordings.
+        and holds no recordings, with a warning if it holds anything else.
       path: holds the set as published, or tonic's folder with it.
       train_limit, test_limit: number of recordings to draw at random from each split; 0 takes all.
       seed: of that draw, and of the simulation.
@@ -184,7 +184,7 @@ def load(
     both = {"train": train_limit, "test": test_limit}
     limits = {split: both[split] for split in splits}
     if source == "simulated":
-        return _simulated(published, framing, limits, seed)
+        return _simulated(published, framing, limits, seed, ())
     folder = pathlib.Path(path).expanduser()
     inner = folder / published.inner
     places = [inner, folder] if source == "tonic" else [folder, inner]
@@ -192,9 +192,9 @@ def load(
         found = {name: published.find(place, name) for name in limits}
         if any(found.values()):
             return _recorded(published, framing, place, found, limits, seed)
-    if source == "auto" and folder == pathlib.Path(published.path):
-        return _simulated(published, framing, limits, seed)
     wanted = " or ".join(map(published.wanted, limits))
+    if source == "auto" and folder == pathlib.Path(published.path):
+        return _simulated(published, framing, limits, seed, _unused(folder, wanted))
     raise InputError(
         f"{folder}: no recordings there; name a folder that holds {wanted}, or fetch "
         f"{published.name} with 'python -m experiments.download{published.flags}', which puts it "
@@ -250,7 +250,18 @@ def _shared(frames) -> list[str]:
     return [f"persons in both splits, which should be apart: {len(both)}, first user {min(both)}"]
 
 
-def _simulated(published, framing, limits, seed) -> Source:
+def _unused(folder, wanted) -> list[str]:
+    """What lies in a folder in whose place recordings are simulated, if anything does."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [
+        f"recordings are simulated: {folder} holds {', '.join(names[:3])}{more}, but not {wanted}"
+    ]
+
+
+def _simulated(published, framing, limits, seed, notes) -> Source:
     recorded = {}
     for name, limit in limits.items():
         key = {"simulation": published.settings(), "split": name, "seed": seed, "limit": limit}
@@ -259,7 +270,7 @@ def _simulated(published, framing, limits, seed) -> Source:
     frames = {name: where.frames() for name, where in recorded.items()}
     words = f"simulated {published.name}, no real recordings ({_counts(frames)})"
     print_ = f"simulated {seed} {cache.digest(published.settings())}"
-    return _source(published, framing, words, True, print_, recorded, frames, ())
+    return _source(published, framing, words, True, print_, recorded, frames, notes)
 
 
 def _source(published, framing, name, simulated, fingerprint, recorded, frames, notes) -> Source:
