@@ -141,7 +141,8 @@ def _terms(group) -> str:
     step, radius = convergence.vanishing(100, m["step"], m["radius"])
     return (
         f"Mean over {m['runs']:.0f} run{'s' if m['runs'] > 1 else ''}, and over the moments below "
-        f"but the last, each of which stands for the steps until the next. Start + radius + noise, {'; '.join(shares)}. "
+        "but the last, each of which stands for the steps until the next. Start + radius + noise, "
+        f"{'; '.join(shares)}. "
         f"Risk {m['start']:.3f} at the start and {m['end']:.3f} at the end, L = {m['L']:.3g} "
         f"(measured along the run), variance {m['variance']:.3g} (the largest measured), "
         f"{m['steps']:.0f} steps of {m['step']:g}, which is {m['step_times_L']:.2f} / L. A hundred "
