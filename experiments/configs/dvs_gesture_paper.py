@@ -4,8 +4,9 @@
 
 The papers publish no settings, so all of these are our choice. The scores are the mean current, as
 in the default: with the papers' spike counts and a high scale, SAM drives eleven outputs behind
-convolutions to fire all the time. rho is the better of 2 and 4 for hard spikes, with one seed, on
-five people who were held out of the simulated training set.
+convolutions to fire all the time. rho was compared on five people who were held out of the
+simulated training set, with two seeds: 2, 4 and 8 have 60.5, 55.9 and 53.9 % hard and a gap of 9.5,
+5.5 and 2.0 points. It is 4, for the gap is what this regime is for; one seed in five ends at 15 %.
 """
 
 from ml_collections import ConfigDict
