@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.configs import dvs_gesture, dvs_gesture_paper, nmnist, nmnist_paper
+from experiments import workdirs
+from experiments.configs import (
+    dvs_gesture,
+    dvs_gesture_paper,
+    nmnist,
+    nmnist_paper,
+    theory_aligned,
+)
 from sast_jax.assessment import PLAIN, REFERENCE
 
 
@@ -56,6 +63,12 @@ def _both(*values):
 _RATES = {"paper": (1.0, 2.0, 4.0), "default": (0.5, 1.0, 2.0)}
 _RADII = {"paper": (0.5, 1.0, 2.0), "default": (0.2, 0.4, 0.8)}
 _TWICE = {regime: tuple(2 * radius for radius in radii) for regime, radii in _RADII.items()}
+_PRACTICAL, _ALIGNED = (
+    workdirs.flat(module.get_config().to_dict()) for module in (nmnist, theory_aligned)
+)
+_TO_THE_THEORY = {
+    key: value for key, value in _ALIGNED.items() if value != _PRACTICAL[key] and key != "epochs"
+}
 _WHOLE = {"sam.ascent_fraction": 1.0}
 _EIGHTH = {"sam.ascent_fraction": 0.125}
 
@@ -117,6 +130,10 @@ METHODS = {
         "noise on weights in training", {}, "weights.noise", _both(0.1, 0.3, 0.6)
     ),
     "weight decay": Method("AdamW", {}, "weight_decay", _both(1e-3, 1e-2, 1e-1)),
+    "theory-aligned": Method(
+        "SGD, independent batches, no deformation: what the convergence theorem assumes",
+        _TO_THE_THEORY, "learning_rate", {"default": (0.25, 0.5, 1.0)}, longer=2.5,
+    ),
     "rounded weights": Method(
         "quantisation-aware training to this many bits", {}, "weights.bits", _both(2, 3, 4)
     ),

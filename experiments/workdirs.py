@@ -56,8 +56,8 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
 
 def identity(whole: dict) -> dict:
     """What of a config, and what stands beside it, changes what is computed; by keys with dots."""
-    flat = _flat(json.loads(json.dumps(whole)))
-    return {key: value for key, value in flat.items() if key not in _NOT_THE_RUN}
+    everything = flat(json.loads(json.dumps(whole)))
+    return {key: value for key, value in everything.items() if key not in _NOT_THE_RUN}
 
 
 def _compare(workdir, there, here):
@@ -74,13 +74,14 @@ def _compare(workdir, there, here):
             )
 
 
-def _flat(nest: Any, prefix: str = "") -> dict:
+def flat(nest: Any, prefix: str = "") -> dict:
+    """Nested dicts as one, by keys with dots."""
     if not isinstance(nest, dict):
         return {prefix: nest}
     return {
         k: v
         for key, part in nest.items()
-        for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()
+        for k, v in flat(part, f"{prefix}.{key}".strip(".")).items()
     }
 
 

@@ -11,6 +11,7 @@ from test_commands import command
 from experiments import assessment as command_module
 from experiments import checks, datasets, methods, setup
 from experiments.configs import assessment as config_file
+from experiments.configs import theory_aligned
 from sast_jax import assessment
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import InputError
@@ -102,6 +103,18 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
     assert len(seen) >= 12 * 3
     assert len({text for key, text in seen}) == len(seen)
     assert trials == {3}
+
+
+def test_the_theory_aligned_method_is_the_theory_aligned_config():
+    config = config_file.get_config()
+    made = command_module._settings(config, "default", methods.METHODS["theory-aligned"])
+    expected = theory_aligned.get_config()
+    deformed = {key: expected.data[key] for key in ("shift", "rotation", "zoom")}
+    for part in ("data", "hardware", "corruptions"):  # which the assessment sets for all methods
+        expected[part] = made[part].copy_and_resolve_references()
+    expected.data.update(deformed)
+    expected.resume = True
+    assert made.to_dict() == expected.to_dict()
 
 
 def test_every_method_can_be_chosen_by_its_name():
