@@ -261,9 +261,8 @@ def test_the_last_line_names_the_command_that_reads_what_came(
     monkeypatch.setitem(download.SETS, "dvs_gesture", chosen)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    given = [] if path is None else [f"--path={path}"]
-    with flagsaver.flagsaver():
-        flags.FLAGS(["download", "--dataset=dvs_gesture", *given])
+    flags.FLAGS.mark_as_parsed()  # as other commands' flags, which are required, may be there
+    with flagsaver.flagsaver(dataset="dvs_gesture", path=path):
         download.main()
     folder, flag = (text.format(home=tmp_path / "home") for text in (folder, flag))
     assert {file.name for file in (tmp_path / folder).iterdir()} == {"a", "b"}
