@@ -223,8 +223,9 @@ def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
             axis.set_yticks([])
             if part == 0:
                 axis.set_ylabel(
-                    f"{example.label}: soft {example.soft_prediction}, "
-                    f"hard {example.hard_prediction}"
+                    f"{example.label}\nsoft: {example.soft_prediction}\n"
+                    f"hard: {example.hard_prediction}",
+                    fontsize=7,
                 )
         both = zip(example.soft, example.hard, strict=True)
         shown = [_active(soft + hard) for soft, hard in both]
