@@ -4,12 +4,11 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-import tabulate
 from ml_collections import ConfigDict
 
 from experiments import run, study
 from experiments.configs import nmnist, nmnist_paper
-from sast_jax import intervals
+from sast_jax import intervals, tables
 
 TUNING_SEEDS = 2
 VALIDATION = 1 / 6
@@ -134,7 +133,7 @@ def table(done: dict[str, dict], times: dict[str, list[float]]) -> str:
     ]
     headers = ["", "rho", "learning rate", "soft %", "hard %", "gap", "hard rate %"]
     headers += ["top eigenvalue", "gradients a step", "time over Adam"]
-    return tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    return tables.table(rows, headers, "github")
 
 
 def _shown(row, key, factor):

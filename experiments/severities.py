@@ -4,8 +4,7 @@
 
 The points are of hard accuracy, the mean over the workdir's runs, on the recordings that the run
 held out of its training split (``config.data.validation``). A level is found by bisection on a
-logarithmic scale, to within a twentieth; where a kind cannot cost as much, its row ends early. The
-levels in ``sast_jax.data.corruptions`` are what this prints, rounded.
+logarithmic scale, to within a twentieth; where a kind cannot cost as much, its row ends early.
 """
 
 import functools
@@ -13,11 +12,10 @@ import pathlib
 from collections.abc import Callable
 
 import numpy as np
-import tabulate
 from absl import flags
 
 from experiments import cli, datasets, trained
-from sast_jax import evaluation
+from sast_jax import evaluation, tables
 from sast_jax.data import corruptions, recordings
 from sast_jax.errors import InputError
 from sast_jax.training import Recipe
@@ -50,7 +48,7 @@ def main() -> None:
         rows.append([kind, corruptions.KINDS[kind].level, *cells])
         print(f"{kind}: {', '.join(cells) or 'costs less than a point'}", flush=True)
     headers = ["kind", "level", *(f"{points} points" for points in POINTS)]
-    print(tabulate.tabulate(rows, headers, tablefmt="github"))
+    print(tables.table(rows, headers, "github"))
 
 
 def levels(lost: Callable[[float], float], most: float) -> list[tuple[float, float]]:
@@ -74,12 +72,9 @@ def levels(lost: Callable[[float], float], most: float) -> list[tuple[float, flo
             middle = float(np.sqrt(above * below))
             tried[middle] = lost(middle)
             above, below = (middle, below) if tried[middle] >= points else (above, middle)
-        found.append(min(((above, tried[above]), (below, tried[below])), key=_distance(points)))
+        nearest = min(above, below, key=lambda level, points=points: abs(tried[level] - points))
+        found.append((nearest, tried[nearest]))
     return found
-
-
-def _distance(points):
-    return lambda pair: abs(pair[1] - points)
 
 
 def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax.data import event_sensor, gestures, recordings
+from sast_jax.data import event_sensor, gesture_files, gestures, recordings
 
 # Pictures are soft as they are, and blindness is shorter than a step.
 SENSOR = event_sensor.SENSOR._replace(blur=0.0, refractory=0.0, refractory_spread=0.0)
 RISES = 1  # polarity bit where brightness rises, as the format of the recordings defines it
 STEP = 5000  # microseconds
-EXTENT = recordings.Extent(128, 128, 2_000_000)
+EXTENT = gesture_files.EXTENT._replace(duration=2_000_000)
 SUBJECTS = {"train": range(1, 24), "test": range(24, 30)}
 # Brightness of the room, against arms of 1: the less, the more contrast.
 LIGHTS = {"fluorescent": 0.0, "led": 0.1, "lab": 0.2, "natural": 0.35}
