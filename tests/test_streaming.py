@@ -1,6 +1,9 @@
 """A set that is streamed trains, bit for bit, what a set on the device trains."""
 
 import json
+import queue
+import threading
+import time
 
 import jax
 import nmnist_files
@@ -43,6 +46,25 @@ def test_chunks_hold_the_order_whole_and_in_order():
     packed, labels = (np.concatenate([p["a"][i] for p in parts], axis=1) for i in range(2))
     np.testing.assert_array_equal(packed, frames.packed_NxTxP[order_R])
     np.testing.assert_array_equal(labels, frames.labels_N[order_R])
+
+
+def test_the_next_chunks_are_gathered_beside_training_and_no_more(monkeypatch):
+    gathered, gather = queue.Queue(), streaming._Chunks._gather
+
+    def watched(self, indices):
+        gathered.put((int(indices[0, 0, 0]), threading.current_thread()))
+        return gather(self, indices)
+
+    monkeypatch.setattr(streaming._Chunks, "_gather", watched)
+    order = {"a": np.arange(8)[None, :, None]}
+    parts = streaming.chunks(small.frames(), order, 1)
+    next(parts)
+    ready = [gathered.get(timeout=30) for _ in range(1 + streaming._AHEAD)]  # not asked for yet
+    assert [number for number, _ in ready] == list(range(1 + streaming._AHEAD))
+    assert threading.main_thread() not in [thread for _, thread in ready]
+    time.sleep(0.5)
+    assert gathered.qsize() <= 1  # one may wait for room: memory stays bounded
+    assert len(list(parts)) == 7
 
 
 def test_a_chunk_is_as_large_as_asked(monkeypatch):
