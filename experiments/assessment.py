@@ -4,13 +4,13 @@
     python -m experiments.assessment --config.dataset=dvs_gesture
     python -m experiments.assessment --config=experiments/configs/assessment.py:quick
 
-In each regime every method has one setting tuned: the best hard accuracy of equally many values on
-a validation split of the training recordings, over ``config.tuning_seeds`` seeds. With it,
-``config.seeds`` networks are trained, on the same recordings, and measured on the test split: soft
-and hard, on hardware, on corrupted recordings, with the loss around them. Training times are
-measured last, in turns in one process; leave the machine otherwise idle then. Writes
-``assessment.html``, ``.md`` and ``.json``. What is finished is not done again, so an interrupted
-assessment goes on where it was.
+In each regime every method has its learning rate and one setting of its own tuned: the best hard
+accuracy of equally many trials on a validation split of the training recordings, over
+``config.tuning_seeds`` seeds. With them, ``config.seeds`` networks are trained, on the same
+recordings, and measured on the test split: soft and hard, on hardware, on corrupted recordings,
+with the loss around them. A regime's training times are measured after its methods, in turns in one
+process; leave the machine otherwise idle then. Writes ``assessment.html``, ``.md`` and ``.json``.
+What is finished is not done again, so an interrupted assessment goes on where it was.
 """
 
 import functools
@@ -20,12 +20,12 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
-from experiments import checks, cli, datasets, files, machine, run, study, workdirs
+from experiments import checks, cli, datasets, files, machine, methods, run, study, workdirs
 from experiments.methods import METHODS, REGIMES, Method
 from sast_jax import assessment, results
 from sast_jax.assessment import PLAIN, REFERENCE
 from sast_jax.data import cache
-from sast_jax.errors import InputError
+from sast_jax.errors import DivergedError, InputError
 
 _config = cli.define_config("assessment")
 
@@ -57,10 +57,12 @@ def _all(config, regimes, names, source, workdir) -> dict:
         make = functools.partial(_assess, config, regime, workdir / regime)
         rows = study.rows(workdir / regime / "rows.json", abouts, make)
         if config.rounds:
-            configs = {name: _timed(config, regime, name, rows[name]) for name in of_it}
-            file = workdir / regime / "times.json"
-            times = study.times(file, config.dataset, configs, PLAIN, config.rounds)
-            rows = {name: row | {"time": times[name]} for name, row in rows.items()}
+            tuned = [name for name in of_it if rows[name]["tuned"]]
+            configs = {name: _timed(config, regime, name, rows[name]) for name in tuned}
+            if PLAIN in configs:
+                file = workdir / regime / "times.json"
+                times = study.times(file, config.dataset, configs, PLAIN, config.rounds)
+                rows = rows | {name: rows[name] | {"time": times[name]} for name in tuned}
         done["regimes"][regime] = {"about": REGIMES[regime].about, "methods": rows}
         assessment.write(workdir, done)
     return done
@@ -152,58 +154,71 @@ def _workdir(config, fingerprint) -> pathlib.Path:
 def _about(config, regime, method) -> dict:
     """What a method's row rests on besides the assessment."""
     made = _settings(config, regime, method)
-    settings = workdirs.identity(made.to_dict())
-    return {"settings": settings, "tuned": {method.key: _values(made, regime, method)}}
-
-
-def _values(made, regime, method) -> list[float]:
-    """What is tried; learning rates are factors of the regime's own."""
-    unit = made.learning_rate if method.key == "learning_rate" else 1
-    return [unit * value for value in method.values[regime]]
+    grid = methods.grid(made, regime, method)
+    about = {"settings": workdirs.identity(made.to_dict()), "tuned": grid}
+    if method.rate_of:
+        about["target"] = _about(config, regime, METHODS[method.rate_of])
+    return about
 
 
 def _assess(config, regime, folder, name, rows) -> dict:
     """A method's row: tuned, trained and measured."""
     method, place = METHODS[name], folder / study.folder(name)
-    made = _settings(config, regime, method)
+    made, score = _settings(config, regime, method), study.most_accurate
     if method.rate_of:
         rates = [run["validation_soft_rate"] for run in rows[method.rate_of]["runs"]]
         rates = [rate for rate in rates if rate is not None]
         if not rates:
-            raise InputError(f"{name}: no run of {method.rate_of} is finite, so there is no target")
+            return _diverged(config, method, made, f"no run of {method.rate_of} is finite")
         made.rates.target = round(sum(rates) / len(rates), 4)
+        score = functools.partial(nearest_rate, made.rates.target)
     trial = made.copy_and_resolve_references()
     trial.sweep.seeds = config.tuning_seeds
-    values = _values(made, regime, method)
-    best, accuracies = study.tuned(config.dataset, trial, method.key, values, place / "trials")
-    made = _final(config, _tuned(made, method.key, best))
-    made.workdir = str(place / "final")
-    runs = run.results_of(config.dataset, made)[0]["runs"]
+    grid = methods.grid(made, regime, method)
+    try:
+        best, trials = study.tuned(config.dataset, trial, grid, place / "trials", score)
+        made = _final(config, _tuned(made, best))
+        made.workdir = str(place / "final")
+        runs = run.results_of(config.dataset, made)[0]["runs"]
+    except DivergedError as error:
+        return _diverged(config, method, made, str(error))
     around = study.landscape(made)
     jax.clear_caches()  # of programs that no other method uses
-    return {
-        "about": method.about,
-        "tuned": {method.key: best},
-        "trials": dict(zip(map(str, values), accuracies, strict=True)),
-        "gradients": study.gradients(made),
-        "epochs": made.epochs,
-        "remarks": results.remarks(runs),
+    return _row(method, made) | {
+        "tuned": best,
+        "trials": trials,
+        "remarks": results.remarks(runs) + assessment.failures(runs),
         "runs": [assessment.entry(one, near) for one, near in zip(runs, around, strict=True)],
     }
 
 
-def _tuned(made, key, best) -> ConfigDict:
+def nearest_rate(target: float, row: dict) -> float:
+    """A score of trials: hard accuracy within a tenth of the rate, beyond it how near they are."""
+    away = abs(row["validation_soft_rate_mean"] - target)
+    return study.most_accurate(row) if away <= 0.1 * target else -away
+
+
+def _row(method, made) -> dict:
+    return {"about": method.about, "gradients": study.gradients(made), "epochs": made.epochs}
+
+
+def _diverged(config, method, made, why) -> dict:
+    """The row of a method without a finite run, so that the others go on."""
+    runs = [assessment.no_entry(made.seed + r) for r in range(config.seeds)]
+    return _row(method, made) | {"tuned": {}, "trials": [], "remarks": [why], "runs": runs}
+
+
+def _tuned(made, best) -> ConfigDict:
     growth = made.slope_end / made.slope
-    made.update_from_flattened_dict({key: best})
-    if key == "slope":  # as in a sweep of it
-        made.slope_end = growth * best
+    made.update_from_flattened_dict(best)
+    if "slope" in best:  # as in a sweep of it
+        made.slope_end = growth * made.slope
     return made
 
 
 def _timed(config, regime, name, row) -> ConfigDict:
     """One run of a method as its row has it; the target of a penalty takes no time."""
-    ((key, best),) = row["tuned"].items()
-    return _tuned(_settings(config, regime, METHODS[name]), key, best)
+    return _tuned(_settings(config, regime, METHODS[name]), row["tuned"])
 
 
 if __name__ == "__main__":

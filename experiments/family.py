@@ -53,6 +53,7 @@ REGIMES = {
 }
 VARIANTS = {
     "Adam": Variant({"rho": 0.0}),
+    "Adam, its best learning rate": Variant({"rho": 0.0}),
     "Adam, twice as long": Variant({"rho": 0.0}, longer=2),
     "SAM": Variant({}),
     "ascent on 1/8": Variant({"sam.ascent_fraction": 0.125}),
@@ -95,11 +96,11 @@ def choices(regime: Regime, variant: Variant, config: ConfigDict) -> dict[str, t
 
 def tuned(config: ConfigDict, regime: Regime, variant: Variant, workdir: pathlib.Path) -> dict:
     """The value of the best hard accuracy on validation, by its key."""
-    ((key, values),) = choices(regime, variant, config).items()
+    grid = choices(regime, variant, config)
     config = config.copy_and_resolve_references()
     config.data.validation = VALIDATION
     config.sweep.seeds = TUNING_SEEDS
-    return {key: study.tuned("nmnist", config, key, values, workdir)[0]}
+    return study.tuned("nmnist", config, grid, workdir)[0]
 
 
 def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
@@ -108,7 +109,7 @@ def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
     config.workdir = str(workdir)
     config.sweep.seeds = seeds
     (row,) = run.results_of("nmnist", config)[0]["summary"]
-    around = study.landscape(config)
+    around = [entry for entry in study.landscape(config) if entry["eigenvalue"] is not None]
     values = [entry["eigenvalue"] for entry in around]
     worst = max(
         (e["residual"] / abs(e["eigenvalue"]) for e in around if e["eigenvalue"]), default=0

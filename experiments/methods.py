@@ -13,7 +13,7 @@ from experiments.configs import (
     nmnist_paper,
     theory_aligned,
 )
-from sast_jax.assessment import PLAIN, REFERENCE
+from sast_jax.assessment import MATCHED, PLAIN, REFERENCE
 
 
 class Method(NamedTuple):
@@ -22,9 +22,9 @@ class Method(NamedTuple):
     Attributes:
       about: what it is, in words.
       changes: keys and values of the config, from the regime's without SAM.
-      key: of the config, that is tuned.
-      values: of it, by regime, as many for each method; it is left out of the other regimes.
-        Learning rates are factors of the regime's own.
+      key: of the config, that is tuned; beside it the learning rate, in all combinations.
+      values: of it, by regime; it is left out of the other regimes. Learning rates are factors of
+        the config's own, and twice as many, as nothing else is tuned then.
       longer: factor on the epochs.
       rate_of: method whose firing rate becomes the target of the penalty.
     """
@@ -38,20 +38,29 @@ class Method(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """Where methods are compared: the config of each experiment, and in words."""
+    """Where methods are compared.
+
+    Attributes:
+      configs: of each experiment.
+      about: what it is, in words.
+      rates: factors on the learning rate that are tried with each value of another key.
+    """
 
     configs: dict[str, Callable[[], ConfigDict]]
     about: str
+    rates: tuple[float, ...]
 
 
 REGIMES = {
     "paper": Regime(
         {"nmnist": nmnist_paper.get_config, "dvs_gesture": dvs_gesture_paper.get_config},
         "the papers' regime: low slope, high readout scale, reset to zero",
+        rates=(1.0, 4.0),
     ),
     "default": Regime(
         {"nmnist": nmnist.get_config, "dvs_gesture": dvs_gesture.get_config},
         "the default recipe: slope from 2 to 8, reset by subtraction",
+        rates=(1.0, 2.0),
     ),
 }
 
@@ -60,7 +69,10 @@ def _both(*values):
     return dict.fromkeys(REGIMES, values)
 
 
-_RATES = {"paper": (1.0, 2.0, 4.0), "default": (0.5, 1.0, 2.0)}
+_RATES = {
+    "paper": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
+    "default": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+}
 _RADII = {"paper": (0.5, 1.0, 2.0), "default": (0.2, 0.4, 0.8)}
 _TWICE = {regime: tuple(2 * radius for radius in radii) for regime, radii in _RADII.items()}
 _PRACTICAL, _ALIGNED = (
@@ -74,14 +86,12 @@ _EIGHTH = {"sam.ascent_fraction": 0.125}
 
 METHODS = {
     PLAIN: Method("no SAM", {}, "learning_rate", _RATES),
-    "plain twice as long": Method(
-        "no SAM, as many gradients as SAST", {}, "learning_rate", _RATES, longer=2
-    ),
+    MATCHED: Method("no SAM, as many gradients as SAST", {}, "learning_rate", _RATES, longer=2),
     # SAST takes 1.6 times as long where digits are deformed for each step; elsewhere a gradient is
     # all that takes time, and the one above is this as well.
-    "plain in SAST's time": Method(
-        "no SAM, for as long as SAST takes", {}, "learning_rate", {"default": _RATES["default"]},
-        longer=1.6,
+    "plain 1.6 times as long": Method(
+        "no SAM, about as long as SAST takes with deformed digits", {}, "learning_rate",
+        {"default": _RATES["default"]}, longer=1.6,
     ),
     REFERENCE: Method("SAM, both gradients on the whole batch", _WHOLE, "rho", _RADII),
     "SAST ascent on 1/8": Method("SAM, ascent on an eighth of the batch", _EIGHTH, "rho", _RADII),
@@ -132,9 +142,18 @@ METHODS = {
     "weight decay": Method("AdamW", {}, "weight_decay", _both(1e-3, 1e-2, 1e-1)),
     "theory-aligned": Method(
         "SGD, independent batches, no deformation: what the convergence theorem assumes",
-        _TO_THE_THEORY, "learning_rate", {"default": (0.25, 0.5, 1.0)}, longer=2.5,
+        _TO_THE_THEORY, "learning_rate", {"default": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)}, longer=2.5,
     ),
     "rounded weights": Method(
         "quantisation-aware training to this many bits", {}, "weights.bits", _both(2, 3, 4)
     ),
 }  # fmt: skip
+
+
+def grid(config: ConfigDict, regime: str, method: Method) -> dict[str, tuple[float, ...]]:
+    """What is tuned of a method whose untuned config this is, as keys and the values tried."""
+    values, rate = method.values[regime], config.learning_rate
+    if method.key == "learning_rate":
+        return {method.key: tuple(rate * factor for factor in values)}
+    rates = tuple(rate * factor for factor in REGIMES[regime].rates)
+    return {method.key: values, "learning_rate": rates}

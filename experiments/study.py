@@ -1,6 +1,8 @@
 """What studies of several methods share: tuning on validation, times, the loss around a minimum."""
 
+import itertools
 import json
+import math
 import pathlib
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments import datasets, files, run, setup, timing, trained, workdirs
-from sast_jax import curvature, epochs, evaluation, sensitivity, sweeps, training
+from sast_jax import curvature, epochs, evaluation, results, sensitivity, sweeps, training
 from sast_jax.errors import DivergedError, InputError
 
 RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
@@ -26,53 +28,69 @@ def folder(name: str) -> str:
     return "_".join(re.findall(r"\w+", name))
 
 
+def most_accurate(row: dict) -> float:
+    """What :func:`tuned` looks for by default: hard accuracy on the validation split."""
+    return row["validation_hard_accuracy_mean"]
+
+
 def tuned(
     experiment: str,
     config: ConfigDict,
-    key: str,
-    values: Sequence[float],
+    grid: dict[str, Sequence[float]],
     workdir: pathlib.Path,
-) -> tuple[float, list[float | None]]:
-    """The value of one key with the best hard accuracy on the validation split.
+    score: Callable[[dict], float] = most_accurate,
+) -> tuple[dict[str, float], list[dict]]:
+    """The settings of a grid with the best score of their means over seeds; at a tie the first.
 
-    That is the mean over seeds; at a tie the first. The test split has no say, nor has a value with
-    a run that diverges. What is finished is not trained again.
+    The test split has no say, nor have settings with a run that diverges. What is finished is not
+    trained again.
 
     Args:
       experiment, config: of the runs; the config has a validation split.
-      key, values: what is tuned.
+      grid: keys of the config and the values that are tried of each, in all combinations.
       workdir: for the trials.
+      score: of a row of a summary.
 
     Returns:
-      The value, and the accuracies of all, None where a run diverged.
+      The settings, and all trials: ``settings`` and ``hard_accuracy`` on the validation split, None
+      where a run diverged.
 
     Raises:
-      DivergedError: no value has runs that are all finite.
+      DivergedError: no settings have runs that are all finite.
     """
-
-    def trial(config):
-        try:
-            summary = run.results_of(experiment, config)[0]["summary"]
-        except DivergedError:
-            return [None]
-        key = "validation_hard_accuracy_mean"
-        return [None if row["diverged"] else row[key] for row in summary]
-
+    names = {key: _SHORT.get(key, key) for key in grid}
+    swept = {name: key for key, name in names.items() if name in setup.SWEPT}  # in one program
+    single = {key: values for key, values in grid.items() if key not in swept.values()}
     config = config.copy_and_resolve_references()
-    name = _SHORT.get(key, key)
-    if name in setup.SWEPT:  # in one program
-        config.workdir, config.sweep[name] = str(workdir), tuple(values)
-        found = trial(config)
-    else:
-        found = []
-        for value in values:
-            config.workdir = str(workdir / f"{value:g}")
-            config.update_from_flattened_dict({key: value})
-            found += trial(config)
-    finite = [accuracy for accuracy in found if accuracy is not None]
-    if not finite:
-        raise DivergedError(f"{workdir}: training diverges for every {key} of {values}")
-    return values[found.index(max(finite))], found
+    config.sweep.update({name: tuple(grid[key]) for name, key in swept.items()})
+    trials, scores = [], []
+    for values in itertools.product(*single.values()):
+        these = dict(zip(single, values, strict=True))
+        config.update_from_flattened_dict(these)
+        config.workdir = str(workdir.joinpath(*(f"{value:g}" for value in values)))
+        for row in _summary(experiment, config):
+            sound = not row["diverged"]
+            settings = these | {key: row[name] for name, key in swept.items()}
+            trials.append(
+                {"settings": settings, "hard_accuracy": most_accurate(row) if sound else None}
+            )
+            scores.append(score(row) if sound else -math.inf)
+    best = max(range(len(trials)), key=scores.__getitem__)
+    if scores[best] == -math.inf:
+        tried = ", ".join(f"{key} of {tuple(values)}" for key, values in grid.items())
+        raise DivergedError(f"{workdir}: training diverges for every {tried}")
+    return trials[best]["settings"], trials
+
+
+def _summary(experiment, config) -> list[dict]:
+    try:
+        return run.results_of(experiment, config)[0]["summary"]
+    except DivergedError:  # every one of its runs did
+        keys, settings = results.GRID_KEYS, setup.grid(config)
+        return [
+            {key: run[key] for key in keys} | {"diverged": config.sweep.seeds}
+            for run in settings[:: config.sweep.seeds]
+        ]
 
 
 def rows(
@@ -120,7 +138,8 @@ def landscape(config: ConfigDict) -> list[dict]:
     Returns:
       For each run ``eigenvalue`` (the largest one of the Hessian) and its ``residual``, ``rise``
       (of the loss within ``RADIUS``), and the mean norms of the gradients of single recordings,
-      ``input_gradient`` and ``parameter_gradient``; on ``RECORDINGS`` of the training split.
+      ``input_gradient`` and ``parameter_gradient``; on ``RECORDINGS`` of the training split. None
+      where a number is not finite.
 
     Raises:
       InputError: the recordings that it was trained on are gone.
@@ -133,7 +152,7 @@ def landscape(config: ConfigDict) -> list[dict]:
         rows = [
             {key: float(leaf[r]) for key, leaf in measured.items()} for r in range(len(found.runs))
         ]
-        files.write(file, json.dumps(rows))
+        files.write(file, json.dumps(results.finite(rows)))
     return json.loads(file.read_text())
 
 

@@ -11,11 +11,14 @@ import matplotlib.figure
 
 from sast_jax import comparisons, intervals, pages, results, tables
 
-PLAIN, REFERENCE = "plain", "SAST"
+PLAIN, MATCHED, REFERENCE = "plain", "plain twice as long", "SAST"
 
 
 class Measure(NamedTuple):
-    """A column: its title, the factor its values are shown with, digits, and if more is better."""
+    """A column: its title, the factor its values are shown with, digits, and if more is better.
+
+    Where neither more nor less is better (``better`` is 0), no differences are shown.
+    """
 
     title: str
     factor: float = 100
@@ -27,10 +30,10 @@ TABLES = {
     "Accuracy and confidence": {
         "soft_accuracy": Measure("soft %"),
         "hard_accuracy": Measure("hard %"),
-        "transfer_gap": Measure("gap", better=-1),
+        "transfer_gap": Measure("gap, points", better=-1),
         "calibrated_hard_accuracy": Measure("calibrated hard %"),
-        "hard_ece": Measure("ECE", better=-1),
-        "hard_ece_scaled": Measure("ECE with temperature", better=-1),
+        "hard_ece": Measure("ECE, points", better=-1),
+        "hard_ece_scaled": Measure("ECE with temperature, points", better=-1),
     },
     "Hardware and corrupted recordings": {
         "INT8": Measure("INT8 %"),
@@ -52,6 +55,7 @@ TABLES = {
 }
 MEASURES = {key: measure for columns in TABLES.values() for key, measure in columns.items()}
 COMPARED = tuple(key for key, measure in MEASURES.items() if measure.better)
+ROBUST = ("INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "hard_corruption_accuracy")
 
 
 def entry(run: dict, around: dict) -> dict:
@@ -72,13 +76,24 @@ def entry(run: dict, around: dict) -> dict:
     return results.finite(kept)
 
 
+def no_entry(seed: int) -> dict:
+    """The same of a run that there is not."""
+    return dict.fromkeys(("validation_soft_rate", *MEASURES)) | {"seed": seed, "corruptions": {}}
+
+
+def failures(runs: list[dict]) -> list[str]:
+    """Why runs of ``results.json`` lack integer networks, each reason once."""
+    found = [row["error"] for run in runs for row in run["hardware"] if "error" in row]
+    return [f"no integer network: {reason}" for reason in dict.fromkeys(found)]
+
+
 def differences(methods: dict[str, dict]) -> dict[str, dict[str, comparisons.Difference]]:
-    """Of each compared measure, each method minus SAST; plain training is the planned one."""
+    """Of each compared measure, each method minus SAST; plain training's accuracy is planned."""
     return {
         key: comparisons.against(
             {name: [run[key] for run in row["runs"]] for name, row in methods.items()},
             REFERENCE,
-            planned=(PLAIN,),
+            planned=(PLAIN,) if key == "hard_accuracy" else (),
         )
         for key in COMPARED
     }
@@ -125,36 +140,76 @@ def conclusions(done: dict) -> dict[str, list[str]]:
 def _conclude(methods) -> list[str]:
     every = differences(methods)
     found = {key: per_method[PLAIN] for key, per_method in every.items()}
-    hard = found["hard_accuracy"]
+    others = every["hard_accuracy"]
+    hard = others[PLAIN]
     if hard.mean is None:
         return ["SAST or plain training has no finite run, so nothing can be said."]
-    means = [f"{_estimate(methods[name], 'hard_accuracy')[0]:.2f}" for name in (REFERENCE, PLAIN)]
-    verdict = {
-        1: "SAST is worse than plain training",
-        -1: "SAST is better than plain training",
-        0: "no difference between SAST and plain training is shown",
-    }[hard.sign]
+    own, plain = _means_of_pairs(methods, "hard_accuracy")
     said = [
-        f"With hard spikes {verdict}: {means[0]} against {means[1]} %, "
+        f"With hard spikes {_verdict(hard, 'plain training')}: {own:.2f} against {plain:.2f} %, "
         f"{_turned('hard_accuracy', hard)} points."
     ]
+    matched = others.get(MATCHED)
+    if matched is not None and matched.mean is not None:
+        said.append(
+            f"With as many gradients each, {_verdict(matched, 'plain training')}: "
+            f"{_turned('hard_accuracy', matched)} points."
+        )
+    compared = {key: d for key, d in found.items() if key != "hard_accuracy" and d.mean is not None}
     for word, wanted in (("Better", -1), ("Worse", 1)):
         listed = [
             f"{MEASURES[key].title} {_turned(key, d)}"
-            for key, d in found.items()
-            if key != "hard_accuracy" and d.sign * MEASURES[key].better == wanted
+            for key, d in compared.items()
+            if d.sign * MEASURES[key].better == wanted
         ]
         if listed:
             said.append(f"{word} with SAST than without: {'; '.join(listed)}.")
-    unclear = [MEASURES[key].title for key, d in found.items() if not d.sign]
+    unclear = [MEASURES[key].title for key, d in compared.items() if not d.sign]
     if unclear:
         said.append(f"Not shown to differ: {'; '.join(unclear)}.")
-    others = every["hard_accuracy"]
     for word, sign in (("More", 1), ("Less", -1)):
-        listed = sorted((d.mean, name) for name, d in others.items() if d.sign == sign)
-        named = ", ".join(f"{name} ({100 * mean:+.2f})" for mean, name in reversed(listed))
-        said.append(f"{word} accurate than SAST with hard spikes: {named or 'no method shown'}.")
+        named = _listed(others, "hard_accuracy", sign) or "no method shown"
+        said.append(f"{word} accurate than SAST with hard spikes: {named}.")
+    for key in ROBUST:
+        above = _listed(every[key], key, 1) or "no method shown"
+        below = sum(d.sign < 0 for d in every[key].values())
+        measured = sum(d.mean is not None for d in every[key].values())
+        if measured:
+            said.append(
+                f"{MEASURES[key].title}: above SAST {above}; below it {below} of {measured}."
+            )
     return said + (_cost(methods, others) if "time" in methods[REFERENCE] else [])
+
+
+def _verdict(difference, other) -> str:
+    """What a method's difference to SAST says of SAST."""
+    return {
+        1: f"SAST is worse than {other}",
+        -1: f"SAST is better than {other}",
+        0: f"no difference between SAST and {other} is shown",
+    }[difference.sign]
+
+
+def _means_of_pairs(methods, key) -> tuple[float, float]:
+    """SAST's mean and plain training's over the seeds in which both are finite, as shown."""
+    pairs = [
+        (ours[key], plain[key])
+        for ours, plain in zip(methods[REFERENCE]["runs"], methods[PLAIN]["runs"], strict=True)
+        if ours[key] is not None and plain[key] is not None
+    ]
+    own, plain = (
+        MEASURES[key].factor * sum(side) / len(pairs) for side in zip(*pairs, strict=True)
+    )
+    return own, plain
+
+
+def _listed(found, key, sign) -> str:
+    """The methods on one side of SAST with how far they are from it, the largest first."""
+    measure = MEASURES[key]
+    listed = sorted((d.mean, name) for name, d in found.items() if d.sign == sign)
+    return ", ".join(
+        f"{name} ({measure.factor * mean:+.{measure.digits}f})" for mean, name in listed[::-1]
+    )
 
 
 def _turned(key, difference) -> str:
@@ -165,14 +220,15 @@ def _turned(key, difference) -> str:
 
 
 def _cost(methods, hard) -> list[str]:
-    own = methods[REFERENCE]["time"][1]
+    _, own, most = methods[REFERENCE]["time"]
     said = f"Training with SAST takes {own:.2f} times as long as plain training."
     cheaper = [
         f"{name} ({methods[name]['time'][1]:.2f})"
         for name, d in hard.items()
-        if d.sign > 0 and methods[name]["time"][1] <= own
+        if d.sign > 0 and methods[name]["time"][0] <= most
     ]
-    return [said, f"More accurate in no more time: {', '.join(cheaper) or 'no method shown'}."]
+    named = ", ".join(cheaper) or "no method shown"
+    return [said, f"More accurate, and by the quartiles not clearly slower: {named}."]
 
 
 def _interval(difference, factor, digits=2) -> str:
@@ -198,8 +254,9 @@ def _page(done) -> str:
     config = done["config"]
     parts = [
         "# Is SAST worth it?",
-        f"Data: {done['data']}. Every method has one setting tuned, by the hard accuracy of "
-        f"{config['tuning_seeds']} seeds on {config['data']['validation']:.3g} of the training "
+        f"Data: {done['data']}. Every method has its learning rate and one setting of its own "
+        "tuned in as many trials as the others, by the mean hard accuracy over "
+        f"{config['tuning_seeds']} seed(s) on {config['data']['validation']:.3g} of the training "
         f"recordings, held out; then {config['seeds']} networks are trained on the rest and "
         "measured on the test split, which chose nothing. Means over seeds with 95 % intervals "
         "(Student's t). Hard: with a threshold in the place of the smooth spike. Calibrated: with "
@@ -207,8 +264,8 @@ def _page(done) -> str:
         "networks with weights of so many bits. Mismatch and corrupted: hard networks, over "
         "devices, and over kinds and severities. ECE: calibration error of hard networks, as "
         "they are and with a temperature chosen on the held-out recordings. Eigenvalue: the "
-        "largest one of the smooth training loss's Hessian. Rise: of that loss within a radius. "
-        "Gradients: mean norms of single recordings'. Time: of the whole training, median and "
+        "largest one of the smooth training loss's Hessian. Rise: of that loss within a radius of "
+        "0.5. Gradients: mean norms of single recordings'. Time: of the whole training, median and "
         "quartiles.",
     ]
     for regime, of_it in done["regimes"].items():
@@ -232,7 +289,8 @@ def _page(done) -> str:
 _DIFFERENCES = (
     "Means of the differences between runs of the same seed, in the units of the tables above, "
     "with 95 % intervals; an asterisk where the paired t-test is below 0.05 after Holm's "
-    "correction over the methods, but for plain training, which is the planned comparison."
+    "correction over the methods, but for plain training's hard accuracy, which is the planned "
+    "comparison. Each measure is corrected on its own: among this many, some asterisks are chance."
 )
 
 
@@ -268,7 +326,8 @@ def _difference_table(methods) -> str:
                 continue
             shown = f"{measure.factor * d.mean:+.{measure.digits}f}"
             star = "*" if d.sign else ""
-            cells.append(f"{shown}{_interval(d, measure.factor, measure.digits)}{star}")
+            few = f" (n={d.n})" if d.n < len(methods[name]["runs"]) else ""
+            cells.append(f"{shown}{_interval(d, measure.factor, measure.digits)}{star}{few}")
         rows.append([name, *cells])
     return tables.table(rows, ["", *(MEASURES[key].title for key in COMPARED)], "github")
 
@@ -276,14 +335,31 @@ def _difference_table(methods) -> str:
 def _tuned_table(methods) -> str:
     rows = []
     for name, row in methods.items():
-        ((key, best),) = row["tuned"].items()
-        trials = ", ".join(
-            f"{value}: {'-' if hard is None else f'{100 * hard:.2f}'}"
-            for value, hard in row["trials"].items()
+        trials = "; ".join(
+            f"{_settings(trial['settings'])}: {_percent(trial['hard_accuracy'])}"
+            for trial in row["trials"]
         )
-        rows.append([name, row["about"], key, f"{best:g}", trials])
-    headers = ["", "what", "tuned", "best", "hard % on validation"]
+        rows.append([name, row["about"], _settings(row["tuned"]) + _at_an_end(row), trials])
+    headers = ["", "what", "chosen", "hard % on validation, by what was tried"]
     return tables.table(rows, headers, "github")
+
+
+def _settings(values) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in values.items()) or "-"
+
+
+def _percent(accuracy) -> str:
+    return "-" if accuracy is None else f"{100 * accuracy:.2f}"
+
+
+def _at_an_end(row) -> str:
+    """A note where a value that was chosen of three or more is the least or the largest tried."""
+    notes = []
+    for key, value in row["tuned"].items():
+        tried = sorted({trial["settings"][key] for trial in row["trials"]})
+        if len(tried) > 2 and value in (tried[0], tried[-1]):
+            notes.append(f" ({key.replace('_', ' ')} at the end of what was tried)")
+    return "".join(notes)
 
 
 def _figure(methods) -> matplotlib.figure.Figure:

@@ -8,6 +8,8 @@ import scipy.stats
 
 from sast_jax import intervals
 
+_ROUNDING = 1e-9  # of what is compared; so small a difference is none
+
 
 class Difference(NamedTuple):
     """A method minus the reference, seed by seed.
@@ -54,20 +56,17 @@ def against(
     for method, own in values.items():
         if method == reference:
             continue
-        pairs = [
-            a - b
-            for a, b in zip(own, values[reference], strict=True)
-            if a is not None and b is not None
-        ]
-        mean, interval = intervals.student(pairs) if pairs else (None, None)
-        found[method] = Difference(len(pairs), mean, interval, _paired(pairs))
+        pairs = [pair for pair in zip(own, values[reference], strict=True) if None not in pair]
+        each = [a - b for a, b in pairs]
+        mean, interval = intervals.student(each) if pairs else (None, None)
+        found[method] = Difference(len(pairs), mean, interval, _paired(each, np.abs(pairs)))
     rest = {method: d for method, d in found.items() if method not in planned}
     return found | _holm(rest)
 
 
-def _paired(differences) -> float | None:
-    if len(differences) < 2 or np.ptp(differences) == 0:  # which says nothing of the scatter
-        return None
+def _paired(differences, sizes) -> float | None:
+    if len(differences) < 2 or np.ptp(differences) <= _ROUNDING * sizes.max():
+        return None  # equal ones say nothing of the scatter
     return float(scipy.stats.ttest_1samp(differences, 0).pvalue)
 
 

@@ -33,6 +33,7 @@ SUMMARISED = (
     "validation_soft_accuracy",
     "validation_hard_accuracy",
     "validation_transfer_gap",
+    "validation_soft_rate",
     "train_seconds",
 )
 

@@ -1,6 +1,8 @@
 """The assessment: settings of every method, its page by hand, and a small one from end to end."""
 
+import itertools
 import json
+import math
 import shutil
 
 import nmnist_files
@@ -14,7 +16,7 @@ from experiments.configs import assessment as config_file
 from experiments.configs import theory_aligned
 from sast_jax import assessment
 from sast_jax.data.corruptions import KINDS
-from sast_jax.errors import InputError
+from sast_jax.errors import DivergedError, InputError
 
 
 def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
@@ -24,7 +26,9 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
         known = dict.fromkeys(assessment.MEASURES, 0.5) | {"seed": seed, "hard_accuracy": value}
         runs.append(known | {"transfer_gap": gaps[seed]} | changes)
     quartiles = [time - 0.1, time, time + 0.1]
-    tuned = {"tuned": {"rho": 0.4}, "trials": {"0.4": 0.9, "0.8": None}, "remarks": ["odd."]}
+    radii = zip((0.2, 0.4, 0.8), (0.8, 0.9, None), strict=True)
+    trials = [{"settings": {"rho": rho}, "hard_accuracy": hard} for rho, hard in radii]
+    tuned = {"tuned": {"rho": 0.4}, "trials": trials, "remarks": ["odd."]}
     return {"about": "x", "gradients": 2, "epochs": 3, "runs": runs, "time": quartiles} | tuned
 
 
@@ -38,24 +42,26 @@ def done(methods_, **regime):
 def test_the_conclusion_says_what_the_numbers_say():
     better = {
         "plain": row([0.80, 0.81, 0.82]),
-        "SAST": row([0.90, 0.912, 0.922], time=2.0, gaps=(0.4, 0.3, 0.35)),
+        "SAST": row([0.90, 0.912, 0.922], time=2.0, gaps=(0.4, 0.38, 0.39)),
         "hard forward": row([0.95, 0.961, 0.972], time=1.1),
         "weight decay": row([0.70, 0.71, 0.72], time=1.05),
     }
     (said,) = assessment.conclusions(done(better)).values()
     text = " ".join(said)
     assert "SAST is better than plain training: 91.13 against 81.00 %, +10.13 [" in text
-    assert "Better with SAST than without: gap -15.00 [-27.42, -2.58]." in text
-    assert "Not shown to differ: soft %; calibrated hard %; ECE;" in text
+    assert "Better with SAST than without: gap, points -11.00 [-13.48, -8.52]." in text
+    assert "Not shown to differ: soft %; calibrated hard %; ECE, points;" in text
+    assert "With as many gradients" not in text
     assert "Worse with SAST" not in text
     assert "More accurate than SAST with hard spikes: hard forward (+4.97)." in text
     assert "Less accurate than SAST with hard spikes: plain (-10.13), weight decay (-20.13)" in text
+    assert "INT2 %: above SAST no method shown; below it 0 of 3." in text
     assert "SAST takes 2.00 times as long" in text
-    assert text.endswith("More accurate in no more time: hard forward (1.10).")
+    assert text.endswith("by the quartiles not clearly slower: hard forward (1.10).")
     worse = better | {"SAST": row([0.70, 0.712, 0.722], time=2.0, gaps=(0.9, 0.91, 0.92))}
     text = " ".join(assessment.conclusions(done(worse))["paper"])
     assert "SAST is worse than plain training" in text
-    assert "Worse with SAST than without: gap +41.00" in text
+    assert "Worse with SAST than without: gap, points +41.00" in text
     equal = better | {"SAST": row([0.79, 0.81, 0.83])}
     text = " ".join(assessment.conclusions(done(equal))["paper"])
     assert "no difference between SAST and plain training is shown: 81.00 against 81.00" in text
@@ -63,6 +69,32 @@ def test_the_conclusion_says_what_the_numbers_say():
     assert assessment.conclusions(done(lost))["paper"] == [
         "SAST or plain training has no finite run, so nothing can be said."
     ]
+
+
+def test_the_conclusion_compares_with_equal_cost_and_with_other_ways_to_be_robust():
+    chips = {"plain": [0.30, 0.31, 0.32], "SAST": [0.50, 0.511, 0.52], "weight noise": [0.6] * 3}
+    noisy = [0.601, 0.612, 0.62]
+    rows = {
+        "plain": row([0.80, 0.81, 0.82]),
+        "plain twice as long": row([0.95, 0.961, 0.972], time=2.05),
+        "SAST": row([0.90, 0.912, 0.922], time=2.0),
+        "weight noise": row([0.90, 0.912, 0.922], time=2.5),
+    }
+    chips["weight noise"], chips["plain twice as long"] = noisy, chips["plain"]
+    for name, values in chips.items():
+        for run, value in zip(rows[name]["runs"], values, strict=True):
+            run["INT2"], run["INT4"] = value, None
+    text = " ".join(assessment.conclusions(done(rows))["paper"])
+    assert "With as many gradients each, SAST is worse than plain training: -4.97 [" in text
+    assert "INT2 %: above SAST weight noise (+10.07); below it 2 of 3." in text
+    assert "INT4" not in text  # which has not been measured
+    assert text.endswith("not clearly slower: plain twice as long (2.05).")
+
+
+def test_means_are_those_of_the_seeds_that_are_compared():
+    rows = {"plain": row([0.80, 0.82, None]), "SAST": row([0.90, 0.91, 0.2])}
+    said = assessment.conclusions(done(rows))["paper"][0]
+    assert "90.50 against 81.00 %, +9.50" in said
 
 
 def test_the_page_has_every_method_and_difference(tmp_path):
@@ -75,7 +107,8 @@ def test_the_page_has_every_method_and_difference(tmp_path):
     assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
     assert "**Note.** SAST: odd." in text
     assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
-    assert "0.4: 90.00, 0.8: -" in text
+    assert "rho 0.4: 90.00; rho 0.8: -" in text and "at the end of what was tried" not in text
+    assert "(n=1)" in text  # pairs in which both are finite
     html = (tmp_path / "assessment.html").read_text()
     assert "data:image/png;base64," in html and "<table>" in html
     stored = json.loads((tmp_path / "assessment.json").read_text())
@@ -92,17 +125,57 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
     for method in methods.METHODS.values():
         if regime not in method.values:
             continue
-        trials.add(len(method.values[regime]))
         made = command_module._settings(config, regime, method)
-        for value in command_module._values(made, regime, method):
+        grid = methods.grid(made, regime, method)
+        trials.add(math.prod(map(len, grid.values())))
+        for values in itertools.product(*grid.values()):
             made = command_module._settings(config, regime, method)
-            made.update_from_flattened_dict({method.key: value})
+            command_module._tuned(made, dict(zip(grid, values, strict=True)))
             checks.check(made)
             setup.recipe(made, (34, 34, 2), 10, 100)
-            seen.append((method.key, made.to_json()))
-    assert len(seen) >= 12 * 3
-    assert len({text for key, text in seen}) == len(seen)
-    assert trials == {3}
+            seen.append(made.to_json())
+    assert len(seen) >= 12 * 6
+    assert len(set(seen)) == len(seen)
+    assert trials == {6}
+
+
+def test_a_tuned_slope_takes_its_growth_along():
+    config = config_file.get_config()
+    made = command_module._settings(config, "default", methods.METHODS["other slope"])
+    growth = made.slope_end / made.slope
+    command_module._tuned(made, {"slope": 3.0, "learning_rate": 0.1})
+    assert (made.slope, made.slope_end, made.learning_rate) == (3.0, 3.0 * growth, 0.1)
+
+
+def test_a_rate_is_matched_before_it_is_accurate():
+    rows = [
+        {"validation_soft_rate_mean": rate, "validation_hard_accuracy_mean": hard}
+        for rate, hard in ((0.2, 0.99), (0.11, 0.1), (0.105, 0.5), (0.15, 0.99))
+    ]
+    scores = [command_module.nearest_rate(0.1, r) for r in rows]
+    assert np.argsort(scores).tolist() == [0, 3, 1, 2]
+
+
+def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
+    def diverge(*_):
+        raise DivergedError("no finite loss")
+
+    monkeypatch.setattr(command_module.study, "tuned", diverge)
+    config = config_file.get_config()
+    lost = command_module._assess(config, "paper", tmp_path, "plain", {})
+    assert lost["remarks"] == ["no finite loss"]
+    lost |= {"time": [1, 1, 1]}
+    rows = {"plain": lost, "SAST": row([0.9] * 5, gaps=[0.1] * 5)}
+    assert "no finite run" in assessment.conclusions(done(rows))["paper"][0]
+    assessment.write(tmp_path, done(rows))
+    assert "**Note.** plain: no finite loss" in (tmp_path / "assessment.md").read_text()
+    penalty = command_module._assess(config, "paper", tmp_path, "rate penalty", {"SAST": lost})
+    assert penalty["remarks"] == ["no run of SAST is finite"]
+
+
+def test_reasons_for_no_integer_network_are_told_once():
+    rows = [{"kind": "weight_bits", "error": "too many"}, {"kind": "weights"}]
+    assert assessment.failures([{"hardware": rows}] * 2) == ["no integer network: too many"]
 
 
 def test_the_theory_aligned_method_is_the_theory_aligned_config():
@@ -202,7 +275,7 @@ def test_every_method_is_tuned_and_measured_alike(assessed):
     rows = found["regimes"]["default"]["methods"]
     assert list(rows) == ["plain", "SAST", "rate penalty"]
     for row_ in rows.values():
-        assert len(row_["trials"]) == 3
+        assert len(row_["trials"]) == 6
         assert [run["seed"] for run in row_["runs"]] == [0, 1]
         missing = [k for run in row_["runs"] for k, v in run.items() if v is None]
         assert not missing
@@ -227,5 +300,9 @@ def test_an_interrupted_assessment_ends_with_the_same_numbers(assessed):
     shutil.rmtree(of_it / "rate_penalty" / "final")
     (of_it / "SAST" / "final" / "landscape.json").unlink()
     (of_it / "SAST" / "final" / "report.html").unlink()  # cut off before its report
+    rows = json.loads((of_it / "rows.json").read_text())
+    (of_it / "rows.json").write_text(json.dumps({"plain": rows["plain"]}))
     again = assess(config, folder)
     assert again["regimes"] == found["regimes"]
+    assert (of_it / "rate_penalty" / "final" / "results.json").exists()
+    assert (of_it / "SAST" / "final" / "landscape.json").exists()

@@ -49,6 +49,15 @@ def test_missing_seeds_and_no_scatter():
     assert (found["d"].n, found["d"].mean) == (0, None)
 
 
+def test_rounding_is_no_scatter():
+    counts = np.array([[360, 371], [361, 372]]) / 400  # one recording more each
+    assert np.ptp(counts[1] - counts[0]) > 0
+    found = comparisons.against({"SAST": counts[0].tolist(), "a": counts[1].tolist()}, "SAST")["a"]
+    assert (found.p, found.sign) == (None, 0)
+    near = {"SAST": [0.9, 0.8, 0.7], "a": [0.9 + 1e-16, 0.8 + 2e-16, 0.7 + 1e-16]}
+    assert comparisons.against(near, "SAST")["a"].p is None
+
+
 def test_a_planned_comparison_is_not_corrected():
     rng = np.random.default_rng(2)
     values = {str(i): rng.normal(size=5).tolist() for i in range(6)}

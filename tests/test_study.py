@@ -11,7 +11,7 @@ import test_run
 from experiments import datasets, study, trained
 from experiments.configs import nmnist
 from sast_jax import evaluation
-from sast_jax.errors import InputError
+from sast_jax.errors import DivergedError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +27,53 @@ def settings(folder, **changes):
 
 def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2, "sweep.seeds": 2})
-    values = (1.0, 0.0)
-    best, found = study.tuned("nmnist", config, "neurons.hard", values, folder / "trials")
-    assert best == values[int(np.argmax(found))]
+    grid = {"neurons.hard": (1.0, 0.0), "learning_rate": (1e-3, 1e-2)}
+    best, found = study.tuned("nmnist", config, grid, folder / "trials")
+    assert len(found) == 4
+    accuracies = [trial["hard_accuracy"] for trial in found]
+    assert best == found[int(np.argmax(accuracies))]["settings"]
     alone = config.copy_and_resolve_references()
-    alone.neurons.hard, alone.workdir = 1.0, str(folder / "alone")
+    alone.neurons.hard, alone.learning_rate, alone.workdir = 1.0, 1e-2, str(folder / "alone")
     (row,) = test_run.train(alone)["summary"]
-    assert row["validation_hard_accuracy_mean"] == found[0]
+    assert {
+        "settings": {"neurons.hard": 1.0, "learning_rate": 1e-2},
+        "hard_accuracy": row["validation_hard_accuracy_mean"],
+    } in found
     monkeypatch.setattr(study.run.fit, "fit", None)  # nothing is trained again
-    assert study.tuned("nmnist", config, "neurons.hard", values, folder / "trials") == (best, found)
+    assert study.tuned("nmnist", config, grid, folder / "trials") == (best, found)
+    worst, _ = study.tuned(
+        "nmnist", config, grid, folder / "trials", score=lambda row: -study.most_accurate(row)
+    )
+    assert worst == found[int(np.argmin(accuracies))]["settings"]
 
 
 def test_keys_of_a_sweep_are_tuned_in_one_program(folder):
     config = settings(folder, **{"data.validation": 0.2})
-    best, found = study.tuned("nmnist", config, "lif.decay", (0.5, 0.9), folder / "sweep")
-    assert best in (0.5, 0.9) and len(found) == 2
+    grid = {"lif.decay": (0.5, 0.9), "learning_rate": (1e-3, 1e-2)}
+    best, found = study.tuned("nmnist", config, grid, folder / "sweep")
+    tried = [tuple(trial["settings"][key] for key in grid) for trial in found]
+    assert set(tried) == {(0.5, 1e-3), (0.5, 1e-2), (0.9, 1e-3), (0.9, 1e-2)}
+    assert best in [trial["settings"] for trial in found]
     assert (folder / "sweep" / "results.json").exists()
+
+
+def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
+    config = settings(folder, **{"data.validation": 0.2})
+    summaries, known = [], study.run.results_of
+
+    def results_of(experiment, config):
+        if config.neurons.hard:
+            raise DivergedError("every loss is infinite")
+        summaries.append(known(experiment, config))
+        return summaries[-1]
+
+    monkeypatch.setattr(study.run, "results_of", results_of)
+    grid = {"neurons.hard": (0.5, 0.0), "learning_rate": (1e-3, 1e-2)}
+    best, found = study.tuned("nmnist", config, grid, folder / "left")
+    assert best["neurons.hard"] == 0.0 and len(summaries) == 1
+    assert [trial["hard_accuracy"] is None for trial in found] == [True, True, False, False]
+    with pytest.raises(DivergedError, match=r"diverges for every neurons.hard of \(0.5,\)"):
+        study.tuned("nmnist", config, grid | {"neurons.hard": (0.5,)}, folder / "left")
 
 
 def test_the_landscape_is_that_of_the_training_loss(folder):
