@@ -8,12 +8,12 @@ import numpy as np
 
 
 def in_turns(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds (rounds,) of each function, called one after another in every round."""
+    """Seconds (rounds,) of each function, one after another in every round, to and fro."""
     for function in functions.values():
         jax.block_until_ready(function())
     seconds = {name: np.empty(rounds) for name in functions}
     for i in range(rounds):
-        for name, function in functions.items():
+        for name, function in list(functions.items())[:: 1 if i % 2 == 0 else -1]:
             started = time.perf_counter()
             jax.block_until_ready(function())
             seconds[name][i] = time.perf_counter() - started

@@ -4,11 +4,12 @@ Both hand ``grad_fn`` on to the link, and both leave batch statistics to the fir
 the gradient at the perturbed parameters does to them is dropped, so they are updated once a step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optax
 from flax import nnx
+from flax.linen.fp8_ops import OVERWRITE_WITH_GRADIENT
 from flax.training import train_state
 
 
@@ -46,7 +47,12 @@ class TrainState(train_state.TrainState):
     """
 
     def apply_gradients(
-        self, *, grads: Any, grad_fn: Callable[[Any], Any] | None = None, **kwargs: Any
+        self,
+        *,
+        grads: Any,
+        grad_fn: Callable[[Any], Any] | None = None,
+        extra_args: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> "TrainState":
         """The next state.
 
@@ -54,12 +60,25 @@ class TrainState(train_state.TrainState):
           grads: gradient at ``params``, on the batch that chooses the perturbation.
           grad_fn: parameters to the gradient that is descended; optimizers without a SAM link need
             none.
+          extra_args: what else links of the optimizer ask for, such as ``value``.
           **kwargs: other fields to replace, such as batch statistics.
         """
-        tx = optax.with_extra_args_support(self.tx)
-        updates, opt_state = tx.update(grads, self.opt_state, self.params, grad_fn=grad_fn)
-        params = optax.apply_updates(self.params, updates)
+        tx, params = optax.with_extra_args_support(self.tx), self.params
+        if OVERWRITE_WITH_GRADIENT in grads:  # scales of fp8, which no optimizer sees
+            return self._beside_scales(grads, grad_fn, extra_args, kwargs)
+        updates, opt_state = tx.update(
+            grads, self.opt_state, params, grad_fn=grad_fn, **(extra_args or {})
+        )
+        params = optax.apply_updates(params, updates)
         return self.replace(step=self.step + 1, params=params, opt_state=opt_state, **kwargs)
+
+    def _beside_scales(self, grads, grad_fn, extra_args, kwargs):
+        inner = self.replace(params=self.params["params"])
+        around = grad_fn and (lambda w: grad_fn({**self.params, "params": w})["params"])
+        stepped = TrainState.apply_gradients(
+            inner, grads=grads["params"], grad_fn=around, extra_args=extra_args, **kwargs
+        )
+        return stepped.replace(params={**grads, "params": stepped.params})
 
 
 def nnx_grad_fn(
@@ -105,7 +124,7 @@ def nnx_grad_fn(
       >>> int(optimizer.step[...])
       1
     """
-    graphdef, _, rest = nnx.split(model, wrt, ...)
+    graphdef, _, rest = nnx.split(nnx.clone(model), wrt, ...)
 
     def grad_fn(params):
         copy = nnx.merge(graphdef, params, rest, copy=True)

@@ -9,9 +9,9 @@ gradient on to the optimizer behind it:
 ``grads`` only chooses the perturbation and may come from a part of the batch or from another batch;
 ``grad_fn(params)`` returns the gradient that is descended. Batches, auxiliary values, means over
 devices and accumulation all live in the caller's ``grad_fn``. The link comes first in the chain:
-what stands before it changes the perturbation alone. Parameters are real; integer ones are left
-alone by :func:`sam` and need an optimizer that does so too. This file stands alone: it needs
-nothing of the rest of the package.
+what stands before it changes the perturbation alone (and what :func:`gap_aware` subtracts).
+Parameters are real; the link leaves integer ones alone, but optax's optimizers take none. This file
+stands alone: it needs nothing of the rest of the package.
 
 Reference: Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization,
 ICLR 2021, arXiv 2010.01412.
@@ -26,6 +26,7 @@ import numpy as np
 import optax
 
 ScalarOrSchedule = jax.typing.ArrayLike | optax.Schedule
+_RADIUS = lambda radius: 0 <= radius < float("inf"), "finite and not negative"
 
 
 class SharpnessAwareState(NamedTuple):
@@ -82,10 +83,10 @@ def sharpness_aware(
         perturbation, ascent_state = ascent.update(updates, state.ascent, params, **extra_args)
         perturbed = jax.tree.map(_moved, params, perturbation)
         descended = grad_fn(perturbed)
-        if _shapes(descended) != _shapes(updates):
+        if _form(descended) != _form(updates):
             raise TypeError(
                 "grad_fn must return a gradient like the one that update is given, and nothing "
-                f"with it; its shapes are {_shapes(descended)} and not {_shapes(updates)}."
+                f"with it; its form is {_form(descended)} and not {_form(updates)}."
             )
         return descended, SharpnessAwareState(ascent_state)
 
@@ -97,8 +98,9 @@ def scale_to_norm(radius: ScalarOrSchedule) -> optax.GradientTransformation:
 
     .. math:: a(g) = \rho \, g / \lVert g \rVert_2
 
-    A gradient of zero stays zero, and so does its derivative. The norm is accumulated in float32
-    at least, whatever the gradient's dtype; beyond about 1e19 it overflows to a perturbation of 0.
+    A gradient of zero stays zero, and the derivative there is finite. The norm is accumulated in
+    float32 at least, whatever the gradient's dtype; beyond about 1e19 its square overflows to a
+    perturbation of 0, and entries below about 1e-19 do not count in it.
 
     Args:
       radius: :math:`\rho`, a number, a traced value or a schedule of the number of updates done.
@@ -124,14 +126,19 @@ def adaptive_scale_to_norm(radius: ScalarOrSchedule) -> optax.GradientTransforma
 
     .. math:: a(g) = \rho \, w^2 g / \lVert w g \rVert_2
 
-    with products taken element by element and the norm over all parameters together. The paper adds
-    0.01 to :math:`|w|`; this does not, as the addition undoes the invariance.
+    with products taken element by element and the norm over all parameters together. The paper's
+    code adds 0.01 to :math:`|w|` and leaves biases and normalisation without a scale; this does
+    neither, as both undo the invariance, so parameters that begin at 0 are first perturbed when
+    they have moved.
 
     Args:
       radius: :math:`\rho`, as in :func:`scale_to_norm`.
 
     Returns:
       A transformation from gradients to perturbations, whose ``update`` needs ``params``.
+
+    Raises:
+      ValueError: as :func:`scale_to_norm`; by ``update``, without the parameters.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -143,10 +150,14 @@ def adaptive_scale_to_norm(radius: ScalarOrSchedule) -> optax.GradientTransforma
     Reference: Kwon et al., ASAM, ICML 2021, arXiv 2102.11600, equation 6.
     """
 
+    def product(w, g):
+        return g if _is_integer(g) else _at_least_float32(w) * _at_least_float32(g)
+
     def direction(g, params):
-        params, g = jax.tree.map(_at_least_float32, (params, g))
-        scaled = jax.tree.map(jnp.multiply, params, g)
-        return jax.tree.map(jnp.multiply, params, scaled), _norm(scaled)
+        if params is None:
+            raise ValueError("ASAM needs the parameters: update(grads, state, params).")
+        scaled = jax.tree.map(product, params, g)
+        return jax.tree.map(product, params, scaled), _norm(scaled)
 
     return _ascent(radius, direction)
 
@@ -168,6 +179,9 @@ def bounded_scale_to_norm(
     Returns:
       A transformation from gradients to perturbations, as of :func:`scale_to_norm`.
 
+    Raises:
+      ValueError: as :func:`scale_to_norm`, of ``bound`` too.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from sast_jax.sam import bounded_scale_to_norm
@@ -181,6 +195,7 @@ def bounded_scale_to_norm(
     ICML 2022, arXiv 2206.06232, for the unnormalised ascent; that the two are joined by the smaller
     of their radii is our choice.
     """
+    _require("bound", bound, *_RADIUS)
     return _ascent(
         radius, lambda g, params: (g, _norm(g)), lambda r, norm: jnp.minimum(r, bound * norm)
     )
@@ -203,6 +218,9 @@ def subtract_ema(decay: float, weight: float = 1.0) -> optax.GradientTransformat
     Returns:
       A transformation from gradients to what is left of them.
 
+    Raises:
+      ValueError: ``decay`` is not above 0 and below 1, or ``weight`` not finite.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from sast_jax.sam import subtract_ema
@@ -215,6 +233,9 @@ def subtract_ema(decay: float, weight: float = 1.0) -> optax.GradientTransformat
 
     Reference: Li et al., Friendly Sharpness-Aware Minimization, CVPR 2024, arXiv 2403.12350.
     """
+
+    _require("decay", decay, lambda decay: 0 < decay < 1, "above 0 and below 1")
+    _require("weight", weight, np.isfinite, "finite")
 
     def update_fn(updates, state, params=None):
         del params
@@ -306,7 +327,8 @@ def ramp(
 
     Args:
       rho: radius at the end.
-      total_steps: of the whole training.
+      total_steps: of the whole training, as updates of the link: where gradients are accumulated
+        behind it, every micro-batch is one.
       start: :math:`t_0`, number of steps without SAM.
       warmup: :math:`w`, number of steps over which the radius grows; at most 1 for none.
 
@@ -322,8 +344,9 @@ def ramp(
       >>> print([float(radius(step)) for step in range(6)])
       [0.0, 0.0, 0.20000000298023224, 0.4000000059604645, 0.4000000059604645, 0.4000000059604645]
     """
-    _require("rho", rho, lambda rho: 0 <= rho < float("inf"), "finite and not negative")
-    _require("start", start, lambda start: 0 <= start < total_steps, f"from 0 to {total_steps - 1}")
+    _require("rho", rho, *_RADIUS)
+    last = total_steps - 1
+    _require("start", start, lambda n: n % 1 == 0 <= n <= last, f"a number of steps, 0 to {last}")
     left = total_steps - start
     _require("warmup", warmup, lambda steps: 0 <= steps <= left, f"from 0 to {left} steps")
     return lambda count: rho * jnp.clip((count - start + 1) / jnp.maximum(warmup, 1), 0, 1)
@@ -338,7 +361,8 @@ def vasso(rho: ScalarOrSchedule, theta: float = 0.4) -> optax.GradientTransforma
 
     Args:
       rho: radius, as in :func:`sam`.
-      theta: share of the new gradient, above 0; at 1 it is SAM.
+      theta: share of the new gradient, above 0; at 1 it is SAM. The paper tunes it, its code has
+        0.9; the default is our choice.
 
     Returns:
       The link, as of :func:`sharpness_aware`. Some code begins with :math:`d_0 = g_1`.
@@ -383,7 +407,6 @@ def friendly_sam(
 
     Reference: Li et al., CVPR 2024, arXiv 2403.12350, algorithm 1.
     """
-    _require("decay", decay, lambda decay: 0 <= decay < 1, "from 0 to below 1")
     return sharpness_aware(optax.chain(subtract_ema(decay, weight), scale_to_norm(rho)))
 
 
@@ -395,9 +418,10 @@ def gap_aware(
     .. math:: g \leftarrow \nabla L(w + a) - \alpha \, g_\perp
 
     where :math:`g_\perp` is the part of :math:`g = \nabla L(w)` that is orthogonal to
-    :math:`\nabla L(w + a)`, over all parameters together; nothing if the latter is 0. The gradient
-    that is handed in must be of the batch that ``grad_fn`` takes. The paper also lets the radius
-    follow the learning rate; give ``ascent`` a schedule for that.
+    :math:`\nabla L(w + a)`, over all parameters together; nothing if the latter is 0 or its square
+    overflows. The gradient that is handed in must be of the batch that ``grad_fn`` takes, and
+    nothing may stand before the link, which would change :math:`g_\perp`. The paper also lets
+    the radius follow the learning rate; give ``ascent`` a schedule for that.
 
     Args:
       ascent: as in :func:`sharpness_aware`.
@@ -423,9 +447,10 @@ def gap_aware(
     def update_fn(updates, state, params=None, **extra_args):
         perturbed, state = link.update(updates, state, params, **extra_args)
         # Quotients of equal sums are exactly 1, so that equal gradients leave nothing across.
-        squared = _dot(perturbed, perturbed)
-        along = _dot(updates, perturbed) / jnp.where(squared > 0, squared, 1)
-        weight = jnp.where(squared > 0, alpha, 0)
+        squared, across = _dot(perturbed, perturbed), _dot(updates, perturbed)
+        sound = (squared > 0) & jnp.isfinite(squared) & jnp.isfinite(across)
+        along = jnp.where(sound, across, 0) / jnp.where(sound, squared, 1)
+        weight = jnp.where(sound, alpha, 0)
 
         def projected(p, g):
             return p if _is_integer(p) else (p - weight * (g - along * p)).astype(p.dtype)
@@ -454,6 +479,8 @@ def perturb_ahead(
     The parameters that are trained are :math:`w_t + a_t`, so nothing needs a second gradient;
     :func:`eval_params` takes :math:`a_t` out of them. ``base`` sees :math:`w_t`. Keep the
     parameters in float32: in bfloat16 what is put in and taken out again adds up to a drift.
+    ``optax.apply_if_finite`` goes around all of this and not around ``base`` alone, as a gradient
+    that is no number would stay in the perturbation.
 
     Args:
       base: the whole optimizer, learning rate included; nothing may follow in a chain.
@@ -485,6 +512,7 @@ def perturb_ahead(
         plain = optax.tree.sub(params, state.perturbation)
         step, base_state = base.update(updates, state.base, plain, **extra_args)
         ahead, ascent_state = ascent.update(updates, state.ascent, plain, **extra_args)
+        ahead = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), ahead, state.perturbation)
         moved = jax.tree.map(lambda s, a, b: s + (a - b), step, ahead, state.perturbation)
         return moved, PerturbedState(base_state, ascent_state, ahead)
 
@@ -499,7 +527,8 @@ def momentum_sam(
     .. math:: v_{t+1} = \mu v_t + g_t, \qquad a_{t+1} = -\rho \, v_{t+1} / \lVert v_{t+1} \rVert
 
     The sign is the paper's: a step along :math:`-v` has just been made, and going on in that
-    direction leads up again. The momentum is kept here beside the optimizer's own, at the cost of
+    direction leads up again. The momentum is of gradients alone, where the paper's code for SGD
+    takes weight decay into it. It is kept here beside the optimizer's own, at the cost of
     one more copy of the parameters, so that any optimizer will do.
 
     Args:
@@ -562,12 +591,12 @@ def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
         like = updates if params is None else params  # float32 masters of bfloat16 gradients
 
         def scaled(d, w):
-            return d if _is_integer(d) else jnp.asarray(rho * (d / norm), w.dtype)
+            return d if _is_integer(d) else jnp.asarray(rho * (d / norm), jnp.result_type(w))
 
         return jax.tree.map(scaled, d, like)
 
     if not callable(radius):
-        _require("radius", radius, lambda r: 0 <= r < float("inf"), "finite and not negative")
+        _require("radius", radius, *_RADIUS)
         return optax.stateless(lambda g, params: perturbation(g, params, radius))
 
     def init_fn(params):
@@ -583,7 +612,7 @@ def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
 
 
 def _moved(w, a):
-    return w if _is_integer(a) else jnp.asarray(w + a, w.dtype)
+    return w if _is_integer(a) else jnp.asarray(w + a, jnp.result_type(w))
 
 
 def _is_integer(gradient) -> bool:
@@ -607,11 +636,13 @@ def _dot(a, b) -> jax.Array:
 
 
 def _at_least_float32(leaf):
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
-def _shapes(tree):
-    return jax.tree.map(jnp.shape, tree)
+def _form(tree):
+    """Structure and shapes, without the equality of containers, which some define by identity."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [jnp.shape(leaf) for leaf in leaves]
 
 
 def _require(name, value, sound, wanted) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen, nnx
+from flax.linen.fp8_ops import OVERWRITE_WITH_GRADIENT
 
 from sast_jax.flax_sam import TrainState, nnx_grad_fn
 from sast_jax.sam import sam
@@ -114,3 +115,65 @@ def test_nnx():
     expected, mean = by_hand(w, 3)
     np.testing.assert_allclose(model.a.kernel[...], expected["a"], atol=1e-5)
     np.testing.assert_allclose(model.norm.mean[...], mean, atol=1e-5)
+
+
+class Dropped(nnx.Module):
+    def __init__(self, rngs):
+        self.a, self.b = nnx.Linear(3, 8, rngs=rngs), nnx.Linear(8, 1, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.b(self.dropout(jnp.tanh(self.a(x))))
+
+
+def test_nnx_perturbs_the_loss_that_it_descends_with_dropout():
+    def loss(model, x, y):
+        return jnp.mean((model(x) - y) ** 2)
+
+    def train(tx, wrap):
+        model = Dropped(nnx.Rngs(1))
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+
+        @wrap
+        def step(model, optimizer):
+            grad_fn = nnx_grad_fn(loss, model, X, Y)
+            optimizer.update(model, nnx.grad(loss)(model, X, Y), grad_fn=grad_fn)
+
+        for _ in range(3):
+            step(model, optimizer)
+        return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+    plain = optax.with_extra_args_support(optax.sgd(0.1))
+    for wrap in (nnx.jit, lambda step: step):
+        found = train(optax.chain(sam(0.0), optax.sgd(0.1)), wrap)
+        jax.tree.map(np.testing.assert_array_equal, found, train(plain, wrap))
+
+
+def test_linen_hands_other_arguments_on():
+    tx = optax.chain(sam(0.1), optax.sgd(0.1), optax.contrib.reduce_on_plateau())
+    state = TrainState.create(apply_fn=None, params={"w": jnp.ones(2)}, tx=tx)
+    grads = {"w": jnp.ones(2)}
+    state = state.apply_gradients(
+        grads=grads, grad_fn=lambda w: grads, extra_args={"value": jnp.array(1.0)}
+    )
+    np.testing.assert_allclose(state.params["w"], 0.9)
+
+
+def test_linen_keeps_scales_of_eight_bits_out_of_the_optimizer():
+    params = {"params": {"w": jnp.array([3.0, 4.0])}, OVERWRITE_WITH_GRADIENT: {"scale": 1.0}}
+
+    def grad_fn(params):
+        assert set(params) == set(grads)
+        return grads | {"params": params["params"]}
+
+    grads = {"params": params["params"], OVERWRITE_WITH_GRADIENT: {"scale": jnp.array(7.0)}}
+    tx = optax.chain(sam(0.5), optax.adam(0.1), optax.scale(0.0))
+    state = TrainState.create(apply_fn=None, params=params, tx=tx)
+    state = state.apply_gradients(grads=grads, grad_fn=grad_fn)
+    assert state.params[OVERWRITE_WITH_GRADIENT]["scale"] == 7
+    np.testing.assert_array_equal(state.params["params"]["w"], params["params"]["w"])
+    tx = optax.chain(sam(0.5), optax.sgd(0.1))
+    state = TrainState.create(apply_fn=None, params=params, tx=tx)
+    state = state.apply_gradients(grads=grads, grad_fn=grad_fn)
+    np.testing.assert_allclose(state.params["params"]["w"], [3 - 0.33, 4 - 0.44], rtol=1e-6)
+    assert state.step == 1

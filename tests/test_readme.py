@@ -46,7 +46,7 @@ def test_the_sam_page_runs_from_top_to_bottom():
     assert np.isfinite(names["losses"]).all()
     # One device holds the whole batch, so its mean over devices is SAM of the whole batch.
     loss, w, batch = names["loss"], names["params"], names["batch"]
-    whole = names["sharded_gradient"](w, *batch)
+    whole, _ = names["sharded_gradient"](w, names["link"].init(w), *batch)
     g = jax.grad(loss)(w, *batch)
     norm = np.sqrt(sum((leaf**2).sum() for leaf in g.values()))
     moved = {key: w[key] + 0.05 * g[key] / norm for key in w}

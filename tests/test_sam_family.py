@@ -8,6 +8,7 @@ import pytest
 from test_sam import problem
 
 from sast_jax.sam import (
+    adaptive_scale_to_norm,
     bounded_scale_to_norm,
     eval_params,
     friendly_sam,
@@ -304,8 +305,9 @@ def test_ramp(start, warmup, expected):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"start": 6}, "start is 6; it must be from 0 to 5"),
+        ({"start": 6}, "start is 6; it must be a number of steps, 0 to 5"),
         ({"start": -1}, "start is -1"),
+        ({"start": 0.5}, "start is 0.5; it must be a number of steps"),
         ({"start": 3, "warmup": 4}, "warmup is 4; it must be from 0 to 3 steps"),
         ({"rho": -0.1}, "rho is -0.1; it must be finite and not negative"),
     ],
@@ -361,6 +363,10 @@ def test_other_numbers_out_of_range_are_refused():
     for make, name in (
         (lambda: vasso(RHO, 0.0), "theta"),
         (lambda: friendly_sam(RHO, 1.0), "decay"),
+        (lambda: friendly_sam(RHO, 0.0), "decay"),  # which would leave nothing
+        (lambda: friendly_sam(RHO, 0.6, float("nan")), "weight"),
+        (lambda: bounded_scale_to_norm(RHO, -1.0), "bound"),
+        (lambda: bounded_scale_to_norm(RHO, float("nan")), "bound"),
         (lambda: momentum_sam(optax.sgd(RATE), RHO, 1.5), "momentum"),
     ):
         with pytest.raises(ValueError, match=f"{name} is"):
@@ -394,6 +400,58 @@ def test_a_grad_fn_that_returns_something_else_is_named():
             sam(RHO).update(w, sam(RHO).init(w), w, grad_fn=wrong)
 
 
+@jax.tree_util.register_pytree_node_class
+class Unequal:
+    """Parameters in a container that equals nothing but itself."""
+
+    def __init__(self, w):
+        self.w = w
+
+    def tree_flatten(self):
+        return (self.w,), None
+
+    @classmethod
+    def tree_unflatten(cls, _, leaves):
+        return cls(*leaves)
+
+
+def test_containers_need_no_equality():
+    w = Unequal(jnp.array([3.0, 4.0]))
+    updates, _ = sam(RHO).update(w, sam(RHO).init(w), w, grad_fn=lambda w: w)
+    np.testing.assert_allclose(updates.w, w.w * (1 + RHO / 5), rtol=1e-6)
+    with pytest.raises(TypeError, match="grad_fn must return"):
+        sam(RHO).update(w, sam(RHO).init(w), w, grad_fn=lambda w: w.w)
+
+
+def test_numbers_are_parameters_too():
+    for link in (sam(RHO), sam(RHO, adaptive=True)):
+        w = {"a": 3.0}
+        updates, _ = link.update(
+            {"a": jnp.array(2.0)}, link.init(w), w, grad_fn=jax.grad(lambda w: w["a"] ** 2)
+        )
+        assert updates["a"] > 6
+
+
+def test_gsam_is_sam_where_the_projection_overflows():
+    w, g = jnp.array([3.0, 4.0]), jnp.array([1e20, 1e20])
+    link = gap_aware(scale_to_norm(RHO), 0.3)
+    updates, _ = link.update(g, link.init(w), w, grad_fn=lambda w: 2 * g)
+    np.testing.assert_array_equal(updates, 2 * g)
+
+
+def test_a_perturbation_keeps_the_type_of_its_parameters():
+    w = jnp.array([3.0, 4.0])
+    tx = perturb_ahead(optax.sgd(RATE), optax.scale(RHO))
+
+    def step(carry, _):
+        w, state = carry
+        updates, state = tx.update(w.astype(jnp.bfloat16), state, w)
+        return (optax.apply_updates(w, updates), state), None
+
+    (end, state), _ = jax.lax.scan(step, (w, tx.init(w)), None, 3)
+    assert end.dtype == state.perturbation.dtype == jnp.float32
+
+
 @pytest.mark.parametrize(
     "link", [sam(RHO), gap_aware(scale_to_norm(RHO), 0.0)], ids=["sam", "gsam"]
 )
@@ -410,6 +468,22 @@ def test_integer_leaves_stay_where_they_are(link):
     assert seen[0]["steps"] == 7
     np.testing.assert_allclose(seen[0]["a"], w["a"] * (1 + RHO / 5), rtol=1e-6)
     assert updates["steps"].dtype == jax.dtypes.float0
+
+
+def test_asam_leaves_integers_out_of_its_norm():
+    w = {"a": jnp.array([3.0, 4.0]), "steps": jnp.array(7)}
+    g = {"a": jnp.array([1.0, 2.0]), "steps": np.zeros((), jax.dtypes.float0)}
+    link, seen = sam(RHO, adaptive=True), []
+    link.update(g, link.init(w), w, grad_fn=lambda w: seen.append(w) or g)
+    moved = RHO * jnp.array([9.0, 32.0]) / jnp.sqrt(9.0 + 64.0)
+    np.testing.assert_allclose(seen[0]["a"], w["a"] + moved, rtol=1e-6)
+    assert seen[0]["steps"] == 7
+
+
+def test_asam_without_parameters_says_so():
+    ascent = adaptive_scale_to_norm(RHO)
+    with pytest.raises(ValueError, match="ASAM needs the parameters"):
+        ascent.update(jnp.ones(2), ascent.init(jnp.ones(2)))
 
 
 def test_a_gradient_that_is_not_finite_shows():
