@@ -1,5 +1,6 @@
 """What a config may say, and the runs it stands for."""
 
+import functools
 import importlib
 import math
 import pkgutil
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 
 from experiments import checks, configs, setup
 from experiments.configs import nmnist
-from sast_jax import networks, spikes, trials
+from sast_jax import controls, lif, networks, spikes, trials
 from sast_jax.errors import InputError
 
 CONFIGS = [name for _, name, _ in pkgutil.iter_modules(configs.__path__) if name != "assessment"]
@@ -314,6 +315,53 @@ def test_weights_are_seen_as_the_config_says():
     seen = recipe.noise(jax.random.key(1), params)["Dense_0"]["kernel"]
     factor = np.asarray(seen / params["Dense_0"]["kernel"])
     np.testing.assert_allclose([factor.mean(), factor.std()], [1, 0.1], atol=0.02)
+
+
+def test_controls_are_off_until_the_config_turns_them_on():
+    plain = made()
+    assert (plain.neurons, plain.penalty, plain.adversary) == (None, None, None)
+    spikes_ = jnp.full((4, 2, 3), 0.5)
+    penalty = made(rates__weight=2.0, rates__target=0.3).penalty
+    response = networks.Response((spikes_,), spikes_, ())
+    np.testing.assert_allclose(penalty(response), 2.0 * (0.5 - 0.3) ** 2, rtol=1e-5)
+
+
+def test_the_adversary_follows_the_config():
+    w, x, key = jnp.array([[1.0, -2.0], [0.5, 3.0]]), jnp.ones((4, 2)), jax.random.key(3)
+    settings = {"weight": 0.5, "spread": 0.2, "steps": 2}
+    adversary = made(**{f"adversary__{name}": value for name, value in settings.items()}).adversary
+    expected = controls.adversarial_divergence(lambda w: x @ w, w, key, 0.2, 2)
+    assert expected > 0
+    np.testing.assert_allclose(adversary(lambda w: x @ w, w, key), 0.5 * expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{"noise": 0.3}, {"hard": 0.5}])
+def test_neurons_are_left_to_chance_as_the_config_says(changes):
+    config = {f"neurons__{name}": value for name, value in changes.items()}
+    if "noise" in changes:  # which is counted in thresholds
+        changes = {"noise": 2.0 * changes["noise"]}
+    built = made(lif__threshold=2.0, **config).neurons
+    make, current = functools.partial(lif.reset_to_zero, 0.9, 2.0), 4 * jnp.ones((5, 3, 7))
+    found, expected, plain = (
+        lif.integrate(cell, current, key=key)[1]
+        for cell, key in (
+            (built(make, spikes.sigmoid(2.0)), jax.random.key(0)),
+            (lif.stochastic(**changes)(make, spikes.sigmoid(2.0)), jax.random.key(0)),
+            (make(spikes.sigmoid(2.0)), None),
+        )
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert (found != plain).any()
+
+
+def test_a_random_perturbation_does_not_look_at_the_gradient():
+    link, w = made(sam__method="random").ascent(0.5), jnp.zeros(50)
+    first, second = (
+        link.update(g, link.init(w), w, grad_fn=lambda at: at, key=jax.random.key(0))[0]
+        for g in (jnp.ones(50), -jnp.arange(50.0))
+    )
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(jnp.linalg.norm(first), 0.5, rtol=1e-5)
 
 
 def test_conditions_are_those_of_the_config():
