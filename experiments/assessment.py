@@ -48,7 +48,8 @@ def main() -> None:
 
 def _all(config, regimes, names, source, workdir) -> dict:
     environment = machine.environment()
-    about = {"config": config.to_dict(), "data": source.name, "environment": environment}
+    about = {"config": config.to_dict(), "data": source.name, "caveats": source.caveats}
+    about |= {"environment": environment}
     done = about | {"regimes": {}}
     for regime in regimes:
         of_it = [name for name in names if regime in METHODS[name].values]
@@ -144,7 +145,7 @@ def _workdir(config, fingerprint) -> pathlib.Path:
         raise InputError(f"{file}: damaged ({error}); remove it or its folder") from error
     if there not in (None, identity):
         raise InputError(f"{workdir}: holds another assessment or run; name another folder")
-    if there is None and workdir.exists() and any(workdir.iterdir()):
+    if there is None and files.holds_anything(workdir):
         raise InputError(f"{workdir}: not empty and no assessment; name another --config.workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     files.write(file, json.dumps(identity, indent=2))

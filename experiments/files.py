@@ -8,6 +8,11 @@ from sast_jax.errors import InputError
 OF_A_RUN = ("config.json", "metrics.jsonl", "results.json", "report.html", "report.md")
 
 
+def holds_anything(folder: pathlib.Path) -> bool:
+    """Whether a folder holds more than locks and what a killed :func:`write` has left."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
 def asked_for(name: str | None) -> pathlib.Path | None:
     """The file that a flag names, or None for none.
 

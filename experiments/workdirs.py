@@ -40,7 +40,7 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
                 "the folder, or name another --config.workdir"
             )
         return workdir
-    if workdir.is_dir() and any(path.name != _LOCK for path in workdir.iterdir()):
+    if files.holds_anything(workdir):
         raise InputError(
             f"{workdir}: not empty and not a run of sast_jax; name another --config.workdir"
         )

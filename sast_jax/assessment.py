@@ -104,10 +104,10 @@ def write(workdir: pathlib.Path, done: dict) -> None:
 
     Args:
       workdir: where.
-      done: ``config``, ``data``, ``environment`` and ``regimes``; of each ``about`` and
-        ``methods``, whose rows hold ``about``, ``tuned``, ``trials``, ``gradients``, ``epochs``,
-        ``remarks`` (:func:`sast_jax.results.remarks`), ``runs`` (:func:`entry`) and, where
-        measured, ``time`` (quartiles over plain training).
+      done: ``config``, ``data``, ``caveats``, ``environment`` and ``regimes``; of each ``about``
+        and ``methods``, whose rows hold ``about``, ``tuned``, ``trials``, ``gradients``,
+        ``epochs``, ``remarks`` (:func:`sast_jax.results.remarks`), ``runs`` (:func:`entry`) and,
+        where measured, ``time`` (quartiles over plain training).
     """
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
@@ -267,6 +267,7 @@ def _page(done) -> str:
         "largest one of the smooth training loss's Hessian. Rise: of that loss within a radius of "
         "0.5. Gradients: mean norms of single recordings'. Time: of the whole training, median and "
         "quartiles.",
+        *done["caveats"],
     ]
     for regime, of_it in done["regimes"].items():
         methods = of_it["methods"]

@@ -36,6 +36,7 @@ def done(methods_, **regime):
     config = {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2}}
     about = {"about": "made up", "methods": methods_} | regime
     made = {"config": config, "data": "none", "environment": {"device": "cpu"}}
+    made["caveats"] = ("Few people.",)
     return made | {"regimes": {"paper": about}}
 
 
@@ -105,7 +106,7 @@ def test_the_page_has_every_method_and_difference(tmp_path):
     text = (tmp_path / "assessment.md").read_text()
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| plain")]
     assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
-    assert "**Note.** SAST: odd." in text
+    assert "**Note.** SAST: odd." in text and "Few people." in text
     assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
     assert "rho 0.4: 90.00; rho 0.8: -" in text and "at the end of what was tried" not in text
     assert "(n=1)" in text  # pairs in which both are finite
@@ -203,6 +204,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     assert command_module._workdir(config, "x") == command_module._workdir(config, "x")
     with pytest.raises(InputError, match="holds another assessment"):
         command_module._workdir(config, "other recordings")
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".config.json.123").write_text("{")  # cut off while it was written
+    config.workdir = str(tmp_path / "killed")
+    assert command_module._workdir(config, "x").name == "killed"
+    config.workdir = str(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         command_module._workdir(config, "x")
