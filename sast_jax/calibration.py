@@ -30,14 +30,43 @@ class Scaled(NamedTuple):
 
     def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> evaluation.Outcome:
         params, hyper, factors_L = network
-        listed = connections.connections(params)
-        cells = [
-            self.recipe.cell(hyper.decay, self.recipe.threshold * factor, heaviside)
-            for factor in factors_L
-        ]
         frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape)
-        response = connections.respond(listed, cells, frames)
+        cells = [_cell(self.recipe, hyper, factor) for factor in factors_L]
+        response = connections.respond(connections.connections(params), cells, frames)
         return evaluation.outcome(self.recipe.readout, response)
+
+
+class Tried(NamedTuple):
+    """The same with each of ``FACTORS`` for one layer; what is before it is computed once.
+
+    Attributes:
+      recipe: of the network.
+      layer: whose factor is tried; that of ``factors_L`` does not count.
+    """
+
+    recipe: Recipe
+    layer: int
+
+    def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> jax.Array:
+        """Scores (B, F, K)."""
+        params, hyper, factors_L = network
+        listed, here = connections.connections(params), self.layer
+        spikes = packing.time_first(packed_BxTxP, self.recipe.frame_shape)
+        cells = [_cell(self.recipe, hyper, factor) for factor in factors_L]
+        if here:
+            spikes = connections.respond(listed[:here], cells[:here], spikes).spikes[-1]
+        current = connections.sums(listed[here], spikes)
+
+        def scores(factor):
+            from_here = [_cell(self.recipe, hyper, factor), *cells[here + 1 :]]
+            response = connections.respond_to(current, listed[here + 1 :], from_here)
+            return self.recipe.readout(response)
+
+        return jnp.moveaxis(jax.lax.map(scores, jnp.array(FACTORS)), 0, 1)
+
+
+def _cell(recipe, hyper, factor):
+    return recipe.cell(hyper.decay, recipe.threshold * factor, heaviside)
 
 
 def threshold_factors(
@@ -52,19 +81,14 @@ def threshold_factors(
       recipe, params, hyper: of the run.
       held_out: recordings that it was not trained on, and that are not reported.
     """
-    packed = held_out.packed_NxTxP
     factors_L = np.ones(len(connections.connections(params)), np.float32)
     for layer in [*range(len(factors_L))] * _SWEEPS:
-        tried_FxL = np.tile(factors_L, (len(FACTORS), 1))
-        tried_FxL[:, layer] = FACTORS
-        same = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (len(FACTORS), *jnp.shape(leaf))), (params, hyper)
-        )
-        answers = evaluation.respond(Scaled(recipe), (*same, jnp.asarray(tried_FxL)), packed)
-        answers_FxM = held_out.vote(answers.scores_BxK).argmax(axis=-1)
-        hits_F = (answers_FxM == held_out.truth_M).sum(axis=-1)
+        one = jax.tree.map(lambda leaf: leaf[None], (params, hyper, jnp.asarray(factors_L)))
+        scores = evaluation.respond(Tried(recipe, layer), one, held_out.packed_NxTxP)
+        answers_MxF = held_out.vote(scores)[0].argmax(axis=-1)
+        hits_F = (answers_MxF == held_out.truth_M[:, None]).sum(axis=0)
         best = np.flatnonzero(hits_F == hits_F.max())
-        factors_L = tried_FxL[best[np.abs(np.log(tried_FxL[best, layer])).argmin()]]
+        factors_L[layer] = FACTORS[best[np.abs(np.log(FACTORS)[best]).argmin()]]
     return factors_L
 
 

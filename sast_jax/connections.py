@@ -89,11 +89,28 @@ def respond(
       frames_TxBxHxWxC: time first.
       transmit: (layer, spikes of it) -> what leaves the layer.
     """
-    spikes_TxBxS, sent, ends = frames_TxBxHxWxC, [], []
-    for layer, (connection, cell) in enumerate(zip(network, cells, strict=True)):
-        current = sums(connection, spikes_TxBxS)
-        end, spikes_TxBxS = lif.integrate(cell, current)
-        spikes_TxBxS = transmit(layer, spikes_TxBxS)
-        sent.append(spikes_TxBxS)
+    return respond_to(sums(network[0], frames_TxBxHxWxC), network[1:], cells, transmit)
+
+
+def respond_to(
+    current_TxBxN: jax.Array,
+    after: Sequence[Connection],
+    cells: Sequence[lif.Cell],
+    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+) -> networks.Response:
+    """The same from the current of a layer on.
+
+    Args:
+      current_TxBxN: of the first layer that is computed.
+      after: the connections that lead on from it.
+      cells: of that layer and those behind it.
+      transmit: as in :func:`respond`, with that layer as number 0.
+    """
+    sent, ends = [], []
+    for layer, cell in enumerate(cells):
+        if layer:
+            current_TxBxN = sums(after[layer - 1], sent[-1])
+        end, spikes_TxBxN = lif.integrate(cell, current_TxBxN)
+        sent.append(transmit(layer, spikes_TxBxN))
         ends.append(end)
-    return networks.Response(tuple(sent), current, tuple(ends))
+    return networks.Response(tuple(sent), current_TxBxN, tuple(ends))

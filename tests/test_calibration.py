@@ -49,6 +49,23 @@ def test_a_factor_is_the_inverse_of_a_gain(trained):
     assert hard_accuracy(recipe, params, hyper, small.frames(), halved) == by_gain
 
 
+def test_what_is_tried_is_the_network_with_those_factors(trained):
+    recipe, *rest = trained
+    params, hyper = small.run_of(tuple(rest), 0)
+    one = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
+    packed, other = small.frames().packed_NxTxP, calibration.FACTORS[4]
+    for layer in (0, 1):
+        factors = np.full(2, other, np.float32)
+        model = calibration.Tried(recipe, layer)
+        scores = evaluation.respond(model, (*one, jnp.asarray(factors)[None]), packed)[0]
+        assert scores.shape == (small.N, len(calibration.FACTORS), small.K)
+        for f in (0, 8, 16):
+            factors[layer] = calibration.FACTORS[f]
+            scaled = calibration.Scaled(recipe), (*one, jnp.asarray(factors)[None])
+            expected = evaluation.respond(*scaled, packed).scores_BxK[0]
+            np.testing.assert_allclose(scores[:, f], expected, rtol=1e-6)
+
+
 def test_thresholds_that_were_changed_are_found_again(trained):
     """A network whose first layer is too weak by 1.7 gets a threshold lower by about as much."""
     recipe, *rest = trained
