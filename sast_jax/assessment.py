@@ -43,7 +43,7 @@ TABLES = {
         "mismatch_0.6": Measure("mismatch 0.6 %"),
         "hard_corruption_accuracy": Measure("corrupted %"),
     },
-    "Cost and the loss around the minimum": {
+    "Activity and the loss around the minimum": {
         "synops": Measure("kSynOps", 1e-3, 0, -1),
         "soft_rate": Measure("soft rate %", better=0),
         "hard_rate": Measure("hard rate %", better=0),
@@ -281,6 +281,7 @@ def _page(done) -> str:
         parts += [f"![Accuracies by method](plots/{regime}.png)"]
         for title, columns in TABLES.items():
             parts += [f"### {title}", table(methods, columns)]
+        parts += ["### What training costs", _cost_table(methods)]
         parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]
         parts += ["### What was tuned", _tuned_table(methods)]
     parts += pages.settings(config, done["environment"])
@@ -296,17 +297,18 @@ _DIFFERENCES = (
 
 
 def table(methods: dict[str, dict], columns: dict[str, Measure]) -> str:
-    """A row a method, in the form of a Markdown table; the cost beside the operations."""
-    rows, cost = [], "synops" in columns
-    for name, row in methods.items():
-        cells = [_shown(row, key) for key in columns]
-        if cost:
-            time = "{1:.2f} ({0:.2f}-{2:.2f})".format(*row["time"]) if "time" in row else "-"
-            cells += [f"{row['gradients']:g}", f"{row['epochs']}", time]
-        rows.append([name, *cells])
-    headers = ["", *(measure.title for measure in columns.values())]
-    more = ["gradients a step", "epochs", "time over plain"] if cost else []
-    return tables.table(rows, [*headers, *more], "github")
+    """A row a method, in the form of a Markdown table."""
+    rows = [[name, *(_shown(row, key) for key in columns)] for name, row in methods.items()]
+    return tables.table(rows, ["", *(measure.title for measure in columns.values())], "github")
+
+
+def _cost_table(methods) -> str:
+    rows = [
+        [name, f"{row['gradients']:g}", f"{row['epochs']}"]
+        + ["{1:.2f} ({0:.2f}-{2:.2f})".format(*row["time"]) if "time" in row else "-"]
+        for name, row in methods.items()
+    ]
+    return tables.table(rows, ["", "gradients a step", "epochs", "time over plain"], "github")
 
 
 def _shown(row, key) -> str:
