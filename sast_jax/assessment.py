@@ -303,11 +303,10 @@ def table(methods: dict[str, dict], columns: dict[str, Measure]) -> str:
 
 
 def _cost_table(methods) -> str:
-    rows = [
-        [name, f"{row['gradients']:g}", f"{row['epochs']}"]
-        + ["{1:.2f} ({0:.2f}-{2:.2f})".format(*row["time"]) if "time" in row else "-"]
-        for name, row in methods.items()
-    ]
+    rows = []
+    for name, row in methods.items():
+        time = "{1:.2f} ({0:.2f}-{2:.2f})".format(*row["time"]) if "time" in row else "-"
+        rows.append([name, f"{row['gradients']:g}", f"{row['epochs']}", time])
     return tables.table(rows, ["", "gradients a step", "epochs", "time over plain"], "github")
 
 
