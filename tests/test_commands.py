@@ -503,3 +503,22 @@ def test_memory_that_runs_out_is_one_line(error):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: out of memory (") and "lower config.batch_size" in line
+
+
+def test_theory_says_what_to_lower_where_memory_runs_out():
+    program = """if True:
+        import runpy
+        from experiments import cli
+        run = cli.run
+        def fail(): raise MemoryError("no room")
+        cli.run = lambda main, *more: run(fail, *more)
+        runpy.run_module("experiments.theory", run_name="__main__")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--checkpoint=x"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: out of memory (no room); lower --recordings, of which all are measured at once\n"
+    )
