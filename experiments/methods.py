@@ -103,7 +103,8 @@ METHODS = {
         "a random direction in the place of SAM's", _WHOLE | {"sam.method": "random"}, "rho", _RADII
     ),
     "rate penalty": Method(
-        "no SAM, firing rate drawn to SAST's", {}, "rates.weight", _both(1.0, 10.0, 100.0),
+        "no SAM, firing rate drawn to SAST's; trials within a tenth of it come first", {},
+        "rates.weight", _both(1.0, 10.0, 100.0),
         rate_of=REFERENCE,
     ),
     "hard forward": Method(
