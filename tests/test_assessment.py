@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 
+import gesture_writing
 import nmnist_files
 import numpy as np
 import pytest
@@ -312,3 +313,20 @@ def test_an_interrupted_assessment_ends_with_the_same_numbers(assessed):
     assert again["regimes"] == found["regimes"]
     assert (of_it / "rate_penalty" / "final" / "results.json").exists()
     assert (of_it / "SAST" / "final" / "landscape.json").exists()
+
+
+@pytest.mark.slow
+def test_gestures_are_assessed_on_the_same_path(tmp_path):
+    gesture_writing.dataset(tmp_path / "data")
+    config = config_file.get_config("quick")
+    config.update(dataset="dvs_gesture", methods="plain,SAST", epochs=1, rounds=1)
+    config.data.update(source="auto", path=str(tmp_path / "data"), train_limit=0, validation=0.25)
+    made = command_module._settings(config, "default", methods.METHODS["SAST"])
+    source = datasets.load("dvs_gesture", made.data)
+    found = command_module._all(config, *command_module.chosen(config), source, tmp_path / "run")
+    rows = found["regimes"]["default"]["methods"]
+    assert [len(row_["trials"]) for row_ in rows.values()] == [6, 6]
+    missing = [k for row_ in rows.values() for one in row_["runs"] for k in one if one[k] is None]
+    assert not missing
+    page = (tmp_path / "run" / "assessment.md").read_text()
+    assert "people" in page and "| SAST" in page
