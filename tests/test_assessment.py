@@ -316,7 +316,8 @@ def test_an_interrupted_assessment_ends_with_the_same_numbers(assessed):
 
 
 @pytest.mark.slow
-def test_gestures_are_assessed_on_the_same_path(tmp_path):
+def test_gestures_are_assessed_on_the_same_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(command_module.study, "RECORDINGS", 8)
     gesture_writing.dataset(tmp_path / "data")
     config = config_file.get_config("quick")
     config.update(dataset="dvs_gesture", methods="plain,SAST", epochs=1, rounds=1)
