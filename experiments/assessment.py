@@ -155,7 +155,7 @@ def _workdir(config, fingerprint) -> pathlib.Path:
 def _about(config, regime, method) -> dict:
     """What a method's row rests on besides the assessment."""
     made = _settings(config, regime, method)
-    grid = methods.grid(made, regime, method)
+    grid = methods.grid(config.dataset, made, regime, method)
     about = {"settings": workdirs.identity(made.to_dict()), "tuned": grid}
     if method.rate_of:
         about["target"] = _about(config, regime, METHODS[method.rate_of])
@@ -175,7 +175,7 @@ def _assess(config, regime, folder, name, rows) -> dict:
         score = functools.partial(nearest_rate, made.rates.target)
     trial = made.copy_and_resolve_references()
     trial.sweep.seeds = config.tuning_seeds
-    grid = methods.grid(made, regime, method)
+    grid = methods.grid(config.dataset, made, regime, method)
     try:
         best, trials = study.tuned(config.dataset, trial, grid, place / "trials", score)
         made = _final(config, _tuned(made, best))

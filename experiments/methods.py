@@ -23,8 +23,9 @@ class Method(NamedTuple):
       about: what it is, in words.
       changes: keys and values of the config, from the regime's without SAM.
       key: of the config, that is tuned; beside it the learning rate, in all combinations.
-      values: of it, by regime; it is left out of the other regimes. Learning rates are factors of
-        the config's own, and twice as many, as nothing else is tuned then.
+      values: of it, by regime; it is left out of the other regimes. Radii and learning rates are
+        factors of those of the regime's config and of the method's, and there are twice as many
+        learning rates where nothing else is tuned.
       longer: factor on the epochs.
       rate_of: method whose firing rate becomes the target of the penalty.
     """
@@ -73,8 +74,7 @@ _RATES = {
     "paper": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
     "default": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
 }
-_RADII = {"paper": (0.5, 1.0, 2.0), "default": (0.2, 0.4, 0.8)}
-_TWICE = {regime: tuple(2 * radius for radius in radii) for regime, radii in _RADII.items()}
+_RADII, _TWICE = _both(0.5, 1.0, 2.0), _both(1.0, 2.0, 4.0)
 _PRACTICAL, _ALIGNED = (
     workdirs.flat(module.get_config().to_dict()) for module in (nmnist, theory_aligned)
 )
@@ -151,10 +151,13 @@ METHODS = {
 }  # fmt: skip
 
 
-def grid(config: ConfigDict, regime: str, method: Method) -> dict[str, tuple[float, ...]]:
+def grid(
+    experiment: str, config: ConfigDict, regime: str, method: Method
+) -> dict[str, tuple[float, ...]]:
     """What is tuned of a method whose untuned config this is, as keys and the values tried."""
-    values, rate = method.values[regime], config.learning_rate
-    if method.key == "learning_rate":
-        return {method.key: tuple(rate * factor for factor in values)}
-    rates = tuple(rate * factor for factor in REGIMES[regime].rates)
-    return {method.key: values, "learning_rate": rates}
+    own = REGIMES[regime]
+    units = {"rho": own.configs[experiment]().rho, "learning_rate": config.learning_rate}
+    tried = {"learning_rate": own.rates} | {method.key: method.values[regime]}
+    return {
+        key: tuple(units.get(key, 1) * value for value in values) for key, values in tried.items()
+    }

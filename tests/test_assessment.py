@@ -128,7 +128,7 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
         if regime not in method.values:
             continue
         made = command_module._settings(config, regime, method)
-        grid = methods.grid(made, regime, method)
+        grid = methods.grid(config.dataset, made, regime, method)
         trials.add(math.prod(map(len, grid.values())))
         for values in itertools.product(*grid.values()):
             made = command_module._settings(config, regime, method)
@@ -139,6 +139,18 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
     assert len(seen) >= 12 * 6
     assert len(set(seen)) == len(seen)
     assert trials == {6}
+
+
+def test_radii_and_rates_are_factors_of_the_regimes_own():
+    config = config_file.get_config()
+    config.dataset = "dvs_gesture"
+    made = command_module._settings(config, "paper", methods.METHODS["SAST"])
+    found = methods.grid("dvs_gesture", made, "paper", methods.METHODS["SAST"])
+    own = methods.REGIMES["paper"].configs["dvs_gesture"]()
+    assert found["rho"] == (own.rho / 2, own.rho, 2 * own.rho)
+    assert found["learning_rate"] == (own.learning_rate, 4 * own.learning_rate)
+    slopes = methods.grid("dvs_gesture", made, "paper", methods.METHODS["hard forward"])["slope"]
+    assert slopes == (1.0, 2.0, 4.0)
 
 
 def test_a_tuned_slope_takes_its_growth_along():
