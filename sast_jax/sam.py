@@ -127,9 +127,9 @@ def adaptive_scale_to_norm(radius: ScalarOrSchedule) -> optax.GradientTransforma
     .. math:: a(g) = \rho \, w^2 g / \lVert w g \rVert_2
 
     with products taken element by element and the norm over all parameters together. The paper's
-    code adds 0.01 to :math:`|w|` and leaves biases and normalisation without a scale; this does
-    neither, as both undo the invariance, so parameters that begin at 0 are first perturbed when
-    they have moved.
+    code adds 0.01 to :math:`|w|`, and gives parameters that are not called weight, such as biases,
+    the ascent of SAM. This does neither, as both undo the invariance; so parameters that begin at
+    0 are perturbed only once they have moved.
 
     Args:
       radius: :math:`\rho`, as in :func:`scale_to_norm`.
