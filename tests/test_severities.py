@@ -57,6 +57,8 @@ def test_some_recordings_are_the_same_among_all():
     whole = list(data.events())
     np.testing.assert_array_equal(second.t_M, whole[1].t_M[4:])
     assert len(first.unsorted_N) == 1 and len(second.unsorted_N) == 2
+    (only,) = recordings.take(data, np.array([3])).events()  # of the first part there is none
+    np.testing.assert_array_equal(only.t_M, whole[1].t_M[4:6])
 
 
 def test_the_command_measures_on_what_a_run_held_out(tmp_path):

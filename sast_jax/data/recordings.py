@@ -123,6 +123,8 @@ def take(data: Recordings, indices: np.ndarray) -> Recordings:
         for part in data.events():
             own_N = chosen[start : start + len(part.unsorted_N)]
             start += len(own_N)
+            if not own_N.any():
+                continue
             kept_M = own_N[part.recording_M]
             number_M = (np.cumsum(own_N) - 1)[part.recording_M]
             *columns, unsorted_N = part._replace(recording_M=number_M)
