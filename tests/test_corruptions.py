@@ -8,7 +8,7 @@ import scipy.stats
 import tonic
 
 from sast_jax.data import corruptions, packing, recordings, sources
-from sast_jax.data.corruptions import KINDS, NMNIST_LEVELS, corrupt
+from sast_jax.data.corruptions import DVS_GESTURE_LEVELS, KINDS, NMNIST_LEVELS, corrupt
 from sast_jax.data.recordings import DURATION, Events
 
 SEEDS = np.array([7, 8, 9])
@@ -42,10 +42,17 @@ def in_tonics_form(events, time=np.int64):
     return made
 
 
+@pytest.mark.parametrize("levels", [NMNIST_LEVELS, DVS_GESTURE_LEVELS])
+def test_every_kind_has_five_levels_that_grow(levels):
+    assert list(levels) == list(KINDS)
+    for kind, of_it in levels.items():
+        assert len(of_it) == 5 and sorted(set(of_it)) == list(of_it)
+        assert of_it[0] > 0 and of_it[-1] <= KINDS[kind].most
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_five_severities_give_events_in_order(events, kind):
     levels = NMNIST_LEVELS[kind]
-    assert len(levels) == 5 and sorted(set(levels)) == list(levels)
     changes = []
     for level in levels:
         worse = corrupt(events, kind, level, SEEDS)
