@@ -284,7 +284,8 @@ def assessed(tmp_path_factory):
 
 
 def assess(config, folder):
-    source = datasets.load_nmnist(config.data)
+    made = command_module._settings(config, "default", methods.METHODS["SAST"])
+    source = datasets.load(config.dataset, made.data)
     return command_module._all(config, *command_module.chosen(config), source, folder / "run")
 
 
@@ -334,9 +335,7 @@ def test_gestures_are_assessed_on_the_same_path(tmp_path, monkeypatch):
     config = config_file.get_config("quick")
     config.update(dataset="dvs_gesture", methods="plain,SAST", epochs=1, rounds=1)
     config.data.update(source="auto", path=str(tmp_path / "data"), train_limit=0, validation=0.25)
-    made = command_module._settings(config, "default", methods.METHODS["SAST"])
-    source = datasets.load("dvs_gesture", made.data)
-    found = command_module._all(config, *command_module.chosen(config), source, tmp_path / "run")
+    found = assess(config, tmp_path)
     rows = found["regimes"]["default"]["methods"]
     assert [len(row_["trials"]) for row_ in rows.values()] == [6, 6]
     missing = [k for row_ in rows.values() for one in row_["runs"] for k in one if one[k] is None]
