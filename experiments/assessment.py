@@ -145,7 +145,7 @@ def _workdir(config, fingerprint) -> pathlib.Path:
         raise InputError(f"{file}: damaged ({error}); remove it or its folder") from error
     if there not in (None, identity):
         raise InputError(f"{workdir}: holds another assessment or run; name another folder")
-    if there is None and files.holds_anything(workdir):
+    if there is None and workdirs.holds_anything(workdir):
         raise InputError(f"{workdir}: not empty and no assessment; name another --config.workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     files.write(file, json.dumps(identity, indent=2))
@@ -205,7 +205,9 @@ def _row(method, made) -> dict:
 
 def _diverged(config, method, made, why) -> dict:
     """The row of a method without a finite run, so that the others go on."""
-    runs = [assessment.no_entry(made.seed + r) for r in range(config.seeds)]
+    seeds = range(made.seed, made.seed + config.seeds)
+    nothing = {"hardware": [], "corruptions": []}
+    runs = [assessment.entry(nothing | {"seed": seed}, {}) for seed in seeds]
     return _row(method, made) | {"tuned": {}, "trials": [], "remarks": [why], "runs": runs}
 
 

@@ -2,15 +2,16 @@
 
 import os
 import pathlib
+import re
 
 from sast_jax.errors import InputError
 
 OF_A_RUN = ("config.json", "metrics.jsonl", "results.json", "report.html", "report.md")
 
 
-def holds_anything(folder: pathlib.Path) -> bool:
-    """Whether a folder holds more than locks and what a killed :func:`write` has left."""
-    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+def is_left_over(path: pathlib.Path) -> bool:
+    """Whether a killed :func:`write` has left this file."""
+    return re.fullmatch(r"\..+\.\d+", path.name) is not None
 
 
 def asked_for(name: str | None) -> pathlib.Path | None:

@@ -15,10 +15,10 @@ from ml_collections import ConfigDict
 
 from experiments import datasets, files, run, setup, timing, trained, workdirs
 from sast_jax import curvature, epochs, evaluation, results, sensitivity, sweeps, training
+from sast_jax.assessment import RADIUS
 from sast_jax.errors import DivergedError, InputError
 
 RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
-RADIUS = 0.5  # of the ball in which the loss may rise
 TIMED_STEPS = 30
 _SHORT = {key: name for name, key in setup.SWEPT_KEYS.items()}
 
@@ -86,11 +86,7 @@ def _summary(experiment, config) -> list[dict]:
     try:
         return run.results_of(experiment, config)[0]["summary"]
     except DivergedError:  # every one of its runs did
-        keys, settings = results.GRID_KEYS, setup.grid(config)
-        return [
-            {key: run[key] for key in keys} | {"diverged": config.sweep.seeds}
-            for run in settings[:: config.sweep.seeds]
-        ]
+        return results.summarise([one | {"diverged": True} for one in setup.grid(config)])
 
 
 def rows(

@@ -40,7 +40,7 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
                 "the folder, or name another --config.workdir"
             )
         return workdir
-    if files.holds_anything(workdir):
+    if holds_anything(workdir):
         raise InputError(
             f"{workdir}: not empty and not a run of sast_jax; name another --config.workdir"
         )
@@ -52,6 +52,13 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
             f"{workdir}: cannot be written ({error.strerror}); name another --config.workdir"
         ) from error
     return workdir
+
+
+def holds_anything(folder: pathlib.Path) -> bool:
+    """Whether a folder holds more than a lock and what was cut off while it was written."""
+    return folder.is_dir() and any(
+        path.name != _LOCK and not files.is_left_over(path) for path in folder.iterdir()
+    )
 
 
 def identity(whole: dict) -> dict:

@@ -12,6 +12,7 @@ import matplotlib.figure
 from sast_jax import comparisons, intervals, pages, results, tables
 
 PLAIN, MATCHED, REFERENCE = "plain", "plain twice as long", "SAST"
+RADIUS = 0.5  # of the ball in which the loss may rise
 
 
 class Measure(NamedTuple):
@@ -74,11 +75,6 @@ def entry(run: dict, around: dict) -> dict:
     kept |= {key: around[key] for key in MEASURES if key in around}
     kept["corruptions"] = {row["condition"]: row["hard_accuracy"] for row in run["corruptions"]}
     return results.finite(kept)
-
-
-def no_entry(seed: int) -> dict:
-    """The same of a run that there is not."""
-    return dict.fromkeys(("validation_soft_rate", *MEASURES)) | {"seed": seed, "corruptions": {}}
 
 
 def failures(runs: list[dict]) -> list[str]:
@@ -192,11 +188,8 @@ def _verdict(difference, other) -> str:
 
 def _means_of_pairs(methods, key) -> tuple[float, float]:
     """SAST's mean and plain training's over the seeds in which both are finite, as shown."""
-    pairs = [
-        (ours[key], plain[key])
-        for ours, plain in zip(methods[REFERENCE]["runs"], methods[PLAIN]["runs"], strict=True)
-        if ours[key] is not None and plain[key] is not None
-    ]
+    both = ([run[key] for run in methods[name]["runs"]] for name in (REFERENCE, PLAIN))
+    pairs = [pair for pair in zip(*both, strict=True) if None not in pair]
     own, plain = (
         MEASURES[key].factor * sum(side) / len(pairs) for side in zip(*pairs, strict=True)
     )
@@ -205,18 +198,19 @@ def _means_of_pairs(methods, key) -> tuple[float, float]:
 
 def _listed(found, key, sign) -> str:
     """The methods on one side of SAST with how far they are from it, the largest first."""
-    measure = MEASURES[key]
     listed = sorted((d.mean, name) for name, d in found.items() if d.sign == sign)
-    return ", ".join(
-        f"{name} ({measure.factor * mean:+.{measure.digits}f})" for mean, name in listed[::-1]
-    )
+    return ", ".join(f"{name} ({_signed(key, mean)})" for mean, name in listed[::-1])
 
 
 def _turned(key, difference) -> str:
     """A difference the other way round, as SAST minus a method."""
     measure = MEASURES[key]
-    shown = f"{-measure.factor * difference.mean:+.{measure.digits}f}"
+    shown = _signed(key, -difference.mean)
     return shown + _interval(difference, -measure.factor, measure.digits)
+
+
+def _signed(key, value) -> str:
+    return f"{MEASURES[key].factor * value:+.{MEASURES[key].digits}f}"
 
 
 def _cost(methods, hard) -> list[str]:
@@ -265,8 +259,8 @@ def _page(done) -> str:
         "devices, and over kinds and severities. ECE: calibration error of hard networks, as "
         "they are and with a temperature chosen on the held-out recordings. Eigenvalue: the "
         "largest one of the smooth training loss's Hessian. Rise: of that loss within a radius of "
-        "0.5. Gradients: mean norms of single recordings'. Time: of the whole training, median and "
-        "quartiles.",
+        f"{RADIUS}. Gradients: mean norms of single recordings'. Time: of the whole training, "
+        "median and quartiles.",
         *done["caveats"],
     ]
     for regime, of_it in done["regimes"].items():
@@ -326,7 +320,7 @@ def _difference_table(methods) -> str:
             if d.mean is None:
                 cells.append("-")
                 continue
-            shown = f"{measure.factor * d.mean:+.{measure.digits}f}"
+            shown = _signed(key, d.mean)
             star = "*" if d.sign else ""
             few = f" (n={d.n})" if d.n < len(methods[name]["runs"]) else ""
             cells.append(f"{shown}{_interval(d, measure.factor, measure.digits)}{star}{few}")

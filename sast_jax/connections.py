@@ -107,9 +107,9 @@ def respond_to(
       transmit: as in :func:`respond`, with that layer as number 0.
     """
     sent, ends = [], []
-    for layer, cell in enumerate(cells):
-        if layer:
-            current_TxBxN = sums(after[layer - 1], sent[-1])
+    for layer, (before, cell) in enumerate(zip((None, *after), cells, strict=True)):
+        if before is not None:
+            current_TxBxN = sums(before, sent[-1])
         end, spikes_TxBxN = lif.integrate(cell, current_TxBxN)
         sent.append(transmit(layer, spikes_TxBxN))
         ends.append(end)

@@ -63,13 +63,13 @@ class TrainState(train_state.TrainState):
           extra_args: what else links of the optimizer ask for, such as ``value``.
           **kwargs: other fields to replace, such as batch statistics.
         """
-        tx, params = optax.with_extra_args_support(self.tx), self.params
         if OVERWRITE_WITH_GRADIENT in grads:  # scales of fp8, which no optimizer sees
             return self._beside_scales(grads, grad_fn, extra_args, kwargs)
+        tx = optax.with_extra_args_support(self.tx)
         updates, opt_state = tx.update(
-            grads, self.opt_state, params, grad_fn=grad_fn, **(extra_args or {})
+            grads, self.opt_state, self.params, grad_fn=grad_fn, **(extra_args or {})
         )
-        params = optax.apply_updates(params, updates)
+        params = optax.apply_updates(self.params, updates)
         return self.replace(step=self.step + 1, params=params, opt_state=opt_state, **kwargs)
 
     def _beside_scales(self, grads, grad_fn, extra_args, kwargs):
