@@ -200,7 +200,12 @@ def nearest_rate(target: float, row: dict) -> float:
 
 
 def _row(method, made) -> dict:
-    return {"about": method.about, "gradients": study.gradients(made), "epochs": made.epochs}
+    return {
+        "about": method.about,
+        "gradients": study.gradients(made),
+        "epochs": made.epochs,
+        "environment": machine.environment(),
+    }
 
 
 def _diverged(config, method, made, why) -> dict:

@@ -104,7 +104,7 @@ def tuned(config: ConfigDict, regime: Regime, variant: Variant, workdir: pathlib
 
 
 def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
-    """A row of the table: what the runs on all training recordings came to."""
+    """A row of the table: what the runs on all training recordings came to, but for their time."""
     config = config.copy_and_resolve_references()
     config.workdir = str(workdir)
     config.sweep.seeds = seeds
@@ -117,7 +117,8 @@ def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
     if worst > 0.01:
         print(f"warning: {workdir}: an eigenvalue is known to {100 * worst:.0f} % only")
     mean, interval = intervals.student(values)
-    return row | {"eigenvalue_mean": mean, "eigenvalue_ci95": interval}
+    kept = {key: value for key, value in row.items() if not key.startswith("train_seconds")}
+    return kept | {"eigenvalue_mean": mean, "eigenvalue_ci95": interval}
 
 
 def table(done: dict[str, dict], times: dict[str, list[float]]) -> str:

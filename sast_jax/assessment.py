@@ -102,8 +102,8 @@ def write(workdir: pathlib.Path, done: dict) -> None:
       workdir: where.
       done: ``config``, ``data``, ``caveats``, ``environment`` and ``regimes``; of each ``about``
         and ``methods``, whose rows hold ``about``, ``tuned``, ``trials``, ``gradients``,
-        ``epochs``, ``remarks`` (:func:`sast_jax.results.remarks`), ``runs`` (:func:`entry`) and,
-        where measured, ``time`` (quartiles over plain training).
+        ``epochs``, ``environment``, ``remarks`` (:func:`sast_jax.results.remarks`), ``runs``
+        (:func:`entry`) and, where measured, ``time`` (quartiles over plain training).
     """
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
@@ -278,8 +278,19 @@ def _page(done) -> str:
         parts += ["### What training costs", _cost_table(methods)]
         parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]
         parts += ["### What was tuned", _tuned_table(methods)]
-    parts += pages.settings(config, done["environment"])
+    parts += [*pages.settings(config, done["environment"]), *_elsewhere(done)]
     return "\n\n".join(parts) + "\n"
+
+
+def _elsewhere(done) -> list[str]:
+    """Which methods were trained and measured on another machine than the page's."""
+    names = {}
+    for regime, of_it in done["regimes"].items():
+        for name, row in of_it["methods"].items():
+            if row["environment"] != done["environment"]:
+                machine = pages.listed(row["environment"])
+                names.setdefault(machine, []).append(f"{name} ({regime})")
+    return [f"Trained on {machine} instead: {', '.join(rows)}." for machine, rows in names.items()]
 
 
 _DIFFERENCES = (

@@ -36,8 +36,13 @@ def write(folder: pathlib.Path, name: str, title: str, text: str) -> None:
 
 def settings(config: dict, environment: dict) -> list[str]:
     """The last parts of a page: what was asked for, and where it ran."""
-    machine = ", ".join(f"{key} {value}" for key, value in environment.items())
-    return ["## Settings", f"```json\n{json.dumps(config, indent=2)}\n```", f"Machine: {machine}."]
+    asked = f"```json\n{json.dumps(config, indent=2)}\n```"
+    return ["## Settings", asked, f"Machine: {listed(environment)}."]
+
+
+def listed(environment: dict) -> str:
+    """Device, cores and versions in a line."""
+    return ", ".join(f"{key} {value}" for key, value in environment.items())
 
 
 def _inline(path: pathlib.Path) -> str:

@@ -30,6 +30,7 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
     radii = zip((0.2, 0.4, 0.8), (0.8, 0.9, None), strict=True)
     trials = [{"settings": {"rho": rho}, "hard_accuracy": hard} for rho, hard in radii]
     tuned = {"tuned": {"rho": 0.4}, "trials": trials, "remarks": ["odd."]}
+    tuned["environment"] = {"device": "cpu"}
     return {"about": "x", "gradients": 2, "epochs": 3, "runs": runs, "time": quartiles} | tuned
 
 
@@ -102,8 +103,12 @@ def test_the_page_has_every_method_and_difference(tmp_path):
     made = done(
         {"plain": row([0.8, 0.81]), "SAST": row([0.9, 0.92]), "weight decay": row([None, 0.5])}
     )
+    made["regimes"]["paper"]["methods"]["plain"]["environment"] = {"device": "gpu", "cores": 8}
     assessment.write(tmp_path, made)
     text = (tmp_path / "assessment.md").read_text()
+    assert text.endswith(
+        "Machine: device cpu.\n\nTrained on device gpu, cores 8 instead: plain (paper).\n"
+    )
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| plain")]
     assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
     assert "**Note.** SAST: odd." in text and "Few people." in text
