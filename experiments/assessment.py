@@ -157,23 +157,26 @@ def _about(config, regime, method) -> dict:
     made = _settings(config, regime, method)
     grid = methods.grid(config.dataset, made, regime, method)
     about = {"settings": workdirs.identity(made.to_dict()), "tuned": grid}
-    if method.rate_of:
-        about["target"] = _about(config, regime, METHODS[method.rate_of])
+    if method.taken:
+        about["reference"] = _about(config, regime, METHODS[REFERENCE])
     return about
 
 
 def _assess(config, regime, folder, name, rows) -> dict:
     """A method's row: tuned, trained and measured."""
     method, place = METHODS[name], folder / study.folder(name)
-    made, score = _settings(config, regime, method), study.most_accurate
-    if method.rate_of:
-        rates = [run["validation_soft_rate"] for run in rows[method.rate_of]["runs"]]
-        rates = [rate for rate in rates if rate is not None]
-        if not rates:
-            return _diverged(config, method, made, f"no run of {method.rate_of} is finite")
-        made.rates.target = round(sum(rates) / len(rates), 4)
+    made, score, taken = _settings(config, regime, method), study.most_accurate, {}
+    if method.taken:
+        if not rows[REFERENCE]["tuned"]:
+            return _diverged(config, method, made, f"no run of {REFERENCE} is finite")
+        own = rows[REFERENCE]
+        rate = round(assessment.held_out_rate(own["runs"]), 4)
+        taken = {method.taken: {"rho": own["tuned"]["rho"], "rates.target": rate}[method.taken]}
+        made.update_from_flattened_dict(taken)
+    if method.taken == "rates.target":
         score = functools.partial(nearest_rate, made.rates.target)
     trial = made.copy_and_resolve_references()
+    trial.seed += config.seeds  # others than those that are reported
     trial.sweep.seeds = config.tuning_seeds
     grid = methods.grid(config.dataset, made, regime, method)
     try:
@@ -185,10 +188,14 @@ def _assess(config, regime, folder, name, rows) -> dict:
         return _diverged(config, method, made, str(error))
     around = study.landscape(made)
     jax.clear_caches()  # of programs that no other method uses
+    remarks = results.remarks(runs) + assessment.failures(runs)
+    if method.taken == "rates.target":
+        remarks += assessment.missed_rate(made.rates.target, runs)
     return _row(method, made) | {
         "tuned": best,
+        "taken": taken,
         "trials": trials,
-        "remarks": results.remarks(runs) + assessment.failures(runs),
+        "remarks": remarks + study.uncertain(around),
         "runs": [assessment.entry(one, near) for one, near in zip(runs, around, strict=True)],
     }
 
@@ -213,7 +220,8 @@ def _diverged(config, method, made, why) -> dict:
     seeds = range(made.seed, made.seed + config.seeds)
     nothing = {"hardware": [], "corruptions": []}
     runs = [assessment.entry(nothing | {"seed": seed}, {}) for seed in seeds]
-    return _row(method, made) | {"tuned": {}, "trials": [], "remarks": [why], "runs": runs}
+    lost = {"tuned": {}, "taken": {}, "trials": [], "remarks": [why], "runs": runs}
+    return _row(method, made) | lost
 
 
 def _tuned(made, best) -> ConfigDict:
@@ -225,8 +233,8 @@ def _tuned(made, best) -> ConfigDict:
 
 
 def _timed(config, regime, name, row) -> ConfigDict:
-    """One run of a method as its row has it; the target of a penalty takes no time."""
-    return _tuned(_settings(config, regime, METHODS[name]), row["tuned"])
+    """One run of a method as its row has it."""
+    return _tuned(_settings(config, regime, METHODS[name]), row["tuned"] | row["taken"])
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def rows(
     """Rows of a table by name, each of them made once and then kept in a file.
 
     Args:
-      file: a copy of it is all that another machine needs to go on.
+      file: a copy of it is all that another machine needs to go on with these rows.
       abouts: of each row all that it rests on, as JSON can hold it.
       make: (name, the rows before it) -> a row.
 
@@ -150,6 +150,17 @@ def landscape(config: ConfigDict) -> list[dict]:
         ]
         files.write(file, json.dumps(results.finite(rows)))
     return json.loads(file.read_text())
+
+
+def uncertain(around: list[dict]) -> list[str]:
+    """What must be said of eigenvalues of :func:`landscape` that have not converged."""
+    shares = [
+        one["residual"] / abs(one["eigenvalue"])
+        for one in around
+        if one["eigenvalue"] and one["residual"] is not None
+    ]
+    worst = max(shares, default=0)
+    return [f"an eigenvalue is known to {100 * worst:.0f} % only"] if worst > 0.01 else []
 
 
 def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:

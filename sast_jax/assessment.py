@@ -12,6 +12,7 @@ import matplotlib.figure
 from sast_jax import comparisons, intervals, pages, results, tables
 
 PLAIN, MATCHED, REFERENCE = "plain", "plain twice as long", "SAST"
+AS_LONG = "plain 1.7 times as long"
 RADIUS = 0.5  # of the ball in which the loss may rise
 
 
@@ -56,6 +57,12 @@ TABLES = {
 }
 MEASURES = {key: measure for columns in TABLES.values() for key, measure in columns.items()}
 COMPARED = tuple(key for key, measure in MEASURES.items() if measure.better)
+KEPT = (  # of a run besides, for who wants to know more than the page shows
+    *("seed", "validation_soft_rate", "validation_soft_accuracy", "validation_hard_accuracy"),
+    *("hard_ties", "hard_silent", "hard_nll", "hard_brier", "soft_ece", "soft_nll"),
+    *("hard_temperature", "threshold_factors"),
+    *("soft_corruption_accuracy", "integer_corruption_accuracy"),
+)
 ROBUST = ("INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "hard_corruption_accuracy")
 
 
@@ -66,13 +73,14 @@ def entry(run: dict, around: dict) -> dict:
       run: of ``results.json``.
       around: eigenvalue, rise and gradient norms of its loss.
     """
-    kept = {key: run.get(key) for key in ("seed", "validation_soft_rate", *MEASURES)}
+    kept = {key: run.get(key) for key in (*KEPT, *MEASURES)}
     for row in run["hardware"]:
         if row["kind"] == "weight_bits":
             kept[f"INT{row['level']}"] = row["integer_accuracy"]
+            kept[f"INT{row['level']}_synops"] = row.get("synops")  # none without the network
         elif row["kind"] == "weights":
             kept[f"mismatch_{row['level']:g}"] = row["hard_accuracy"]
-    kept |= {key: around[key] for key in MEASURES if key in around}
+    kept |= {key: around[key] for key in (*MEASURES, "residual") if key in around}
     kept["corruptions"] = {row["condition"]: row["hard_accuracy"] for row in run["corruptions"]}
     return results.finite(kept)
 
@@ -81,6 +89,21 @@ def failures(runs: list[dict]) -> list[str]:
     """Why runs of ``results.json`` lack integer networks, each reason once."""
     found = [row["error"] for run in runs for row in run["hardware"] if "error" in row]
     return [f"no integer network: {reason}" for reason in dict.fromkeys(found)]
+
+
+def held_out_rate(runs: list[dict]) -> float | None:
+    """The runs' mean firing rate with smooth spikes on the validation split."""
+    rates = [run["validation_soft_rate"] for run in runs]
+    rates = [rate for rate in rates if rate is not None]
+    return sum(rates) / len(rates) if rates else None
+
+
+def missed_rate(target: float, runs: list[dict]) -> list[str]:
+    """What must be said of runs that do not fire as they should."""
+    rate = held_out_rate(runs)
+    if rate is None or abs(rate - target) <= 0.1 * target:
+        return []
+    return [f"soft rate {100 * rate:.2f} % on validation, where SAST's is {100 * target:.2f} %"]
 
 
 def differences(methods: dict[str, dict]) -> dict[str, dict[str, comparisons.Difference]]:
@@ -101,8 +124,8 @@ def write(workdir: pathlib.Path, done: dict) -> None:
     Args:
       workdir: where.
       done: ``config``, ``data``, ``caveats``, ``environment`` and ``regimes``; of each ``about``
-        and ``methods``, whose rows hold ``about``, ``tuned``, ``trials``, ``gradients``,
-        ``epochs``, ``environment``, ``remarks`` (:func:`sast_jax.results.remarks`), ``runs``
+        and ``methods``, whose rows hold ``about``, ``tuned``, ``taken`` (from SAST),
+        ``trials``, ``gradients``, ``epochs``, ``environment``, ``remarks`` (lines), ``runs``
         (:func:`entry`) and, where measured, ``time`` (quartiles over plain training).
     """
     folder = workdir / "plots"
@@ -145,12 +168,13 @@ def _conclude(methods) -> list[str]:
         f"With hard spikes {_verdict(hard, 'plain training')}: {own:.2f} against {plain:.2f} %, "
         f"{_turned('hard_accuracy', hard)} points."
     ]
-    matched = others.get(MATCHED)
-    if matched is not None and matched.mean is not None:
-        said.append(
-            f"With as many gradients each, {_verdict(matched, 'plain training')}: "
-            f"{_turned('hard_accuracy', matched)} points."
-        )
+    for name, equal in ((MATCHED, "as many gradients"), (AS_LONG, "about as much time")):
+        longer = others.get(name)
+        if longer is not None and longer.mean is not None:
+            said.append(
+                f"With {equal} each, {_verdict(longer, 'plain training')}: "
+                f"{_turned('hard_accuracy', longer)} points."
+            )
     compared = {key: d for key, d in found.items() if key != "hard_accuracy" and d.mean is not None}
     for word, wanted in (("Better", -1), ("Worse", 1)):
         listed = [
@@ -256,11 +280,14 @@ def _page(done) -> str:
         "(Student's t). Hard: with a threshold in the place of the smooth spike. Calibrated: with "
         "a factor on each layer's threshold, chosen on the held-out recordings. INT: integer "
         "networks with weights of so many bits. Mismatch and corrupted: hard networks, over "
-        "devices, and over kinds and severities. ECE: calibration error of hard networks, as "
+        "devices, and over kinds and severities, with the settings that clean accuracy chose, "
+        "whatever others would be best there. ECE: calibration error of hard networks, as "
         "they are and with a temperature chosen on the held-out recordings. Eigenvalue: the "
         "largest one of the smooth training loss's Hessian. Rise: of that loss within a radius of "
-        f"{RADIUS}. Gradients: mean norms of single recordings'. Time: of the whole training, "
-        "median and quartiles.",
+        f"{RADIUS}; both depend on slope and readout, so they compare methods that share these. "
+        "Gradients: mean norms of single recordings'. Networks of hard forward passes were never "
+        "trained with smooth spikes, and their soft accuracy, gap and losses are of that. Time: of "
+        "the whole training, median and quartiles.",
         *done["caveats"],
     ]
     for regime, of_it in done["regimes"].items():
@@ -277,7 +304,7 @@ def _page(done) -> str:
             parts += [f"### {title}", table(methods, columns)]
         parts += ["### What training costs", _cost_table(methods)]
         parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]
-        parts += ["### What was tuned", _tuned_table(methods)]
+        parts += ["### What was tuned", _TUNED, _tuned_table(methods)]
     parts += [*pages.settings(config, done["environment"]), *_elsewhere(done)]
     return "\n\n".join(parts) + "\n"
 
@@ -297,7 +324,13 @@ _DIFFERENCES = (
     "Means of the differences between runs of the same seed, in the units of the tables above, "
     "with 95 % intervals; an asterisk where the paired t-test is below 0.05 after Holm's "
     "correction over the methods, but for plain training's hard accuracy, which is the planned "
-    "comparison. Each measure is corrected on its own: among this many, some asterisks are chance."
+    "comparison. Each measure is corrected on its own: among this many, some asterisks are chance. "
+    "Few seeds tell large differences only: no asterisk is no proof of equality. Intervals are "
+    "over seeds, not over recordings."
+)
+_TUNED = (
+    "At the end of what was tried: the least or the largest of three values or more. Where two "
+    "learning rates were tried, each is an end."
 )
 
 
@@ -346,7 +379,8 @@ def _tuned_table(methods) -> str:
             f"{_settings(trial['settings'])}: {_percent(trial['hard_accuracy'])}"
             for trial in row["trials"]
         )
-        rows.append([name, row["about"], _settings(row["tuned"]) + _at_an_end(row), trials])
+        chosen = _settings(row["tuned"] | row["taken"]) + _at_an_end(row)
+        rows.append([name, row["about"], chosen, trials])
     headers = ["", "what", "chosen", "hard % on validation, by what was tried"]
     return tables.table(rows, headers, "github")
 

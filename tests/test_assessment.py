@@ -30,7 +30,7 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
     radii = zip((0.2, 0.4, 0.8), (0.8, 0.9, None), strict=True)
     trials = [{"settings": {"rho": rho}, "hard_accuracy": hard} for rho, hard in radii]
     tuned = {"tuned": {"rho": 0.4}, "trials": trials, "remarks": ["odd."]}
-    tuned["environment"] = {"device": "cpu"}
+    tuned |= {"taken": {}, "environment": {"device": "cpu"}}
     return {"about": "x", "gradients": 2, "epochs": 3, "runs": runs, "time": quartiles} | tuned
 
 
@@ -154,7 +154,7 @@ def test_radii_and_rates_are_factors_of_the_regimes_own():
     assert found["rho"] == (own.rho / 2, own.rho, 2 * own.rho)
     assert found["learning_rate"] == (own.learning_rate, 4 * own.learning_rate)
     slopes = methods.grid("dvs_gesture", made, "paper", methods.METHODS["hard forward"])["slope"]
-    assert slopes == (1.0, 2.0, 4.0)
+    assert slopes == (2.0, 4.0, 8.0)
 
 
 def test_a_tuned_slope_takes_its_growth_along():
@@ -172,6 +172,43 @@ def test_a_rate_is_matched_before_it_is_accurate():
     ]
     scores = [command_module.nearest_rate(0.1, r) for r in rows]
     assert np.argsort(scores).tolist() == [0, 3, 1, 2]
+
+
+def test_a_missed_rate_is_told():
+    runs = [{"validation_soft_rate": rate} for rate in (0.1, None, 0.13)]
+    assert assessment.missed_rate(0.12, runs) == []
+    said = "soft rate 11.50 % on validation, where SAST's is 15.00 %"
+    assert assessment.missed_rate(0.15, runs) == [said]
+
+
+@pytest.mark.parametrize(
+    "name, key, value", [("rate penalty", "rates.target", 0.3), ("random perturbation", "rho", 0.8)]
+)
+def test_what_is_taken_from_sast_is_in_trials_and_runs(tmp_path, monkeypatch, name, key, value):
+    seen = []
+
+    def tuned(experiment, trial, grid, workdir, score):
+        seen.append(trial)
+        return {next(iter(grid)): 0.25}, []
+
+    def results_of(experiment, config):
+        seen.append(config)
+        return {"runs": []}, None
+
+    monkeypatch.setattr(command_module.study, "tuned", tuned)
+    monkeypatch.setattr(command_module.run, "results_of", results_of)
+    monkeypatch.setattr(command_module.study, "landscape", lambda config: [])
+    config = config_file.get_config()
+    sast = row([0.9], validation_soft_rate=0.3) | {"tuned": {"rho": 0.8, "learning_rate": 1.0}}
+    made = command_module._assess(config, "paper", tmp_path, name, {"SAST": sast})
+    trial, final = seen
+    assert made["taken"] == {key: value}
+    assert [seen.rates.target if key != "rho" else seen.rho for seen in (trial, final)] == [
+        value
+    ] * 2
+    assert (trial.seed, final.seed, final.sweep.seeds) == (5, 0, 5)  # other seeds choose
+    again = command_module._timed(config, "paper", name, made)
+    assert (again.rates.target, again.rho) == (final.rates.target, final.rho)
 
 
 def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
@@ -250,11 +287,14 @@ def test_an_entry_keeps_what_the_tables_show():
     ]
     measured["corruptions"] = [{"condition": "noise 3", "hard_accuracy": 0.6}]
     around = {"eigenvalue": 4.0, "rise": float("nan"), "residual": 1.0}
+    measured["hardware"][0]["synops"] = 700.0
     kept = assessment.entry(measured, around)
     assert (kept["INT4"], kept["mismatch_0.6"], kept["eigenvalue"]) == (0.9, 0.7, 4.0)
+    assert (kept["INT4_synops"], kept["residual"]) == (700.0, 1.0)
     assert kept["rise"] is None
     assert kept["corruptions"] == {"noise 3": 0.6}
-    assert set(kept) == {*assessment.MEASURES, "seed", "validation_soft_rate", "corruptions"}
+    more = {"corruptions", "residual", "INT4_synops"}
+    assert set(kept) == {*assessment.MEASURES, *assessment.KEPT, *more}
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,20 @@ def test_empty_and_backward_recordings_are_kept_and_told(tmp_path):
     np.testing.assert_array_equal(source.test.events_NxC.sum(axis=1), [0, 2])
 
 
+def test_a_test_split_of_ones_own_is_told(tmp_path):
+    files.dataset(tmp_path / "whole")
+    assert sources.nmnist("folder", tmp_path / "whole", time_bins=2).caveats == ()
+    one = files.encode([10], [2], [2], [1])
+    some = {f"Test/{label}/{label + 9996:05}.bin": one for label in range(8)}
+    files.write_tree(tmp_path / "part", some)
+    absent, foreign = sources.nmnist("folder", tmp_path / "part", time_bins=2).caveats
+    assert absent == "No test recording is of these classes: 8, 9."
+    assert foreign == (
+        "The test split is not N-MNIST's own: 3 of its recordings have numbers above 10000, "
+        "which only the training split has there."
+    )
+
+
 def test_a_changed_recording_is_read_anew(tmp_path):
     one = files.encode([10], [2], [2], [1])
     files.write_tree(tmp_path, {"Test/3/00001.bin": one})

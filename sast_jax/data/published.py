@@ -39,6 +39,7 @@ class Published(NamedTuple):
       classes: their names.
       rises: polarity bit of an event where brightness rises.
       reader: part of cache keys: raised when recordings come out otherwise.
+      test_files: the highest number of a file of the published test split; None without numbers.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Published(NamedTuple):
     classes: tuple[str, ...]
     rises: int
     reader: int = 1
+    test_files: int | None = None
 
 
 def _nmnist_caveat(train):
@@ -90,6 +92,7 @@ NMNIST = Published(
     caveat=_nmnist_caveat,
     classes=tuple(map(str, range(10))),
     rises=simulation.RISES,
+    test_files=10_000,
 )
 DVS_GESTURE = Published(
     name="DVS Gesture",

@@ -285,8 +285,29 @@ def _source(published, framing, name, simulated, fingerprint, recorded, frames, 
         frames.get("test"),
         recorded,
         tuple(notes),
-        (*_people(frames), *((published.caveat(frames.get("train")),) if simulated else ())),
+        (
+            *_people(frames),
+            *((published.caveat(frames.get("train")),) if simulated else _own(published, frames)),
+        ),
     )
+
+
+def _own(published, frames) -> list[str]:
+    """In what a test split of real recordings is not the published one."""
+    test = frames.get("test")
+    if test is None:
+        return []
+    lines, absent = [], sorted({*range(len(published.classes))} - {*test.labels_N.tolist()})
+    if absent:
+        named = ", ".join(published.classes[label] for label in absent)
+        lines.append(f"No test recording is of these classes: {named}.")
+    foreign = int((test.numbers_N > published.test_files).sum()) if published.test_files else 0
+    if foreign:
+        lines.append(
+            f"The test split is not {published.name}'s own: {foreign} of its recordings have "
+            f"numbers above {published.test_files}, which only the training split has there."
+        )
+    return lines
 
 
 def _people(frames) -> list[str]:
