@@ -23,7 +23,7 @@ import tonic
 from absl import flags
 
 from experiments import cli, files, machine, timing
-from sast_jax import epochs, lif, networks, spikes, training
+from sast_jax import epochs, lif, networks, pages, spikes, training
 from sast_jax.data import cache, packing, recordings
 from sast_jax.errors import InputError
 
@@ -42,7 +42,7 @@ def main() -> None:
     tables = {"step": steps(_ROUNDS.value), "grid": grid()}
     if _DATA_PATH.value is not None:
         tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
-    print(", ".join(f"{key} {value}" for key, value in machine.environment().items()))
+    print(pages.listed(machine.environment()))
     ratios = {}
     for name, seconds in tables.items():
         first = next(iter(seconds))

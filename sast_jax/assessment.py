@@ -93,9 +93,12 @@ def failures(runs: list[dict]) -> list[str]:
 
 def held_out_rate(runs: list[dict]) -> float | None:
     """The runs' mean firing rate with smooth spikes on the validation split."""
-    rates = [run["validation_soft_rate"] for run in runs]
-    rates = [rate for rate in rates if rate is not None]
+    rates = _finite(runs, "validation_soft_rate")
     return sum(rates) / len(rates) if rates else None
+
+
+def _finite(runs, key) -> list[float]:
+    return [run[key] for run in runs if run[key] is not None]
 
 
 def missed_rate(target: float, runs: list[dict]) -> list[str]:
@@ -258,7 +261,7 @@ def _interval(difference, factor, digits=2) -> str:
 
 def _estimate(row, key) -> tuple[float, list[float] | None] | None:
     """Mean over seeds and its interval, as they are shown; None without a finite run."""
-    values = [run[key] for run in row["runs"] if run[key] is not None]
+    values = _finite(row["runs"], key)
     if not values:
         return None
     mean, interval = intervals.student(values)

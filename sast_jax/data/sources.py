@@ -274,6 +274,7 @@ def _simulated(published, framing, limits, seed, notes) -> Source:
 
 
 def _source(published, framing, name, simulated, fingerprint, recorded, frames, notes) -> Source:
+    own = [published.caveat(frames.get("train"))] if simulated else _own(published, frames)
     return Source(
         name,
         simulated,
@@ -285,10 +286,7 @@ def _source(published, framing, name, simulated, fingerprint, recorded, frames, 
         frames.get("test"),
         recorded,
         tuple(notes),
-        (
-            *_people(frames),
-            *((published.caveat(frames.get("train")),) if simulated else _own(published, frames)),
-        ),
+        (*_people(frames), *own),
     )
 
 
