@@ -6,6 +6,8 @@ import pathlib
 import jax
 import pytest
 
+from experiments import run
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -33,6 +35,15 @@ def _programs_of_a_file():
     """Lets go of a file's programs: the kernel maps only so many into a process."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def no_pages():
+    """Runs in this process draw nothing, and their reports are empty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_examples", lambda *_: [])
+        patch.setattr(run.report, "write", lambda workdir, *_: (workdir / "report.html").touch())
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ def tiny() -> ConfigDict:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, no_pages):
     folder = tmp_path_factory.mktemp("family")
     nmnist_files.dataset(folder / "data", per_class=4)
     return folder

@@ -32,6 +32,7 @@ SMALL = (
     "--config.hardware.weight_bits=8,",
     "--config.hardware.draws=0",
     "--config.corruptions.kinds=event_drop",
+    "--config.corruptions.severities=3,",
     "--config.lif.reset=zero",
 )
 

@@ -38,7 +38,7 @@ def test_a_killed_sweep(tmp_path, stream):
     nmnist_files.dataset(tmp_path / "data", per_class=8)
     grid = "--config.sweep.rho=0.0,0.3", "--config.sweep.seeds=2", "--config.resume=True"
     grid = *grid, f"--config.data.stream={stream}"
-    flags = *SMALL, *grid, f"--config.data.path={tmp_path / 'data'}", "--config.epochs=15"
+    flags = *SMALL, *grid, f"--config.data.path={tmp_path / 'data'}"
     whole, cut = (tmp_path / name for name in ("whole", "cut"))
     finished("nmnist", *flags, f"--config.workdir={whole}")
     process = start("nmnist", *flags, f"--config.workdir={cut}")

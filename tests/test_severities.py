@@ -63,7 +63,7 @@ def test_some_recordings_are_the_same_among_all():
 
 def test_the_command_measures_on_what_a_run_held_out(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
-    run = f"--config.data.path={tmp_path / 'data'}", "--config.epochs=1"
+    run = f"--config.data.path={tmp_path / 'data'}", "--config.hardware.weight_bits=()"
     for name, validation in (("all", 0.0), ("some", 0.25)):
         workdir = f"--config.workdir={tmp_path / name}"
         done = command("nmnist", *SMALL, *run, workdir, f"--config.data.validation={validation}")

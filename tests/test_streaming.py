@@ -87,8 +87,8 @@ def test_a_set_is_streamed_where_an_accelerator_is_too_small(monkeypatch):
 
 
 def test_a_streamed_run_is_the_resident_one_and_goes_on_from_it(tmp_path):
-    nmnist_files.dataset(tmp_path / "data", per_class=4)
-    flags = *SMALL, f"--config.data.path={tmp_path / 'data'}", "--config.epochs=2"
+    nmnist_files.dataset(tmp_path / "data")
+    flags = *SMALL, f"--config.data.path={tmp_path / 'data'}"
     found = []
     for stream in ("never", "always"):
         workdir = tmp_path / stream

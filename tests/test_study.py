@@ -15,7 +15,7 @@ from sast_jax.errors import DivergedError, InputError
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, no_pages):
     folder = tmp_path_factory.mktemp("study")
     nmnist_files.dataset(folder / "data", per_class=4)
     return folder

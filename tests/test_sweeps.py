@@ -122,6 +122,7 @@ def test_a_sweep_on_eight_devices_goes_on_from_its_checkpoint(tmp_path):
         f"--config.workdir={tmp_path / 'run'}",
         "--config.sweep.rho=0.1,0.3",
         "--config.epochs=1",
+        "--config.hardware.weight_bits=()",
         "--config.resume=True",
     )
     written = []

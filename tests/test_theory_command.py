@@ -30,7 +30,7 @@ def train(workdir, data, **changes) -> ConfigDict:
 
 
 @pytest.fixture(scope="module")
-def reported(tmp_path_factory):
+def reported(tmp_path_factory, no_pages):
     folder = tmp_path_factory.mktemp("theory")
     nmnist_files.dataset(folder / "data", per_class=4)
     small = {"network.hidden": (8,), "data.time_bins": 4, "batch_size": 8, "epochs": 4}
