@@ -1,7 +1,7 @@
 """What ``experiments.variants`` compares: regimes, variants, their tuning, measurements, table."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -118,10 +118,23 @@ def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
     return kept | {"eigenvalue_mean": mean, "eigenvalue_ci95": interval}
 
 
-def table(done: dict[str, dict], times: dict[str, list[float]]) -> str:
-    """A row a variant, in the form of a Markdown table; times are quartiles over Adam."""
+def table(
+    done: dict[str, dict],
+    tried: dict[str, dict[str, Sequence[float]]],
+    times: dict[str, list[float]],
+) -> str:
+    """A row a variant, in the form of a Markdown table; times are quartiles over Adam.
+
+    A value with a star is the least or the largest of those that were tried of it.
+    """
+
+    def value(variant, key):
+        values = tried[variant].get(key)
+        at_an_end = values and done[variant][key] in (min(values), max(values))
+        return f"{done[variant][key]:g}{'*' if at_an_end else ''}"
+
     rows = [
-        [variant, f"{row['rho']:g}", f"{row['learning_rate']:g}"]
+        [variant, value(variant, "rho"), value(variant, "learning_rate")]
         + [
             _shown(row, key, 100)
             for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_rate")

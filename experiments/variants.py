@@ -4,7 +4,7 @@
 
 In the papers' regime and in the default one, for 12 epochs each. Each variant's radius, and nothing
 else of it, has the best hard accuracy of three on a validation split of the training recordings,
-over two seeds; then it trains on all of them with new weights, and is measured on the test split.
+over two seeds; then it trains on all of them from the start, and is measured on the test split.
 Plain training with as many gradients as full SAM has its learning rate chosen in the same way. What
 is done is not done again, so an interrupted study goes on where it was. FOLDER holds recordings in
 N-MNIST's layout. Times are measured last, in turns in one process; leave the machine otherwise idle
@@ -57,7 +57,8 @@ def main() -> None:
             times = study.times(
                 folder / name / "times.json", "nmnist", configs, "Adam", _ROUNDS.value
             )
-        print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, times)}")
+        tried = {key: about["tuned"] if key != "Adam" else {} for key, about in abouts.items()}
+        print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 
 def _row(regime, configs, folder, name, _) -> dict:

@@ -66,9 +66,10 @@ class TrainState(train_state.TrainState):
         if OVERWRITE_WITH_GRADIENT in grads:  # scales of fp8, which no optimizer sees
             return self._beside_scales(grads, grad_fn, extra_args, kwargs)
         tx = optax.with_extra_args_support(self.tx)
-        updates, opt_state = tx.update(
-            grads, self.opt_state, self.params, grad_fn=grad_fn, **(extra_args or {})
-        )
+        extra_args = dict(extra_args or {})
+        if grad_fn is not None:  # as some optimizers refuse what they do not know
+            extra_args["grad_fn"] = grad_fn
+        updates, opt_state = tx.update(grads, self.opt_state, self.params, **extra_args)
         params = optax.apply_updates(self.params, updates)
         return self.replace(step=self.step + 1, params=params, opt_state=opt_state, **kwargs)
 

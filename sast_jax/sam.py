@@ -10,8 +10,9 @@ gradient on to the optimizer behind it:
 ``grad_fn(params)`` returns the gradient that is descended. Batches, auxiliary values, means over
 devices and accumulation all live in the caller's ``grad_fn``. The link comes first in the chain:
 what stands before it changes the perturbation alone (and what :func:`gap_aware` subtracts).
-Parameters are real; the link leaves integer ones alone, but optax's optimizers take none. This file
-stands alone: it needs nothing of the rest of the package.
+Parameters are real; integer ones stay where they are and no ascent sees them, but what follows the
+link has to take their gradients, which optax's optimizers do not. This file stands alone: it needs
+nothing of the rest of the package.
 
 Reference: Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization,
 ICLR 2021, arXiv 2010.01412.
@@ -26,7 +27,7 @@ import numpy as np
 import optax
 
 ScalarOrSchedule = jax.typing.ArrayLike | optax.Schedule
-_RADIUS = lambda radius: 0 <= radius < float("inf"), "finite and not negative"
+_NOT_NEGATIVE = lambda number: 0 <= number < float("inf"), "finite and not negative"
 
 
 class SharpnessAwareState(NamedTuple):
@@ -44,7 +45,7 @@ def sharpness_aware(
 
     Args:
       ascent: maps a gradient to the perturbation :math:`a(g)` that is added to the parameters, for
-        example :func:`scale_to_norm`. It sees the parameters and all extra arguments.
+        example :func:`scale_to_norm`. It sees the parameters and all other extra arguments.
 
     Returns:
       A transformation whose ``update`` needs ``params`` and the keyword ``grad_fn``, a function
@@ -52,7 +53,8 @@ def sharpness_aware(
       the ascent. The parameters themselves are not changed.
 
     Raises:
-      TypeError: by ``update``, without ``grad_fn`` or if it returns no gradient.
+      TypeError: by ``update``, without ``grad_fn``, if its gradient or the other is not shaped like
+        the parameters, or if these are complex.
       ValueError: by ``update``, without the parameters.
 
     Examples:
@@ -68,7 +70,7 @@ def sharpness_aware(
     ascent = optax.with_extra_args_support(ascent)
 
     def init_fn(params):
-        return SharpnessAwareState(ascent.init(params))
+        return SharpnessAwareState(ascent.init(_real(params, params)))
 
     def update_fn(
         updates, state, params=None, *, grad_fn: Callable[[Any], Any] | None = None, **extra_args
@@ -80,14 +82,12 @@ def sharpness_aware(
                 "SAM needs update(..., grad_fn=...), a function from parameters to their gradient; "
                 "flax's own TrainState does not hand it on, that of sast_jax.flax_sam does."
             )
-        perturbation, ascent_state = ascent.update(updates, state.ascent, params, **extra_args)
+        _require_gradient("update is given", updates, params)
+        real = _real(params, updates), state.ascent, _real(params, params)
+        perturbation, ascent_state = ascent.update(*real, **extra_args)
         perturbed = jax.tree.map(_moved, params, perturbation)
         descended = grad_fn(perturbed)
-        if _form(descended) != _form(updates):
-            raise TypeError(
-                "grad_fn must return a gradient like the one that update is given, and nothing "
-                f"with it; its form is {_form(descended)} and not {_form(updates)}."
-            )
+        _require_gradient("grad_fn returns", descended, params)
         return descended, SharpnessAwareState(ascent_state)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -151,7 +151,7 @@ def adaptive_scale_to_norm(radius: ScalarOrSchedule) -> optax.GradientTransforma
     """
 
     def product(w, g):
-        return g if _is_integer(g) else _at_least_float32(w) * _at_least_float32(g)
+        return _at_least_float32(w) * _at_least_float32(g)
 
     def direction(g, params):
         if params is None:
@@ -195,7 +195,7 @@ def bounded_scale_to_norm(
     ICML 2022, arXiv 2206.06232, for the unnormalised ascent; that the two are joined by the smaller
     of their radii is our choice.
     """
-    _require("bound", bound, *_RADIUS)
+    _require("bound", bound, *_NOT_NEGATIVE)
     return _ascent(
         radius, lambda g, params: (g, _norm(g)), lambda r, norm: jnp.minimum(r, bound * norm)
     )
@@ -285,7 +285,8 @@ def within(
 ) -> optax.GradientTransformationExtraArgs:
     """An ascent that leaves the parameters outside a mask where they are.
 
-    :func:`optax.masked` is no help: it hands on the gradient itself where the mask is False.
+    :func:`optax.masked` is no help: it hands on the gradient itself where the mask is False, and a
+    function as its mask sees gradients.
 
     Args:
       mask: tree of booleans shaped like the parameters, or a function from them to one. Under
@@ -294,6 +295,9 @@ def within(
 
     Returns:
       A transformation from gradients to perturbations.
+
+    Raises:
+      ValueError: by ``update``, the mask is something else, or a function without parameters.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -305,10 +309,26 @@ def within(
       0.5 0.0
     """
 
-    def outside(params):
-        return jax.tree.map(lambda inside: not inside, mask(params) if callable(mask) else mask)
+    ascent = optax.with_extra_args_support(ascent)
 
-    return optax.chain(optax.masked(optax.set_to_zero(), outside), ascent)
+    def inside(keep, update):
+        if not isinstance(keep, bool | np.bool_) or len(jax.tree.leaves(update)) > 1:
+            raise ValueError("not a boolean of one parameter")
+        return update if keep else optax.tree.zeros_like(update)
+
+    def update_fn(updates, state, params=None, **extra_args):
+        if params is None and callable(mask):
+            raise ValueError("the mask needs the parameters: update(grads, state, params).")
+        try:
+            kept = jax.tree.map(inside, mask(params) if callable(mask) else mask, updates)
+        except ValueError as error:
+            raise ValueError(
+                "the mask must be a tree of booleans shaped like the parameters, or a function of "
+                "them; under inject_hyperparams a function must be among its static_args."
+            ) from error
+        return ascent.update(kept, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(ascent.init, update_fn)
 
 
 def ramp(
@@ -322,8 +342,8 @@ def ramp(
 
     .. math:: \rho_t = \rho \, \mathrm{clip}((t - t_0 + 1) / w, 0, 1)
 
-    A radius of 0 still costs the second gradient; to spare it, run the steps before ``start`` with
-    the optimizer alone.
+    A radius of 0 still costs the second gradient. To spare it, hand a ``grad_fn`` that returns the
+    gradient at hand to the steps before ``start``: the link has to count them.
 
     Args:
       rho: radius at the end.
@@ -336,7 +356,8 @@ def ramp(
       A schedule: number of updates done to radius.
 
     Raises:
-      ValueError: ``start`` or the warm-up, as far as it is known, ends past the end of training.
+      ValueError: there are no steps, or ``start`` or the warm-up ends past the last of them, as far
+        as these are known and not traced.
 
     Examples:
       >>> from sast_jax.sam import ramp
@@ -344,11 +365,15 @@ def ramp(
       >>> print([float(radius(step)) for step in range(6)])
       [0.0, 0.0, 0.20000000298023224, 0.4000000059604645, 0.4000000059604645, 0.4000000059604645]
     """
-    _require("rho", rho, *_RADIUS)
-    last = total_steps - 1
-    _require("start", start, lambda n: n % 1 == 0 <= n <= last, f"a number of steps, 0 to {last}")
+    _require("rho", rho, *_NOT_NEGATIVE)
+    _require("total_steps", total_steps, lambda n: n >= 1, "a number of steps from 1")
+    if not _is_traced(total_steps):
+        last = total_steps - 1
+        of_them = f"a number of steps, 0 to {last}"
+        _require("start", start, lambda n: n % 1 == 0 <= n <= last, of_them)
     left = total_steps - start
-    _require("warmup", warmup, lambda steps: 0 <= steps <= left, f"from 0 to {left} steps")
+    if not _is_traced(left):
+        _require("warmup", warmup, lambda steps: 0 <= steps <= left, f"from 0 to {left} steps")
     return lambda count: rho * jnp.clip((count - start + 1) / jnp.maximum(warmup, 1), 0, 1)
 
 
@@ -425,10 +450,14 @@ def gap_aware(
 
     Args:
       ascent: as in :func:`sharpness_aware`.
-      alpha: weight of the gap; at 0 it is :func:`sharpness_aware`.
+      alpha: weight of the gap, not negative; at 0 it is :func:`sharpness_aware`.
 
     Returns:
-      The link, as of :func:`sharpness_aware`.
+      The link, as of :func:`sharpness_aware`. With a radius of 0 it is the optimizer behind it up
+      to rounding, as compilers join its products in their own ways.
+
+    Raises:
+      ValueError: ``alpha`` is not known to be finite and not negative.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -442,6 +471,7 @@ def gap_aware(
     Reference: Zhuang et al., Surrogate Gap Minimization Improves Sharpness-Aware Training, ICLR
     2022, arXiv 2203.08065, algorithm 1.
     """
+    _require("alpha", alpha, *_NOT_NEGATIVE)
     link = sharpness_aware(ascent)
 
     def update_fn(updates, state, params=None, **extra_args):
@@ -477,8 +507,9 @@ def perturb_ahead(
               \quad a_{t+1} = a(g_t)
 
     The parameters that are trained are :math:`w_t + a_t`, so nothing needs a second gradient;
-    :func:`eval_params` takes :math:`a_t` out of them. ``base`` sees :math:`w_t`. Keep the
-    parameters in float32: in bfloat16 what is put in and taken out again adds up to a drift.
+    :func:`eval_params` takes :math:`a_t` out of them. ``base`` sees :math:`w_t`. With a radius of 0
+    it is ``base`` up to rounding. Keep the parameters in float32: in bfloat16 what is put in and
+    taken out again adds up to a drift. Integer parameters stay where they are.
     ``optax.apply_if_finite`` goes around all of this and not around ``base`` alone, as a gradient
     that is no number would stay in the perturbation.
 
@@ -503,17 +534,19 @@ def perturb_ahead(
     base, ascent = optax.with_extra_args_support(base), optax.with_extra_args_support(ascent)
 
     def init_fn(params):
-        nothing = optax.tree.zeros_like(params)
-        return PerturbedState(base.init(params), ascent.init(params), nothing)
+        real = _real(params, params)
+        return PerturbedState(base.init(real), ascent.init(real), optax.tree.zeros_like(real))
 
     def update_fn(updates, state, params=None, **extra_args):
         if params is None:
             raise ValueError("perturb_ahead needs the parameters: update(grads, state, params).")
-        plain = optax.tree.sub(params, state.perturbation)
+        plain = optax.tree.sub(_real(params, params), state.perturbation)
+        updates = _real(params, updates)
         step, base_state = base.update(updates, state.base, plain, **extra_args)
         ahead, ascent_state = ascent.update(updates, state.ascent, plain, **extra_args)
         ahead = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), ahead, state.perturbation)
         moved = jax.tree.map(lambda s, a, b: s + (a - b), step, ahead, state.perturbation)
+        moved = jax.tree.map(lambda w, m: jnp.zeros_like(w) if m is None else m, params, moved)
         return moved, PerturbedState(base_state, ascent_state, ahead)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -561,6 +594,9 @@ def momentum_sam(
 def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
     """Parameters to evaluate, without the perturbation that :func:`perturb_ahead` keeps in them.
 
+    Go on with the parameters as they are trained: with the same state, the next step would take the
+    perturbation out of these a second time. Averages over steps should be of these.
+
     Args:
       state: of an optimizer with one :func:`perturb_ahead` or :func:`momentum_sam` for all of the
         parameters in it, alone or inside of chains, ``MultiSteps``, ``apply_if_finite`` or
@@ -579,7 +615,7 @@ def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
         raise ValueError(
             f"the state holds {len(found)} optimizers of perturb_ahead or momentum_sam and not one."
         )
-    return optax.tree.sub(params, found[0].perturbation)
+    return jax.tree.map(lambda w, a: w if a is None else w - a, params, found[0].perturbation)
 
 
 def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
@@ -591,12 +627,12 @@ def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
         like = updates if params is None else params  # float32 masters of bfloat16 gradients
 
         def scaled(d, w):
-            return d if _is_integer(d) else jnp.asarray(rho * (d / norm), jnp.result_type(w))
+            return jnp.asarray(rho * (d / norm), jnp.result_type(w))
 
         return jax.tree.map(scaled, d, like)
 
     if not callable(radius):
-        _require("radius", radius, *_RADIUS)
+        _require("radius", radius, *_NOT_NEGATIVE)
         return optax.stateless(lambda g, params: perturbation(g, params, radius))
 
     def init_fn(params):
@@ -612,12 +648,19 @@ def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
 
 
 def _moved(w, a):
-    return w if _is_integer(a) else jnp.asarray(w + a, jnp.result_type(w))
+    return w if a is None else jnp.asarray(w + a, jnp.result_type(w))
 
 
-def _is_integer(gradient) -> bool:
-    """Whether it is of an integer parameter, which has no derivative and stays where it is."""
-    return gradient.dtype == jax.dtypes.float0
+def _real(params, tree):
+    """The tree with None, which transformations pass over, in the place of integer parameters."""
+    if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
+        raise TypeError("SAM is of real parameters; keep the parts of complex ones apart.")
+    return jax.tree.map(lambda w, leaf: None if _is_integer(w) else leaf, params, tree)
+
+
+def _is_integer(leaf) -> bool:
+    """Whether it is an integer parameter, or the gradient of one, which is of no real type."""
+    return not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.inexact)
 
 
 def _norm(tree) -> jax.Array:
@@ -639,17 +682,32 @@ def _at_least_float32(leaf):
     return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
-def _form(tree):
-    """Structure and shapes, without the equality of containers, which some define by identity."""
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [jnp.shape(leaf) for leaf in leaves]
+def _require_gradient(whose, gradient, params) -> None:
+    """Refuses what has not the leaves and shapes of the parameters, whatever its containers."""
+    found, wanted = (
+        {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
+        for leaves in map(jax.tree.leaves_with_path, (gradient, params))
+    )
+    for path in wanted | found:
+        if found.get(path) != wanted.get(path):
+            raise TypeError(
+                f"what {whose} must be a gradient shaped like the parameters, and nothing with it, "
+                f"such as a value; its shape at {path} is {found.get(path, 'missing')}, theirs "
+                f"{wanted.get(path, 'missing')}."
+            )
 
 
 def _require(name, value, sound, wanted) -> None:
     """Refuses a value; one that is traced is taken as it is."""
-    if isinstance(value, jax.core.Tracer):
+    if _is_traced(value):
         return
     number = np.asarray(value)
     real = any(jnp.issubdtype(number.dtype, kind) for kind in (jnp.integer, jnp.floating))
-    if not (real and number.ndim == 0 and sound(number)):
+    if not real or number.ndim:
+        raise ValueError(f"{name} is {value!r}; it must be one number, {wanted}.")
+    if not sound(number):
         raise ValueError(f"{name} is {value!r}; it must be {wanted}.")
+
+
+def _is_traced(value) -> bool:
+    return isinstance(value, jax.core.Tracer)

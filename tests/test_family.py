@@ -66,7 +66,14 @@ def test_a_row_is_tuned_on_validation_and_measured_once(place, name, key, values
     monkeypatch.setattr(study, "_around", None)
     assert family.measured(config, 2, place / name / "final") == row
     shown = row | {"gradients": 1.5}
-    cells = family.table({name: shown}, {name: [1.0, 1.25, 1.5]}).splitlines()[-1].split("|")
+    tried = {name: {key: (chosen[key], 100.0)}}
+    times = {name: [1.0, 1.25, 1.5]}
+    cells = family.table({name: shown}, tried, times).splitlines()[-1].split("|")
+    column = 2 if key == "rho" else 3
+    assert cells[column].strip() == f"{chosen[key]:g}*"  # the least that was tried
+    tried[name][key] = (0.0, chosen[key], 100.0)
+    inner = family.table({name: shown}, tried, times).splitlines()[-1].split("|")
+    assert inner[column].strip() == f"{chosen[key]:g}"
     assert cells[-3].strip() == "1.5"
     assert cells[-2].strip() == "1.25 (1.00-1.50)"
     assert re.match(rf"\s*{100 * row['hard_accuracy_mean']:.2f} \[", cells[5])

@@ -159,6 +159,17 @@ def test_linen_hands_other_arguments_on():
     np.testing.assert_allclose(state.params["w"], 0.9)
 
 
+def test_linen_hands_on_no_more_than_it_is_given():
+    def value_fn(params):  # which L-BFGS gives every argument that it does not know
+        return (params["w"] ** 2).sum()
+
+    state = TrainState.create(apply_fn=None, params={"w": jnp.ones(2)}, tx=optax.lbfgs())
+    grads = {"w": 2 * jnp.ones(2)}
+    more = {"value": jnp.array(2.0), "grad": grads, "value_fn": value_fn}
+    state = state.apply_gradients(grads=grads, extra_args=more)
+    np.testing.assert_allclose(state.params["w"], 1 - np.sqrt(0.5), rtol=1e-6)  # a step of 1
+
+
 def test_linen_keeps_scales_of_eight_bits_out_of_the_optimizer():
     params = {"params": {"w": jnp.array([3.0, 4.0])}, OVERWRITE_WITH_GRADIENT: {"scale": 1.0}}
 

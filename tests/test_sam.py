@@ -159,16 +159,55 @@ def test_vmap_over_radii_equals_each_alone():
 def test_mask_perturbs_only_what_it_marks(masked):
     params = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
     mask = {"a": True, "b": False}
-    link = sam(RHO, mask=mask if masked == "tree" else lambda params: mask)
+    by_value = lambda params: jax.tree.map(lambda w: bool(w.sum() < 4), params)  # noqa: E731
+    link = sam(RHO, mask=mask if masked == "tree" else by_value)
     seen = []
 
     def grad_fn(w):
         seen.append(w)
         return w
 
-    link.update(params, link.init(params), params, grad_fn=grad_fn)
+    grads = jax.tree.map(lambda w: w + 10, params)  # of which the mask sees nothing
+    link.update(grads, link.init(params), params, grad_fn=grad_fn)
     np.testing.assert_allclose(seen[0]["a"], 3 + RHO, rtol=1e-6)  # the whole radius
     np.testing.assert_array_equal(seen[0]["b"], 4.0)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        True,
+        "a",
+        {"a": True},
+        {"a": "yes", "b": ""},
+        {"a": np.ones(1, bool), "b": True},
+        lambda params: True,
+        lambda params: {"a": True, "c": True},
+    ],
+)
+def test_what_is_no_mask_is_refused(mask):
+    params = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+    link = sam(RHO, mask=mask)
+    with pytest.raises(ValueError, match="the mask must be a tree of booleans shaped like the par"):
+        link.update(params, link.init(params), params, grad_fn=lambda w: w)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda g: (1.0, g), r"its shape at \['a'\] is missing, theirs \(2,\)"),
+        (lambda g: {"a": g["a"][0], "b": g["b"]}, r"its shape at \['a'\] is \(\), theirs \(2,\)"),
+        (lambda g: g | {"c": g["a"]}, r"its shape at \['c'\] is \(2,\), theirs missing"),
+    ],
+    ids=["value", "shape", "leaf"],
+)
+def test_what_is_no_gradient_is_refused(wrong, message):
+    w = {"a": jnp.ones(2), "b": jnp.ones(())}
+    link = sam(RHO)
+    with pytest.raises(TypeError, match=f"what update is given must be a gradient .*{message}"):
+        link.update(wrong(w), link.init(w), w, grad_fn=lambda w: w)
+    with pytest.raises(TypeError, match=f"what grad_fn returns must be a gradient .*{message}"):
+        link.update(w, link.init(w), w, grad_fn=wrong)
 
 
 def test_composes_with_other_ascents():

@@ -1,14 +1,17 @@
-"""The link over eight simulated devices equals the one device that has the whole batch."""
+"""The family over eight simulated devices equals the one device that has the whole batch."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
 PROGRAM = """
-import functools
+import functools, sys
 import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import Mesh, PartitionSpec as P
 from sast_jax.sam import sam
+sys.path.insert(0, {tests!r})
+from test_sam_family import CHAINS
 
 assert jax.device_count() == 8
 mesh = Mesh(np.array(jax.devices()), "d")
@@ -51,6 +54,24 @@ def each_device_its_own_perturbation(w, x, y):
     return mean(update(w, lambda w: grad(w, x, y)))
 
 
+def two_steps(name, w, grad_fn):
+    chain = CHAINS[name]()
+    state = chain.init(w)
+    for _ in range(2):
+        updates, state = chain.update(grad_fn(w), state, w, grad_fn=grad_fn)
+        w = optax.apply_updates(w, updates)
+    return w, state
+
+
+for name in CHAINS:
+    @jax.jit
+    @shard
+    def sharded(w, x, y):
+        return two_steps(name, w, lambda w: mean(grad(jax.lax.pcast(w, "d", to="varying"), x, y)))
+
+    alone = jax.jit(lambda w, x, y: two_steps(name, w, lambda w: grad(w, x, y)))
+    same(sharded(w, x, y), alone(w, x, y))
+
 same(whole_batch(w, x, y), update(w, lambda w: grad(w, x, y)))
 groups = [update(w, lambda w: grad(w, x[i : i + 4], y[i : i + 4])) for i in range(0, 32, 4)]
 same(
@@ -62,7 +83,8 @@ same(
 
 def test_a_sharded_batch_and_m_sharpness():
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    program = PROGRAM.replace("{tests!r}", repr(str(pathlib.Path(__file__).parent)))
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
