@@ -61,6 +61,7 @@ def test_some_recordings_are_the_same_among_all():
     np.testing.assert_array_equal(only.t_M, whole[1].t_M[4:6])
 
 
+@pytest.mark.slow
 def test_the_command_measures_on_what_a_run_held_out(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     run = f"--config.data.path={tmp_path / 'data'}", "--config.hardware.weight_bits=()"

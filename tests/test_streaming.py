@@ -86,6 +86,7 @@ def test_a_set_is_streamed_where_an_accelerator_is_too_small(monkeypatch):
         assert passes.is_streamed("never", small.frames()) is False
 
 
+@pytest.mark.slow
 def test_a_streamed_run_is_the_resident_one_and_goes_on_from_it(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     flags = *SMALL, f"--config.data.path={tmp_path / 'data'}"

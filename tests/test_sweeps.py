@@ -114,6 +114,7 @@ def test_eight_devices_share_the_runs(tmp_path):
     assert found["hard"].tolist() == [run["hard_accuracy"] for run in expected]
 
 
+@pytest.mark.slow
 def test_a_sweep_on_eight_devices_goes_on_from_its_checkpoint(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     arguments = (
