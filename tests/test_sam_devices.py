@@ -1,16 +1,14 @@
 """The family over eight simulated devices equals the one device that has the whole batch."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 PROGRAM = """
-import functools, sys
+import functools
 import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import Mesh, PartitionSpec as P
 from sast_jax.sam import sam
-sys.path.insert(0, {tests!r})
 from test_sam_family import CHAINS
 
 assert jax.device_count() == 8
@@ -82,9 +80,9 @@ same(
 
 
 def test_a_sharded_batch_and_m_sharpness():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    program = PROGRAM.replace("{tests!r}", repr(str(pathlib.Path(__file__).parent)))
+    eight = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    environment = os.environ | eight | {"PYTHONPATH": os.path.dirname(__file__)}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
