@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 from ml_collections import ConfigDict
 
 from experiments import datasets, machine, passes, setup, trained

@@ -38,11 +38,13 @@ class Variant(NamedTuple):
       changes: keys and values of the config.
       scale: factor on the regime's radii, as a radius means something else to this variant.
       longer: factor on the epochs.
+      tune: choose its radius or learning rate; else both are as the regime has them.
     """
 
     changes: dict
     scale: float = 1.0
     longer: int = 1
+    tune: bool = True
 
 
 REGIMES = {
@@ -52,7 +54,7 @@ REGIMES = {
     "default": Regime(nmnist.get_config, 12, (0.2, 0.4, 0.8), (5e-4, 1e-3, 2e-3), late_warmup=0.2),
 }
 VARIANTS = {
-    "Adam": Variant({"rho": 0.0}),
+    "Adam": Variant({"rho": 0.0}, tune=False),
     "Adam, its best learning rate": Variant({"rho": 0.0}),
     "Adam, twice as long": Variant({"rho": 0.0}, longer=2),
     "SAM": Variant({}),
@@ -88,15 +90,19 @@ def settings(regime: Regime, variant: Variant, data_path: str) -> ConfigDict:
 
 
 def choices(regime: Regime, variant: Variant, config: ConfigDict) -> dict[str, tuple[float, ...]]:
-    """What a variant is tuned over: radii, or learning rates without SAM."""
+    """What a variant is tuned over: radii, learning rates without SAM, or nothing."""
+    if not variant.tune:
+        return {}
     if config.rho:
         return {"rho": tuple(variant.scale * radius for radius in regime.radii)}
     return {"learning_rate": regime.learning_rates}
 
 
 def tuned(config: ConfigDict, regime: Regime, variant: Variant, workdir: pathlib.Path) -> dict:
-    """The value of the best hard accuracy on validation, by its key."""
+    """The value of the best hard accuracy on validation, by its key; empty for nothing tuned."""
     grid = choices(regime, variant, config)
+    if not grid:
+        return {}
     config = config.copy_and_resolve_references()
     config.data.validation = VALIDATION
     config.sweep.seeds = TUNING_SEEDS

@@ -57,15 +57,13 @@ def main() -> None:
             times = study.times(
                 folder / name / "times.json", "nmnist", configs, "Adam", _ROUNDS.value
             )
-        tried = {key: about["tuned"] if key != "Adam" else {} for key, about in abouts.items()}
+        tried = {key: about["tuned"] for key, about in abouts.items()}
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 
 def _row(regime, configs, folder, name, _) -> dict:
     config, place = configs[name].copy_and_resolve_references(), folder / study.folder(name)
-    if name != "Adam":  # which is as the regime has it
-        variant = family.VARIANTS[name]
-        config.update(family.tuned(config, regime, variant, place / "tuning"))
+    config.update(family.tuned(config, regime, family.VARIANTS[name], place / "tuning"))
     row = family.measured(config, _SEEDS.value, place / "final")
     jax.clear_caches()  # of programs that no other variant uses
     return row | {"gradients": study.gradients(config)}

@@ -8,8 +8,7 @@ error with 15 bins of equal width, temperature scaling); Brier, Monthly Weather 
 """
 
 import numpy as np
-import scipy.optimize
-import scipy.special
+import scipy
 
 BINS = 15
 _TEMPERATURES = (1e-3, 1e3)

@@ -36,6 +36,7 @@ def settings(place, name):
 def test_every_variant_is_sound_and_one_of_a_kind(place):
     assert settings(place, "SAM").sam.ascent_fraction == 1
     assert settings(place, "Adam, twice as long").epochs == 8
+    assert not family.tuned(settings(place, "Adam"), REGIME, family.VARIANTS["Adam"], place)
     configs = [settings(place, name) for name in family.VARIANTS if name != "Adam"]
     assert settings(place, "Adam").to_json() == configs[0].to_json()  # which is tuned
     assert len({config.to_json() for config in configs}) == len(configs)

