@@ -140,11 +140,8 @@ def of_swap(recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, packed_NxTx
         model = Certifier(recipe, enclose)
         return evaluation.respond(model, (params_R, hyper_R, slack_R), packed_NxTxP)
 
-    answers = [
-        evaluation.respond(evaluation.Swap(recipe, cell), (params_R, hyper_R), packed_NxTxP)
-        for cell in (Recipe.soft_cell, Recipe.hard_cell)
-    ]
-    soft, hard = (answer.scores_BxK.argmax(axis=-1) for answer in answers)
+    both = evaluation.respond(evaluation.SoftAndHard(recipe), (params_R, hyper_R), packed_NxTxP)
+    soft, hard = (answer.scores_BxK.argmax(axis=-1) for answer in both)
     margins = certified(by_margins, SLACKS[0])
     signs = [certified(by_signs, slack) for slack in SLACKS]
     return [

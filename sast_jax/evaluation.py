@@ -53,6 +53,31 @@ class Swap(NamedTuple):
         return outcome(self.recipe.readout, response)
 
 
+class Both(NamedTuple):
+    """What a network answers with the smooth spike of training, and with a threshold."""
+
+    soft: Outcome
+    hard: Outcome
+
+
+class SoftAndHard(NamedTuple):
+    """A network with both spikes, as a model for :func:`respond`.
+
+    Given the very same frames, the compiler computes the first layer's current once for both.
+    """
+
+    recipe: Recipe
+
+    def __call__(self, network: tuple[Any, Hyperparameters], packed_BxTxP: jax.Array) -> Both:
+        params, hyper = network
+        frames = _unpack(self.recipe, packed_BxTxP)
+
+        def answer(cell):
+            return outcome(self.recipe.readout, training.respond(self.recipe, params, cell, frames))
+
+        return Both(answer(self.recipe.soft_cell(hyper)), answer(self.recipe.hard_cell(hyper)))
+
+
 def outcome(readout: networks.Readout, response: Response) -> Outcome:
     """What counts of a response."""
     early_BxT = readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
@@ -106,8 +131,11 @@ def _block(model, networks_R, packed_NxTxP, batch_size):
 
 def apply(recipe: Recipe, params: Any, cell: lif.Cell, packed_BxTxP: jax.Array) -> Response:
     """What one network does with packed recordings."""
-    frames = packing.time_first(packed_BxTxP, recipe.frame_shape, jnp.uint8)
-    return training.respond(recipe, params, cell, frames)
+    return training.respond(recipe, params, cell, _unpack(recipe, packed_BxTxP))
+
+
+def _unpack(recipe, packed_BxTxP):
+    return packing.time_first(packed_BxTxP, recipe.frame_shape, jnp.uint8)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -148,13 +176,13 @@ def evaluate(
     """
     sound_R = sweeps.finite(params_R)
     runs = [{"recordings": len(frames.truth_M)} for _ in hyper_R.seed]
-    for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
-        answers = respond(Swap(recipe, cell), (params_R, hyper_R), frames.packed_NxTxP)
+    both = respond(SoftAndHard(recipe), (params_R, hyper_R), frames.packed_NxTxP)
+    for name, answers in both._asdict().items():
         # A threshold makes silence of NaN, which must not pass for an answer.
         answers.scores_BxK[~sound_R] = np.nan
         for run, *answer in zip(runs, *by_recording(answers, frames), strict=True):
             measured = measure(Outcome(*answer), frames.truth_M, frames.labels_N)
-            run |= {prefix + key: value for key, value in measured.items()}
+            run |= {f"{name}_{key}": value for key, value in measured.items()}
     for run in runs:
         sound = None not in (run["soft_accuracy"], run["hard_accuracy"])
         run["transfer_gap"] = run["soft_accuracy"] - run["hard_accuracy"] if sound else None

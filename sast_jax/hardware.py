@@ -44,13 +44,6 @@ class OnChip(NamedTuple):
         return IntegerOutcome(self.recipe.readout(response), clipped_BxL, counts.acs_BxL)
 
 
-class Both(NamedTuple):
-    """What a network answers with the smooth spike of training, and with a threshold."""
-
-    soft: evaluation.Outcome
-    hard: evaluation.Outcome
-
-
 class Device(NamedTuple):
     """Devices as a model: (key, variation, connections, hyperparameters).
 
@@ -59,22 +52,24 @@ class Device(NamedTuple):
 
     recipe: Recipe
 
-    def __call__(self, device: tuple, packed_BxTxP: jax.Array) -> Both:
+    def __call__(self, device: tuple, packed_BxTxP: jax.Array) -> evaluation.Both:
         key, variation, network, hyper = device
         frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape)
+
+        neuron = hyper.decay, self.recipe.threshold
+        drawn = key is not None and variation_lib.draw(key, variation, network, *neuron)
 
         def answer(spike):
             def cell(decay, threshold):
                 return self.recipe.cell(decay, threshold, spike)
 
-            neuron = hyper.decay, self.recipe.threshold
-            if key is None:
-                response = connections.respond(network, [cell(*neuron)] * len(network), frames)
+            if drawn:
+                response = drawn(frames, cell)
             else:
-                response = variation_lib.draw(key, variation, network, cell, *neuron)(frames)
+                response = connections.respond(network, [cell(*neuron)] * len(network), frames)
             return evaluation.outcome(self.recipe.readout, response)
 
-        return Both(answer(self.recipe.spike(hyper.slope_end)), answer(heaviside))
+        return evaluation.Both(answer(self.recipe.spike(hyper.slope_end)), answer(heaviside))
 
 
 class Operations(NamedTuple):

@@ -129,17 +129,16 @@ def _taps(side, kernel) -> int:
 
 
 def _layer(connection, inputs_TxBxS, spikes_TxBxN):
-    T, B = inputs_TxBxS.shape[:2]
     kernel = connection.kernel
     fan_out_I = (kernel != 0).reshape(-1, kernel.shape[-1]).sum(axis=1, dtype=jnp.int32)
-    per_step = (inputs_TxBxS != 0).astype(jnp.int8).reshape(T * B, *inputs_TxBxS.shape[2:])
-    met = receptive(kernel, per_step)  # a border holds zeros, so it adds nothing
-    met = met.sum(axis=tuple(range(1, met.ndim - 1)), dtype=jnp.int32)
-    effective_B = (met * fan_out_I[None]).sum(axis=1).reshape(T, B).sum(axis=0)
+    over_time_BxS = (inputs_TxBxS != 0).sum(axis=0, dtype=jnp.int32)
+    met = receptive(kernel, over_time_BxS)  # a border holds zeros, so it adds nothing
+    met_BxI = met.sum(axis=tuple(range(1, met.ndim - 1)))
+    effective_B = (met_BxI * fan_out_I[None]).sum(axis=1)
     binary = ((inputs_TxBxS == 0) | (abs(inputs_TxBxS) == 1)).all()
     return (
         jnp.where(binary, effective_B, 0),
         jnp.where(binary, 0, effective_B),
         (spikes_TxBxN != 0).sum(axis=(0, *range(2, spikes_TxBxN.ndim)), dtype=jnp.int32),
-        jnp.full((B,), math.prod(spikes_TxBxN.shape[2:])),
+        jnp.full(effective_B.shape, math.prod(spikes_TxBxN.shape[2:])),
     )

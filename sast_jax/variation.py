@@ -37,27 +37,27 @@ def draw(
     key: jax.Array,
     variation: Variation,
     network: Sequence[Connection],
-    cell: Callable[[jax.Array, jax.Array], lif.Cell],
     decay: jax.typing.ArrayLike,
     threshold: float,
-) -> Callable[[jax.Array], Response]:
+) -> Callable[[jax.Array, Callable[[jax.Array, jax.Array], lif.Cell]], Response]:
     """One device: the network with its own weights, thresholds, leaks and dead neurons.
 
     Args:
       key: of the device, and of the spikes that it loses and adds.
       variation: how much devices differ; may be traced.
       network: connections of the trained network.
-      cell: (decay, threshold) -> step. With a smooth spike, a lost one is 0 and an added one 1.
       decay, threshold: of the trained network.
 
     Returns:
-      frames (T, B, H, W, C) -> response. The same frames meet the same device.
+      (frames (T, B, H, W, C), cell) -> response, where the cell is (decay, threshold) -> step. The
+      same frames meet the same device, whatever the cell; with a smooth spike, a lost one is 0 and
+      an added one 1.
     """
     weight_key, neuron_key = jax.random.split(jax.random.fold_in(key, 1))
     device = mismatched(weight_key, list(network), variation.weights)
-    same = [cell(decay, threshold)] * len(device)
 
-    def respond(frames_TxBxHxWxC):
+    def respond(frames_TxBxHxWxC, cell):
+        same = [cell(decay, threshold)] * len(device)
         shapes = jax.eval_shape(
             lambda frames: connections.respond(device, same, frames).spikes, frames_TxBxHxWxC
         )

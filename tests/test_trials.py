@@ -109,13 +109,15 @@ def test_a_variation_is_the_mean_over_its_devices(trained, rows):
             key,
             variation.Variation(thresholds=0.3),
             connections.connections(params),
-            lambda decay, threshold: dataclasses.replace(recipe, threshold=threshold).hard_cell(
-                hyper._replace(decay=decay)
-            ),
             hyper.decay,
             recipe.threshold,
         )
-        return recipe.readout(device(x)).argmax(axis=-1)
+
+        def cell(decay, threshold):
+            changed = dataclasses.replace(recipe, threshold=threshold)
+            return changed.hard_cell(hyper._replace(decay=decay))
+
+        return recipe.readout(device(x, cell)).argmax(axis=-1)
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(0), hyper.seed), 3)
     accuracies = [float((answers(key) == small.frames().labels_N).mean()) for key in keys]
