@@ -1,5 +1,6 @@
 """Networks on hardware as models for :func:`sast_jax.evaluation.respond`."""
 
+import functools
 import operator
 from typing import Any, NamedTuple
 
@@ -52,21 +53,20 @@ class Device(NamedTuple):
 
     recipe: Recipe
 
-    def __call__(self, device: tuple, packed_BxTxP: jax.Array) -> evaluation.Both:
-        key, variation, network, hyper = device
+    def __call__(self, drawn: tuple, packed_BxTxP: jax.Array) -> evaluation.Both:
+        key, variation, network, hyper = drawn
         frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape)
-
         neuron = hyper.decay, self.recipe.threshold
-        drawn = key is not None and variation_lib.draw(key, variation, network, *neuron)
+        if key is None:
+
+            def respond(cell):
+                return connections.respond(network, [cell(*neuron)] * len(network), frames)
+        else:
+            device = variation_lib.draw(key, variation, network, *neuron)
+            respond = functools.partial(device, frames)
 
         def answer(spike):
-            def cell(decay, threshold):
-                return self.recipe.cell(decay, threshold, spike)
-
-            if drawn:
-                response = drawn(frames, cell)
-            else:
-                response = connections.respond(network, [cell(*neuron)] * len(network), frames)
+            response = respond(functools.partial(self.recipe.cell, spike=spike))
             return evaluation.outcome(self.recipe.readout, response)
 
         return evaluation.Both(answer(self.recipe.spike(hyper.slope_end)), answer(heaviside))
