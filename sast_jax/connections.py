@@ -70,6 +70,14 @@ def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:
     return x_O.reshape((1,) * (like.ndim - 1) + x_O.shape)
 
 
+def shapes(network: Sequence[Connection], frames_TxBxHxWxC: jax.Array) -> list[tuple[int, ...]]:
+    """Shapes (T, B, ...) of the spikes of all layers."""
+    found = [frames_TxBxHxWxC]
+    for connection in network:
+        found.append(jax.eval_shape(sums, connection, found[-1]))
+    return [spikes.shape for spikes in found[1:]]
+
+
 def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
     """All spikes of a layer reach the next one."""
     return spikes_TxBxN

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from sast_jax import connections, evaluation, integers, operations
 from sast_jax import variation as variation_lib
-from sast_jax.connections import Connection
+from sast_jax.connections import Connection, intact
 from sast_jax.data import packing
 from sast_jax.spikes import heaviside
 from sast_jax.training import Hyperparameters, Recipe
@@ -38,9 +38,11 @@ class OnChip(NamedTuple):
     def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> IntegerOutcome:
         key, variation, layers = network
         frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape, jnp.int8)
-        transmit = connections.intact if key is None else variation_lib.faults(key, variation)
+        listed, transmit = [Connection(layer.kernel, layer.bias) for layer in layers], intact
+        if key is not None:
+            shapes = connections.shapes(listed, frames)
+            transmit = variation_lib.faults(key, variation, shapes)
         response, clipped_BxL = integers.respond(layers, self.neurons, frames, transmit)
-        listed = [Connection(layer.kernel, layer.bias) for layer in layers]
         counts = operations.count(listed, frames, response.spikes)
         return IntegerOutcome(self.recipe.readout(response), clipped_BxL, counts.acs_BxL)
 
@@ -62,8 +64,7 @@ class Device(NamedTuple):
             def respond(cell):
                 return connections.respond(network, [cell(*neuron)] * len(network), frames)
         else:
-            device = variation_lib.draw(key, variation, network, *neuron)
-            respond = functools.partial(device, frames)
+            respond = variation_lib.draw(key, variation, network, *neuron, frames)
 
         def answer(spike):
             response = respond(functools.partial(self.recipe.cell, spike=spike))

@@ -39,7 +39,8 @@ def draw(
     network: Sequence[Connection],
     decay: jax.typing.ArrayLike,
     threshold: float,
-) -> Callable[[jax.Array, Callable[[jax.Array, jax.Array], lif.Cell]], Response]:
+    frames_TxBxHxWxC: jax.Array,
+) -> Callable[[Callable[[jax.Array, jax.Array], lif.Cell]], Response]:
     """One device: the network with its own weights, thresholds, leaks and dead neurons.
 
     Args:
@@ -47,28 +48,26 @@ def draw(
       variation: how much devices differ; may be traced.
       network: connections of the trained network.
       decay, threshold: of the trained network.
+      frames_TxBxHxWxC: what the device is given.
 
     Returns:
-      (frames (T, B, H, W, C), cell) -> response, where the cell is (decay, threshold) -> step. The
-      same frames meet the same device, whatever the cell; with a smooth spike, a lost one is 0 and
-      an added one 1.
+      cell -> response, where the cell is (decay, threshold) -> step: all cells meet the same device
+      and faults. With a smooth spike, a lost one is 0 and an added one 1.
     """
     weight_key, neuron_key = jax.random.split(jax.random.fold_in(key, 1))
     device = mismatched(weight_key, list(network), variation.weights)
+    shapes = connections.shapes(network, frames_TxBxHxWxC)
+    neurons = []
+    for layer, (_, _, *shape) in enumerate(shapes):
+        threshold_key, leak_key = jax.random.split(jax.random.fold_in(neuron_key, layer))
+        factor = 1 + variation.thresholds * jax.random.normal(threshold_key, (1, *shape))
+        leak = (1 - decay) * (1 + variation.leaks * jax.random.normal(leak_key, (1, *shape)))
+        neurons.append((1 - jnp.clip(leak, 0, 1), threshold * factor))
+    transmit = faults(key, variation, shapes)
 
-    def respond(frames_TxBxHxWxC, cell):
-        same = [cell(decay, threshold)] * len(device)
-        shapes = jax.eval_shape(
-            lambda frames: connections.respond(device, same, frames).spikes, frames_TxBxHxWxC
-        )
-        cells = []
-        for layer, spikes in enumerate(shapes):
-            threshold_key, leak_key = jax.random.split(jax.random.fold_in(neuron_key, layer))
-            shape = (1, *spikes.shape[2:])
-            factor = 1 + variation.thresholds * jax.random.normal(threshold_key, shape)
-            leak = (1 - decay) * (1 + variation.leaks * jax.random.normal(leak_key, shape))
-            cells.append(cell(1 - jnp.clip(leak, 0, 1), threshold * factor))
-        return connections.respond(device, cells, frames_TxBxHxWxC, faults(key, variation))
+    def respond(cell):
+        cells = [cell(*neuron) for neuron in neurons]
+        return connections.respond(device, cells, frames_TxBxHxWxC, transmit)
 
     return respond
 
@@ -79,26 +78,37 @@ def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> An
     return jax.tree.map(lambda leaf, normal: leaf * (1 + spread * normal), weights, drawn)
 
 
-def faults(key: jax.Array, variation: Variation) -> Callable[[int, jax.Array], jax.Array]:
+def faults(
+    key: jax.Array, variation: Variation, shapes: Sequence[tuple[int, ...]]
+) -> Callable[[int, jax.Array], jax.Array]:
     """What becomes of a layer's spikes: dead neurons, dropped and spurious spikes.
+
+    Args:
+      key, variation: as for :func:`draw`.
+      shapes: (T, B, ...) of the layers' spikes.
 
     Returns:
       (layer, spikes (T, B, ...)) -> spikes, of the same type.
     """
-
     neuron_key, spike_key = jax.random.split(jax.random.fold_in(key, 0))
     noisy = (variation.dropped > 0) | (variation.spurious > 0)
-
-    def transmit(layer, spikes_TxBxN):
-        shape = spikes_TxBxN.shape
+    drawn = []
+    for layer, shape in enumerate(shapes):
         dead_key = jax.random.fold_in(neuron_key, layer)
         alive = ~jax.random.bernoulli(dead_key, variation.dead, (1, 1, *shape[2:]))
+        numbers = _uniform_where(noisy, jax.random.fold_in(spike_key, layer), shape)
+        drawn.append((alive, numbers))
 
-        def pass_through(spikes_TxBxN):  # one number decides, as a spike is either lost or added
-            u = jax.random.uniform(jax.random.fold_in(spike_key, layer), shape)
-            kept = jnp.where(u < variation.dropped, 0, spikes_TxBxN)
-            return jnp.where(u >= 1 - variation.spurious, 1, kept)
-
-        return jax.lax.cond(noisy, pass_through, lambda spikes: spikes, spikes_TxBxN) * alive
+    def transmit(layer, spikes_TxBxN):  # one number decides, as a spike is either lost or added
+        alive, numbers_TxBxN = drawn[layer]
+        kept = jnp.where(numbers_TxBxN < variation.dropped, 0, spikes_TxBxN)
+        return jnp.where(numbers_TxBxN >= 1 - variation.spurious, 1, kept) * alive
 
     return transmit
+
+
+def _uniform_where(wanted, key, shape):
+    """Uniform in 0..1; all 0 where nobody wants them, which spares their drawing."""
+    return jax.lax.cond(
+        wanted, lambda: jax.random.uniform(key, shape), lambda: jnp.zeros(shape, jnp.float32)
+    )

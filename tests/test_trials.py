@@ -111,13 +111,14 @@ def test_a_variation_is_the_mean_over_its_devices(trained, rows):
             connections.connections(params),
             hyper.decay,
             recipe.threshold,
+            x,
         )
 
         def cell(decay, threshold):
             changed = dataclasses.replace(recipe, threshold=threshold)
             return changed.hard_cell(hyper._replace(decay=decay))
 
-        return recipe.readout(device(x, cell)).argmax(axis=-1)
+        return recipe.readout(device(cell)).argmax(axis=-1)
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(0), hyper.seed), 3)
     accuracies = [float((answers(key) == small.frames().labels_N).mean()) for key in keys]

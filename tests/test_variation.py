@@ -17,7 +17,7 @@ CELL = functools.partial(lif.reset_to_zero, spike=spikes.heaviside)
 
 @jax.jit
 def respond(key, levels, network, frames):
-    return variation.draw(key, levels, network, 0.9, 1.0)(frames, CELL)
+    return variation.draw(key, levels, network, 0.9, 1.0, frames)(CELL)
 
 
 def device(network, frames, seed=0, **changes):
@@ -85,8 +85,8 @@ def test_draws_can_be_vectorised():
     network = connections.connections(params)
 
     def scores(key):
-        device = variation.draw(key, Variation(weights=0.3), network, 0.9, 1.0)
-        return device(frames, CELL).spikes[-1]
+        device = variation.draw(key, Variation(weights=0.3), network, 0.9, 1.0, frames)
+        return device(CELL).spikes[-1]
 
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.jit(jax.vmap(scores))(keys)
