@@ -38,10 +38,10 @@ class OnChip(NamedTuple):
     def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> IntegerOutcome:
         key, variation, layers = network
         frames = packing.time_first(packed_BxTxP, self.recipe.frame_shape, jnp.int8)
-        listed, transmit = [Connection(layer.kernel, layer.bias) for layer in layers], intact
+        listed = [Connection(layer.kernel, layer.bias) for layer in layers]
+        transmit = intact
         if key is not None:
-            shapes = connections.shapes(listed, frames)
-            transmit = variation_lib.faults(key, variation, shapes)
+            transmit = variation_lib.faults(key, variation, connections.shapes(listed, frames))
         response, clipped_BxL = integers.respond(layers, self.neurons, frames, transmit)
         counts = operations.count(listed, frames, response.spikes)
         return IntegerOutcome(self.recipe.readout(response), clipped_BxL, counts.acs_BxL)
