@@ -21,11 +21,14 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments import checks, cli, datasets, files, machine, methods, run, study, workdirs
+from experiments.configs.assessment import get_config
 from experiments.methods import METHODS, REGIMES, Method
 from sast_jax import assessment, results
 from sast_jax.assessment import PLAIN, REFERENCE
 from sast_jax.data import cache
 from sast_jax.errors import DivergedError, InputError
+
+_LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
 
 _config = cli.define_config("assessment")
 
@@ -73,8 +76,10 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
     """The regimes and methods that a config names, in the order of ``experiments.methods``.
 
     Raises:
-      InputError: one is not known, or what all is compared with is missing.
+      InputError: one is not known, or what all is compared with is missing; or other keys of the
+        config are wrong.
     """
+    checks.check_keys(config, get_config(), "assessment")
     found = []
     for key, known in (("regimes", REGIMES), ("methods", METHODS)):
         named = list(known) if config[key] == "all" else config[key].split(",")
@@ -90,15 +95,10 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
         raise InputError(
             f"config.dataset={config.dataset!r} must be one of {', '.join(datasets.LOADERS)}"
         )
-    for key, least in (
-        ("seeds", 2),
-        ("tuning_seeds", 1),
-        ("epochs", 1),
-        ("rounds", 0),
-        ("draws", 2),
-    ):
+    for key, least in _LEAST.items():
         if not isinstance(config[key], int) or config[key] < least:
             raise InputError(f"config.{key}={config[key]!r} must be a whole number from {least}")
+    checks.check_severities("severities", config.severities)
     if not config.data.validation:
         raise InputError("config.data.validation=0 leaves nothing to tune on; try 0.1667")
     return found[0], found[1]
@@ -238,4 +238,4 @@ def _timed(config, regime, name, row) -> ConfigDict:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, costly="config.seeds")

@@ -1,6 +1,7 @@
 """What a config may say: every value, and every relation between values that needs no recording."""
 
 import math
+from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
@@ -89,7 +90,7 @@ def check(config: ConfigDict) -> None:
     Raises:
       InputError: naming the key, its value and what it may be.
     """
-    _check_keys(config)
+    _check_of_experiment(config)
     for key, choices in _CHOICES.items():
         if setup.get(config, key) not in choices:
             _refuse(key, setup.get(config, key), "one of " + ", ".join(repr(c) for c in choices))
@@ -146,15 +147,32 @@ def check(config: ConfigDict) -> None:
         )
 
 
-def _check_keys(config):
-    experiment = datasets.experiment(config)
-    expected, found = (_keys(one.to_dict()) for one in (datasets.CONFIGS[experiment](), config))
+def check_keys(config: ConfigDict, default: ConfigDict, module: str) -> None:
+    """Checks that a config has the keys of its default, which ``experiments.configs.<module>`` is.
+
+    Raises:
+      InputError: naming a key that is missing, or that is not known.
+    """
+    expected, found = (_keys(one.to_dict()) for one in (default, config))
     if expected != found:
         key = min(expected ^ found)
         raise InputError(
             f"config.{key} is {'missing' if key in expected else 'not known'}; a config starts "
-            f"from experiments.configs.{experiment}.get_config()"
+            f"from experiments.configs.{module}.get_config()"
         )
+
+
+def check_severities(key: str, severities: Iterable) -> None:
+    """Checks severities of corruptions; at fault, InputError names the key."""
+    if any(type(s) is not int or not 1 <= s <= 5 for s in severities):
+        _refuse(key, severities, "whole numbers from 1 to 5")
+    if len(set(severities)) < len(severities):
+        _refuse(key, severities, "free of repetitions")
+
+
+def _check_of_experiment(config):
+    experiment = datasets.experiment(config)
+    check_keys(config, datasets.CONFIGS[experiment](), experiment)
     if experiment == "dvs_gesture":
         _check_gestures(config)
 
@@ -214,14 +232,11 @@ def _check_hardware(config):
 
 
 def _check_corruptions(config):
-    kinds, severities = setup.corruptions(config), config.corruptions.severities
+    kinds = setup.corruptions(config)
     if not set(kinds) <= set(corruptions.KINDS) or len(set(kinds)) < len(kinds):
         known = ",".join(corruptions.KINDS)
         _refuse("corruptions.kinds", config.corruptions.kinds, f"'all', or some of {known}")
-    if any(type(s) is not int or not 1 <= s <= 5 for s in severities):
-        _refuse("corruptions.severities", severities, "whole numbers from 1 to 5")
-    if len(set(severities)) < len(severities):
-        _refuse("corruptions.severities", severities, "free of repetitions")
+    check_severities("corruptions.severities", config.corruptions.severities)
 
 
 def _keys(nest: dict, prefix: str = "") -> set[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from experiments import datasets, files, run, setup, timing, trained, workdirs
+from experiments import datasets, files, machine, run, setup, timing, trained, workdirs
 from sast_jax import curvature, epochs, evaluation, results, sensitivity, sweeps, training
 from sast_jax.assessment import RADIUS
 from sast_jax.errors import DivergedError, InputError
@@ -138,7 +138,7 @@ def landscape(config: ConfigDict) -> list[dict]:
       where a number is not finite.
 
     Raises:
-      InputError: the recordings that it was trained on are gone.
+      InputError: the recordings that it was trained on are gone, or the file is damaged.
     """
     file = pathlib.Path(config.workdir, "landscape.json")
     if not file.exists():
@@ -149,7 +149,10 @@ def landscape(config: ConfigDict) -> list[dict]:
             {key: float(leaf[r]) for key, leaf in measured.items()} for r in range(len(found.runs))
         ]
         files.write(file, json.dumps(results.finite(rows)))
-    return json.loads(file.read_text())
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise InputError(f"{file}: damaged ({error}); remove it") from error
 
 
 def uncertain(around: list[dict]) -> list[str]:
@@ -160,7 +163,7 @@ def uncertain(around: list[dict]) -> list[str]:
         if one["eigenvalue"] and one["residual"] is not None
     ]
     worst = max(shares, default=0)
-    return [f"an eigenvalue is known to {100 * worst:.0f} % only"] if worst > 0.01 else []
+    return [f"the residual of an eigenvalue is {100 * worst:.0f} % of it"] if worst > 0.01 else []
 
 
 def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
@@ -191,13 +194,13 @@ def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
 def times(
     file: pathlib.Path, experiment: str, configs: dict[str, ConfigDict], reference: str, rounds: int
 ) -> dict[str, list[float]]:
-    """What :func:`time_over` finds; kept in a file, and measured again for other configs.
+    """What :func:`time_over` finds; kept in a file, until configs or machine are others.
 
     Raises:
       InputError: the file is damaged.
     """
     asked = {name: workdirs.identity(config.to_dict()) for name, config in configs.items()}
-    about = {"configs": asked, "rounds": rounds}
+    about = {"configs": asked, "rounds": rounds, "environment": machine.environment()}
     kept = _kept(file)
     if "times" not in kept or kept["times"]["about"] != about:
         found = time_over(experiment, configs, reference, rounds)

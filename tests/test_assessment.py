@@ -14,7 +14,7 @@ from test_commands import command
 from experiments import assessment as command_module
 from experiments import checks, datasets, methods, setup, workdirs
 from experiments.configs import assessment as config_file
-from experiments.configs import theory_aligned
+from experiments.configs import nmnist, theory_aligned
 from sast_jax import assessment
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import DivergedError, InputError
@@ -58,7 +58,7 @@ def test_the_conclusion_says_what_the_numbers_say():
     assert "Worse with SAST" not in text
     assert "More accurate than SAST with hard spikes: hard forward (+4.97)." in text
     assert "Less accurate than SAST with hard spikes: plain (-10.13), weight decay (-20.13)" in text
-    assert "INT2 %: above SAST no method shown; below it 0 of 3." in text
+    assert "INT2 %: above SAST no method shown; shown to be below it 0 of 3." in text
     assert "SAST takes 2.00 times as long" in text
     assert text.endswith("by the quartiles not clearly slower: hard forward (1.10).")
     worse = better | {"SAST": row([0.70, 0.712, 0.722], time=2.0, gaps=(0.9, 0.91, 0.92))}
@@ -70,16 +70,18 @@ def test_the_conclusion_says_what_the_numbers_say():
     assert "no difference between SAST and plain training is shown: 81.00 against 81.00" in text
     lost = better | {"SAST": row([None, None, None])}
     assert assessment.conclusions(done(lost))["paper"] == [
-        "SAST or plain training has no finite run, so nothing can be said."
+        "SAST and plain training have no finite runs of one seed, so nothing can be said."
     ]
 
 
 def test_the_conclusion_compares_with_equal_cost_and_with_other_ways_to_be_robust():
     chips = {"plain": [0.30, 0.31, 0.32], "SAST": [0.50, 0.511, 0.52]}
     chips |= {"weight noise": [0.601, 0.612, 0.62], "plain twice as long": chips["plain"]}
+    chips["plain 1.7 times as long"] = [0.30, 0.55, 0.70]
     rows = {
         "plain": row([0.80, 0.81, 0.82]),
         "plain twice as long": row([0.95, 0.961, 0.972], time=2.05),
+        "plain 1.7 times as long": row([0.85, 0.961, 0.872], time=1.7),
         "SAST": row([0.90, 0.912, 0.922], time=2.0),
         "weight noise": row([0.90, 0.912, 0.922], time=2.5),
     }
@@ -88,9 +90,38 @@ def test_the_conclusion_compares_with_equal_cost_and_with_other_ways_to_be_robus
             run["INT2"], run["INT4"] = value, None
     text = " ".join(assessment.conclusions(done(rows))["paper"])
     assert "With as many gradients each, SAST is worse than plain training: -4.97 [" in text
-    assert "INT2 %: above SAST weight noise (+10.07); below it 2 of 3." in text
+    told = "In 1.70 times plain training's time, where SAST takes 2.00, no difference between SAST"
+    assert told in text
+    assert (
+        "INT2 %: with as many gradients each, SAST is better than plain training: +20.03 [" in text
+    )
+    assert "]; above SAST weight noise (+10.07); shown to be below it 2 of 4." in text
     assert "INT4" not in text  # which has not been measured
     assert text.endswith("not clearly slower: plain twice as long (2.05).")
+
+
+def test_what_only_an_uncorrected_interval_shows_is_said_to_be_so():
+    """The same difference, alone and among three others that show nothing."""
+    matched = row([0.5] * 4, gaps=[0.5] * 4)
+    plain, sast = (
+        [run | {"INT2": x} for run, x in zip(matched["runs"], values, strict=True)]
+        for values in ((0.5, 0.5, 0.5, 0.5), (0.51, 0.53, 0.51, 0.53))
+    )
+    alone = {"plain": matched | {"runs": plain}, "SAST": matched | {"runs": sast}}
+    assert "INT2 % +2.00 [+0.16, +3.84]." in " ".join(assessment.conclusions(done(alone))["paper"])
+    among = alone | {"plain twice as long": matched | {"runs": plain}, "weight decay": matched}
+    text = " ".join(assessment.conclusions(done(among))["paper"])
+    told = "no difference between SAST and plain training is shown after correction for all methods"
+    assert f"INT2 %: with as many gradients each, {told}: +2.00 [+0.16, +3.84]" in text
+
+
+def test_equal_cost_is_a_planned_comparison():
+    values = {"SAST": [0.90, 0.912, 0.922], "weight decay": [0.90, 0.913, 0.921]}
+    values |= {name: [0.89, 0.9, 0.914] for name in assessment.PLANNED}
+    rows = {name: row(hard) for name, hard in values.items()}
+    found = assessment.differences(rows)["hard_accuracy"]
+    alone = assessment.differences({k: rows[k] for k in ("SAST", "plain")})["hard_accuracy"]
+    assert {found[name].p for name in assessment.PLANNED} == {alone["plain"].p}
 
 
 def test_means_are_those_of_the_seeds_that_are_compared():
@@ -221,7 +252,7 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
     assert lost["remarks"] == ["no finite loss"]
     lost |= {"time": [1, 1, 1]}
     rows = {"plain": lost, "SAST": row([0.9] * 5, gaps=[0.1] * 5)}
-    assert "no finite run" in assessment.conclusions(done(rows))["paper"][0]
+    assert "no finite runs" in assessment.conclusions(done(rows))["paper"][0]
     assessment.write(tmp_path, done(rows))
     assert "**Note.** plain: no finite loss" in (tmp_path / "assessment.md").read_text()
     penalty = command_module._assess(config, "paper", tmp_path, "rate penalty", {"SAST": lost})
@@ -274,9 +305,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 def test_a_mistake_in_the_command_is_one_line():
     code, _, err = command("assessment", "--config.severities=9,", "--config.data.source=simulated")
     assert code == 2
-    assert (
-        err.startswith("error: config.corruptions.severities=(9,) must be") and err.count("\n") == 1
-    )
+    assert err.startswith("error: config.severities=(9,) must be") and err.count("\n") == 1
 
 
 def test_an_entry_keeps_what_the_tables_show():
@@ -305,6 +334,7 @@ def test_an_entry_keeps_what_the_tables_show():
         ({"regimes": "best"}, "config.regimes: 'best' is none of paper, default"),
         ({"dataset": "cifar"}, "config.dataset='cifar' must be one of nmnist"),
         ({"seeds": 1}, "config.seeds=1 must be a whole number from 2"),
+        ({"severities": (3, 3)}, r"config.severities=\(3, 3\) must be free of repetitions"),
         ({"data.validation": 0.0}, "leaves nothing to tune on"),
     ],
 )
@@ -313,6 +343,11 @@ def test_a_mistake_is_named(changes, message):
     config.update_from_flattened_dict(changes)
     with pytest.raises(InputError, match=message):
         command_module.chosen(config)
+
+
+def test_a_config_of_something_else_is_refused():
+    with pytest.raises(InputError, match=r"adversary is not known; .*configs\.assessment\.get"):
+        command_module.chosen(nmnist.get_config())
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def test_a_killed_sweep(tmp_path, stream):
 def test_a_killed_assessment(tmp_path):
     nmnist_files.dataset(tmp_path / "data", per_class=8)
     flags = (
-        "--config.methods=plain,SAST",
+        "--config.methods=plain,SAST,random perturbation",
         "--config.regimes=default",
         "--config.seeds=2",
         "--config.tuning_seeds=1",
@@ -68,16 +68,24 @@ def test_a_killed_assessment(tmp_path):
     )
     whole, cut = (tmp_path / name for name in ("whole", "cut"))
     finished("assessment", *flags, f"--config.workdir={whole}")
-    # In the middle of a trial, of a final training, of the second method.
-    for sign in ("plain/trials/metrics.jsonl", "plain/final/metrics.jsonl", "rows.json"):
+    of_it = cut / "default"
+    signs = (  # files, and the lines that they have when it is time
+        ("plain/trials/metrics.jsonl", 6),  # six runs' first epoch
+        ("plain/final/metrics.jsonl", 2),
+        ("plain/final/metrics.jsonl", 4),  # measured are the two runs after their last epoch
+        ("plain/final/results.json", 1),  # the loss around them
+        ("rows.json", 1),  # SAST's trials
+        ("random_perturbation/trials/metrics.jsonl", 6),  # at SAST's radius
+    )
+    for sign, lines in signs:
         process = start("assessment", *flags, f"--config.workdir={cut}")
-        while not (cut / "default" / sign).exists():
+        while not (of_it / sign).exists() or (of_it / sign).read_text().count("\n") < lines:
             assert process.poll() is None
             time.sleep(0.01)
         kill(process)
         assert not (cut / "assessment.json").exists()
     finished("assessment", *flags, f"--config.workdir={cut}")
     found, expected = read(cut / "assessment.json"), read(whole / "assessment.json")
-    assert list(found["regimes"]["default"]["methods"]) == ["plain", "SAST"]
+    assert list(found["regimes"]["default"]["methods"]) == ["plain", "SAST", "random perturbation"]
     for key in ("regimes", "differences", "conclusions"):
         assert found[key] == expected[key]

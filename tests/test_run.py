@@ -156,6 +156,20 @@ def test_a_finished_run_is_reported_again_not_trained(swept, capsys):
     assert "is finished" in capsys.readouterr().out
 
 
+def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
+    nmnist_files.dataset(tmp_path / "data", per_class=4)
+    config = settings(tmp_path, **{"data.validation": 0.2, "epochs": 1})
+    known, given = run.calibration.after_training, []
+    spy = lambda *a: given.append(a[-2:]) or known(*a)  # noqa: E731
+    monkeypatch.setattr(run.calibration, "after_training", spy)
+    train(config)
+    source = datasets.load_nmnist(config.data)
+    _, held_out = datasets.hold_out(source.train, 0.2, config.data.seed)
+    ((chooses, measures),) = given
+    np.testing.assert_array_equal(chooses.packed_NxTxP, held_out.packed_NxTxP)
+    np.testing.assert_array_equal(measures.packed_NxTxP, source.test.packed_NxTxP)
+
+
 def test_validation_recordings_are_not_trained_on(swept):
     _, config, _ = swept
     source = datasets.load_nmnist(config.data)

@@ -102,6 +102,9 @@ def test_the_landscape_is_that_of_the_training_loss(folder):
     assert found["rise"] >= 0.999 * float(loss(ahead, everyone) - loss(params, everyone)) > 0
     assert found["eigenvalue"] > 0
     assert found["input_gradient"] > 0
+    (folder / "run" / "landscape.json").write_text("[{")
+    with pytest.raises(InputError, match=r"landscape\.json: damaged"):
+        study.landscape(config)
 
 
 def test_rows_are_made_once_and_kept(tmp_path):
@@ -145,6 +148,11 @@ def test_times_are_measured_again_for_other_configs(tmp_path, monkeypatch):
     study.times(file, "nmnist", configs, "a", 3)
     study.times(file, "nmnist", configs, "a", 5)
     assert len(asked) == 3
+    other = study.machine.environment() | {"cores": 100}
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(study.machine, "environment", lambda: other)
+        study.times(file, "nmnist", configs, "a", 5)
+    assert len(asked) == 4
     file.write_text("{")
     with pytest.raises(InputError, match=r"times\.json: damaged"):
         study.times(file, "nmnist", configs, "a", 3)
