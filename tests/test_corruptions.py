@@ -102,6 +102,18 @@ def test_the_share_of_events(events, kind):
     assert scipy.stats.binomtest(changed, N * M, 0.3).pvalue > 1e-3
 
 
+def test_lost_events_are_spread_as_tonics_and_binomial_in_number(events):
+    """Tonic loses exactly so many; where each event is lost on its own, that is the mean."""
+    own = events._replace(t_M=np.tile(np.arange(M, dtype=np.int32), N))  # numbered
+    np.random.seed(0)  # tonic draws from NumPy's global generator
+    theirs = tonic.transforms.DropEvent(p=0.3)(in_tonics_form(of(own, 0)))["t"]
+    ours = of(corrupt(own, "event_drop", 0.3, SEEDS), 0).t_M
+    assert (np.diff(ours) > 0).all() and (np.diff(theirs) > 0).all()
+    assert abs(len(ours) - len(theirs)) < 4 * np.sqrt(0.3 * 0.7 * M)
+    lost = [np.setdiff1d(np.arange(M), kept) for kept in (ours, theirs)]
+    assert scipy.stats.ks_2samp(*lost).pvalue > 1e-3
+
+
 def test_all_polarities_inverted_as_tonic_does(events):
     theirs = tonic.transforms.RandomFlipPolarity(p=1.0)(in_tonics_form(of(events, 0)))
     ours = in_tonics_form(of(corrupt(events, "polarity", 1.0, SEEDS), 0))
