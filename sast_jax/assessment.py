@@ -152,7 +152,11 @@ def summary(done: dict) -> str:
     """The conclusion, as it is printed."""
     of = f"{done['data']}: test split, means of {done['config']['seeds']} seeds, 95 % intervals."
     found = conclusions(done).items()
-    return "\n\n".join([of, *(f"{regime}: {' '.join(said)}" for regime, said in found)])
+    return "\n\n".join([of, *(f"{regime}:\n{_points(said)}" for regime, said in found)])
+
+
+def _points(said: list[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in said)
 
 
 def conclusions(done: dict) -> dict[str, list[str]]:
@@ -198,13 +202,14 @@ def _conclude(methods) -> list[str]:
         said.append(f"{word} accurate than SAST with hard spikes: {named}.")
     for key in ROBUST:
         matched = _matched(every[key], key)
-        above = _listed(every[key], key, 1) or "no method shown"
+        first = matched and f"{matched}; "
+        above = _listed(every[key], key, 1) or "none"
         below = sum(d.sign < 0 for d in every[key].values())
         measured = sum(d.mean is not None for d in every[key].values())
         if measured:
             said.append(
-                f"{MEASURES[key].title}: {f'{matched}; ' if matched else ''}above SAST {above}; "
-                f"shown to be below it {below} of {measured}."
+                f"{MEASURES[key].title}: {first}shown to be above SAST: {above}; below it: {below} "
+                f"of {measured}."
             )
     return said + (_cost(methods, others) if "time" in methods[REFERENCE] else [])
 
@@ -313,7 +318,7 @@ def _page(done) -> str:
     for regime, of_it in done["regimes"].items():
         methods = of_it["methods"]
         parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
-        parts += [" ".join(_conclude(methods))]
+        parts += [_points(_conclude(methods))]
         parts += [
             f"**Note.** {name}: {remark}"
             for name, row in methods.items()

@@ -58,7 +58,7 @@ def test_the_conclusion_says_what_the_numbers_say():
     assert "Worse with SAST" not in text
     assert "More accurate than SAST with hard spikes: hard forward (+4.97)." in text
     assert "Less accurate than SAST with hard spikes: plain (-10.13), weight decay (-20.13)" in text
-    assert "INT2 %: above SAST no method shown; shown to be below it 0 of 3." in text
+    assert "INT2 %: shown to be above SAST: none; below it: 0 of 3." in text
     assert "SAST takes 2.00 times as long" in text
     assert text.endswith("by the quartiles not clearly slower: hard forward (1.10).")
     worse = better | {"SAST": row([0.70, 0.712, 0.722], time=2.0, gaps=(0.9, 0.91, 0.92))}
@@ -95,7 +95,7 @@ def test_the_conclusion_compares_with_equal_cost_and_with_other_ways_to_be_robus
     assert (
         "INT2 %: with as many gradients each, SAST is better than plain training: +20.03 [" in text
     )
-    assert "]; above SAST weight noise (+10.07); shown to be below it 2 of 4." in text
+    assert "]; shown to be above SAST: weight noise (+10.07); below it: 2 of 4." in text
     assert "INT4" not in text  # which has not been measured
     assert text.endswith("not clearly slower: plain twice as long (2.05).")
 
@@ -142,6 +142,11 @@ def test_the_page_has_every_method_and_difference(tmp_path):
     )
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| plain")]
     assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
+    assert (
+        "\n\n- With hard spikes" in text
+        and "<li>With hard" in (tmp_path / "assessment.html").read_text()
+    )
+    assert assessment.summary(made).startswith("none: test split, means of 3 seeds")
     assert "**Note.** SAST: odd." in text and "Few people." in text
     assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
     assert "rho 0.4: 90.00; rho 0.8: -" in text and "at the end of what was tried" not in text
