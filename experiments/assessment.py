@@ -4,9 +4,9 @@
     python -m experiments.assessment --config.dataset=dvs_gesture
     python -m experiments.assessment --config=experiments/configs/assessment.py:quick
 
-In each regime every method has its learning rate and one setting of its own tuned: the best hard
-accuracy of equally many trials on a validation split of the training recordings, over
-``config.tuning_seeds`` seeds. With them, ``config.seeds`` networks are trained, on the same
+In each regime every method has its learning rate tuned, and a setting of its own where there is
+one: the best hard accuracy of equally many trials on a validation split of the training recordings,
+over ``config.tuning_seeds`` seeds. With them, ``config.seeds`` networks are trained, on the same
 recordings, and measured on the test split: soft and hard, on hardware, on corrupted recordings,
 with the loss around them. A regime's training times are measured after its methods, in turns in one
 process; leave the machine otherwise idle then. Writes ``assessment.html``, ``.md`` and ``.json``.
