@@ -2,15 +2,16 @@
 
     python -m experiments.evaluate --checkpoint=WORKDIR --data_path=FOLDER --json=FILE
 
-WORKDIR is a run's folder; nothing but its checkpoint is read. FOLDER holds recordings in the layout
-that the run was trained on, with a test split; it needs no train split and not every class. FILE
-receives the runs with the keys of ``results.json``; for a checkpoint of a single run its keys also
-stand at the top.
+WORKDIR is a run's folder, of which the checkpoint alone is read. FOLDER holds recordings in the
+layout that the run was trained on, with a test split; it needs no train split and not every class.
+FILE receives the runs with the keys of ``results.json``; for a checkpoint of a single run its keys
+also stand at the top.
 
 The word widths, mismatches and faults are those of the run's ``config.hardware``, or as given, such
 as ``--hardware.weight_bits=4,2 --hardware.membrane_bits=12``; and so are the corruptions, such as
 ``--corruptions.kinds=event_drop,noise --corruptions.severities=1,2,3,4,5``. Scales of weights are
-chosen on the run's own training recordings, as they were when it was trained.
+chosen on the run's own training recordings, as they were when it was trained; where they are gone
+a warning says so, and the scales are chosen without.
 
 A network trained on simulated recordings has seen the digits of N-MNIST's training files up to
 5848; ``--split=train --above=5848`` evaluates it on the others.

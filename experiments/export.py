@@ -6,6 +6,7 @@
 ignore the input resistance, such as Norse. ``stablehlo`` runs wherever XLA does, and holds what NIR
 cannot say, such as a reset by subtraction. ``--weight_bits=4`` rounds the weights, on scales chosen
 as the run's ``config.hardware`` has it; a NIR file keeps the scales in the metadata of its nodes.
+Of a sweep ``--run`` names the one, by its place in the results.
 """
 
 import dataclasses

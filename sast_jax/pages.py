@@ -37,7 +37,8 @@ def write(folder: pathlib.Path, name: str, title: str, text: str) -> None:
 def settings(config: dict, environment: dict) -> list[str]:
     """The last parts of a page: what was asked for, and where it ran."""
     asked = f"```json\n{json.dumps(config, indent=2)}\n```"
-    return ["## Settings", asked, f"Machine: {listed(environment)}."]
+    choice = "The papers publish no settings, so these are our choice."
+    return ["## Settings", choice, asked, f"Machine: {listed(environment)}."]
 
 
 def listed(environment: dict) -> str:

@@ -109,7 +109,7 @@ def scale_to_norm(radius: ScalarOrSchedule) -> optax.GradientTransformation:
       A transformation from gradients to perturbations. It keeps a count for a schedule only.
 
     Raises:
-      ValueError: the radius is no schedule and not known to be finite and not negative.
+      ValueError: the radius is a number that is not finite or negative.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -201,7 +201,7 @@ def bounded_scale_to_norm(
     )
 
 
-def subtract_ema(decay: float, weight: float = 1.0) -> optax.GradientTransformation:
+def minus_ema(decay: float, weight: float = 1.0) -> optax.GradientTransformation:
     r"""Takes the running mean of the gradient out of it: what is left is the batch's own.
 
     .. math:: m_t = \lambda m_{t-1} + (1 - \lambda) g_t, \qquad d_t = g_t - \sigma m_t
@@ -223,8 +223,8 @@ def subtract_ema(decay: float, weight: float = 1.0) -> optax.GradientTransformat
 
     Examples:
       >>> import jax.numpy as jnp
-      >>> from sast_jax.sam import subtract_ema
-      >>> link, g = subtract_ema(0.5), jnp.array([4.0, 8.0])
+      >>> from sast_jax.sam import minus_ema
+      >>> link, g = minus_ema(0.5), jnp.array([4.0, 8.0])
       >>> left, state = link.update(g, link.init(g))
       >>> print(left)
       [2. 4.]
@@ -416,7 +416,7 @@ def friendly_sam(
 
     Args:
       rho: radius, as in :func:`sam`.
-      decay, weight: of the mean that is left out, as in :func:`subtract_ema`. The paper leaves them
+      decay, weight: of the mean that is left out, as in :func:`minus_ema`. The paper leaves them
         to tuning; the defaults are our choice among its values.
 
     Returns:
@@ -432,7 +432,7 @@ def friendly_sam(
 
     Reference: Li et al., CVPR 2024, arXiv 2403.12350, algorithm 1.
     """
-    return sharpness_aware(optax.chain(subtract_ema(decay, weight), scale_to_norm(rho)))
+    return sharpness_aware(optax.chain(minus_ema(decay, weight), scale_to_norm(rho)))
 
 
 def gap_aware(
@@ -457,7 +457,7 @@ def gap_aware(
       to rounding, as compilers join its products in their own ways.
 
     Raises:
-      ValueError: ``alpha`` is not known to be finite and not negative.
+      ValueError: ``alpha`` is a number that is not finite or negative.
 
     Examples:
       >>> import jax, jax.numpy as jnp

@@ -27,7 +27,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.validation = 1 / 6  # of the training recordings, to tune and calibrate on
     config.data.seed = 0
 
-    config.workdir = ""  # default: runs/assessment/<digest of this config and the data>
+    config.workdir = ""  # default: runs/assessment/<digest of what rows rest on>
     if variant == "quick":  # to see that all of it works, on two cores in ten minutes
         config.regimes = "default"
         config.methods = "plain,plain twice as long,SAST,momentum-SAM,weight noise"

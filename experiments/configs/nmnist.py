@@ -1,4 +1,4 @@
-"""Default run on N-MNIST: the best recipe for hard accuracy within three minutes on two cores.
+"""Default run on N-MNIST, with SAM; ``nmnist_robust.py``, without it, is more accurate.
 
 python -m experiments.nmnist --config.rho=0.4
 """
@@ -10,9 +10,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.rho = 0.4  # SAM radius; 0 trains without SAM
     config.seed = 0  # of a single run; a sweep uses seed .. seed + sweep.seeds - 1
-    config.epochs = 45
-    config.batch_size = 64
-    config.learning_rate = 1e-3
+    config.epochs = 45  # passes over the training recordings
+    config.batch_size = 64  # recordings of a step
+    config.learning_rate = 1e-3  # at the start, after which the schedule is
     config.schedule = "cosine"  # of the learning rate: "cosine" (to 0) or "constant"
 
     config.optimizer = "adam"  # "adam" or "sgd", which is plain
@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
 
     config.lif = ConfigDict()
     config.lif.decay = 0.9  # share of the membrane potential left after one step
-    config.lif.threshold = 1.0
+    config.lif.threshold = 1.0  # potential at which a neuron spikes
     config.lif.reset = "subtract"  # "zero" or "subtract"
 
     config.network = ConfigDict()
@@ -46,12 +46,13 @@ def get_config() -> ConfigDict:
     config.rates.weight = 0.0  # times this; 0: no penalty
     config.adversary = ConfigDict()  # adversarial mismatch of the weights, in the loss
     config.adversary.weight = 0.0  # of the divergence that it causes; 0: none
-    config.adversary.spread = 0.1  # largest relative change of a weight
+    config.adversary.spread = 0.1  # largest relative change of a weight, and a tenth at random
     config.adversary.steps = 3  # of the search for it, a gradient each
 
     config.sam = ConfigDict()
     # "sam", "unnormalised", "bounded", "vasso", "friendly" or "gsam"; with one gradient a step
-    # "momentum" or "stale". sast_jax/sam.md says what each is for. "random": any direction.
+    # "momentum" or "stale". sast_jax/sam.md says what each is for. "random": any direction. From
+    # "gsam" on all need ascent_fraction=1.
     config.sam.method = "sam"
     config.sam.warmup = 0.2  # fraction of training over which the radius grows to rho
     config.sam.start = 0.0  # fraction of training after which SAM begins, in whole epochs
@@ -76,12 +77,12 @@ def get_config() -> ConfigDict:
     config.hardware.membrane_bits = 16  # of a potential: more of them resolve it more finely
     config.hardware.headroom = 16.0  # thresholds, or up to twice that, at which it saturates
     config.hardware.leak = "fraction"  # k / 2^leak_bits, or "shifts": a sum of shifts
-    config.hardware.leak_bits = 8
+    config.hardware.leak_bits = 8  # of the leak's fraction or shifts
     config.hardware.leak_error = 0.1  # largest error of 1 - decay that is accepted, as a share
     config.hardware.draws = 5  # devices of each level of what follows; 0: none
     config.hardware.weights = (0.1, 0.3, 0.6)  # mismatch: standard deviations of a factor
-    config.hardware.thresholds = (0.1, 0.3)
-    config.hardware.leaks = (0.1,)
+    config.hardware.thresholds = (0.1, 0.3)  # likewise, of thresholds
+    config.hardware.leaks = (0.1,)  # and of leaks
     config.hardware.dead = (0.05,)  # share of the neurons
     config.hardware.dropped = (0.1, 0.3)  # share of the spikes
     config.hardware.spurious = (0.01, 0.05)  # probability a step
@@ -92,19 +93,21 @@ def get_config() -> ConfigDict:
     config.corruptions.seed = 0  # of what is drawn
 
     config.sweep = ConfigDict()  # a grid of runs in one program: all combinations
-    config.sweep.seeds = 1
-    config.sweep.rho = ()
+    config.sweep.seeds = 1  # from config.seed on
+    config.sweep.rho = ()  # empty: config.rho alone; so with the others
     config.sweep.learning_rate = ()
     config.sweep.slope = ()  # slope_end keeps its ratio to slope
     config.sweep.decay = ()
     config.sweep.warmup = ()
 
     config.data = ConfigDict()
-    config.data.source = "auto"  # "auto", "folder", "tonic" or "simulated"
+    # "folder": as published; "tonic": as tonic.datasets keeps it below the path; "simulated";
+    # "auto": a folder, but simulated where the default path holds no recordings.
+    config.data.source = "auto"
     config.data.path = "data/nmnist"  # holds train.zip and test.zip, or Train/ and Test/
     config.data.time_bins = 6  # frames per recording
     config.data.train_limit = 0  # use so many training recordings, drawn at random; 0: all
-    config.data.test_limit = 0
+    config.data.test_limit = 0  # and so many test recordings
     config.data.validation = 0.0  # fraction of the training recordings held out, reported as well
     config.data.seed = 0  # of that split, of the limits and of the simulation
     config.data.stream = "auto"  # from the host's memory: "always", "never", or if it is too large

@@ -8,7 +8,7 @@ files, denoised; polarity and skew cost no more than 32 and 37 points there. For
 at five simulated people, as there were no real ones; polarity and jitter of times cost less than 25
 points, so their last two levels stand for no number of points.
 Events that jitter or another speed move before the beginning are lost; those moved past the end
-fall in the last frame, as late events always do.
+fall in the last frame, as late events always do, but out of a window, if there are windows.
 
 What is drawn for a recording depends on the seed, the kind and the recording's name alone, so it
 stays the same whatever else is corrupted with it.
