@@ -139,10 +139,7 @@ def _workdir(config, fingerprint) -> pathlib.Path:
     default = pathlib.Path("runs", "assessment", cache.digest(identity)[:12])
     workdir = pathlib.Path(config.workdir or default).expanduser()
     file = workdir / "config.json"
-    try:
-        there = json.loads(file.read_text()) if file.exists() else None
-    except ValueError as error:
-        raise InputError(f"{file}: damaged ({error}); remove it or its folder") from error
+    there = files.read_json(file) if file.exists() else None
     if there not in (None, identity):
         raise InputError(f"{workdir}: holds another assessment or run; name another folder")
     if there is None and workdirs.holds_anything(workdir):

@@ -1,5 +1,6 @@
 """Files that a user asked for: checked before the work, replaced in one step after it."""
 
+import json
 import os
 import pathlib
 import re
@@ -30,6 +31,18 @@ def asked_for(name: str | None) -> pathlib.Path | None:
     if path.name in OF_A_RUN and (path.parent / "checkpoints").is_dir():
         raise InputError(f"{path}: belongs to the run in that folder; name another file")
     return path
+
+
+def read_json(path: pathlib.Path) -> object:
+    """What a file of JSON holds.
+
+    Raises:
+      InputError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); remove it or its folder") from error
 
 
 def write(path: pathlib.Path, content: str | bytes) -> None:

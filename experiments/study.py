@@ -118,14 +118,13 @@ def rows(
 
 def _kept(file) -> dict[str, dict]:
     """By name ``about`` and ``row``."""
+    kept = files.read_json(file) if file.exists() else {}
     try:
-        kept = json.loads(file.read_text()) if file.exists() else {}
         if all(row.keys() == {"about", "row"} for row in kept.values()):
             return kept
-        reason = "not rows of a study"
-    except (ValueError, AttributeError) as error:
-        reason = error
-    raise InputError(f"{file}: damaged ({reason}); remove it")
+    except AttributeError:
+        pass  # no rows at all
+    raise InputError(f"{file}: damaged (not rows of a study); remove it or its folder")
 
 
 def landscape(config: ConfigDict) -> list[dict]:
@@ -149,10 +148,7 @@ def landscape(config: ConfigDict) -> list[dict]:
             {key: float(leaf[r]) for key, leaf in measured.items()} for r in range(len(found.runs))
         ]
         files.write(file, json.dumps(results.finite(rows)))
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise InputError(f"{file}: damaged ({error}); remove it") from error
+    return files.read_json(file)
 
 
 def uncertain(around: list[dict]) -> list[str]:

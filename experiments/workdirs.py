@@ -30,7 +30,7 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
     workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest)).expanduser()
     identity_file = workdir / "config.json"
     if identity_file.exists():
-        _compare(workdir, identity(_read(identity_file)), identity(whole))
+        _compare(workdir, identity(files.read_json(identity_file)), identity(whole))
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not config.resume:
             with held(workdir):  # which says so if it is being trained right now
@@ -97,17 +97,10 @@ def finished(workdir: pathlib.Path) -> dict | None:
     path = workdir / "results.json"
     if not path.exists():
         return None
-    done = _read(path)
+    done = files.read_json(path)
     if not isinstance(done, dict) or not all(done.get(k) for k in ("config", "runs", "summary")):
         raise InputError(f"{path}: not the results of a run; remove it or its folder")
     return done
-
-
-def _read(path):
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); remove it or its folder") from error
 
 
 @contextlib.contextmanager
