@@ -338,10 +338,14 @@ def _elsewhere(done) -> list[str]:
     """Which methods were trained and measured on another machine than the page's."""
     names = {}
     for regime, of_it in done["regimes"].items():
+        away = {}
         for name, row in of_it["methods"].items():
             if row["environment"] != done["environment"]:
-                machine = pages.listed(row["environment"])
-                names.setdefault(machine, []).append(f"{name} ({regime})")
+                away.setdefault(pages.listed(row["environment"]), []).append(name)
+        for machine, found in away.items():
+            everything = len(found) == len(of_it["methods"])
+            said = "all methods" if everything else ", ".join(found)
+            names.setdefault(machine, []).append(f"{said} ({regime})")
     return [f"Trained on {machine} instead: {', '.join(rows)}." for machine, rows in names.items()]
 
 
