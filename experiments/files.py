@@ -1,4 +1,4 @@
-"""Files that a user asked for: checked before the work, replaced in one step after it."""
+"""Files: checked before the work, replaced in one step after it, named where they are damaged."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def read_json(path: pathlib.Path) -> object:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); remove it or its folder") from error
+        raise InputError(f"{path}: damaged ({error}); remove it") from error
 
 
 def write(path: pathlib.Path, content: str | bytes) -> None:

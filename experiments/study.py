@@ -124,7 +124,7 @@ def _kept(file) -> dict[str, dict]:
             return kept
     except AttributeError:
         pass  # no rows at all
-    raise InputError(f"{file}: damaged (not rows of a study); remove it or its folder")
+    raise InputError(f"{file}: damaged (not rows of a study); remove it")
 
 
 def landscape(config: ConfigDict) -> list[dict]:

@@ -14,6 +14,7 @@ from sast_jax import comparisons, intervals, pages, results, tables
 PLAIN, MATCHED, REFERENCE = "plain", "plain twice as long", "SAST"
 AS_LONG = "plain 1.7 times as long"
 PLANNED = (PLAIN, MATCHED, AS_LONG)  # what SAST's hard accuracy is compared with first of all
+ALIKE = "plain training of as many epochs"
 RADIUS = 0.5  # of the ball in which the loss may rise
 
 
@@ -193,10 +194,10 @@ def _conclude(methods) -> list[str]:
             if d.sign * MEASURES[key].better == wanted
         ]
         if listed:
-            said.append(f"{word} with SAST than without: {'; '.join(listed)}.")
+            said.append(f"{word} than {ALIKE}: {'; '.join(listed)}.")
     unclear = [MEASURES[key].title for key, d in compared.items() if not d.sign]
     if unclear:
-        said.append(f"Not shown to differ: {'; '.join(unclear)}.")
+        said.append(f"Not shown to differ from {ALIKE}: {'; '.join(unclear)}.")
     for word, sign in (("More", 1), ("Less", -1)):
         named = _listed(others, "hard_accuracy", sign) or "no method shown"
         said.append(f"{word} accurate than SAST with hard spikes: {named}.")
