@@ -92,7 +92,7 @@ def _summary(experiment, config) -> list[dict]:
 def rows(
     file: pathlib.Path, abouts: dict[str, dict], make: Callable[[str, dict], dict]
 ) -> dict[str, dict]:
-    """Rows of a table by name, each of them made once and then kept in a file.
+    """Rows of a table by name, each of them made once and then kept in a file; says which it makes.
 
     Args:
       file: a copy of it is all that another machine needs to go on with these rows.
@@ -105,6 +105,7 @@ def rows(
     kept, found = _kept(file), {}
     for name, about in json.loads(json.dumps(abouts)).items():
         if name not in kept:
+            print(f"{file.parent.name}: {name}, {len(found) + 1} of {len(abouts)}", flush=True)
             kept[name] = {"about": about, "row": make(name, found)}
             file.parent.mkdir(parents=True, exist_ok=True)
             files.write(file, json.dumps(kept, indent=1))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from tqdm import trange
 
 
 def in_turns(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
@@ -12,7 +13,7 @@ def in_turns(functions: dict[str, Callable[[], object]], rounds: int) -> dict[st
     for function in functions.values():
         jax.block_until_ready(function())
     seconds = {name: np.empty(rounds) for name in functions}
-    for i in range(rounds):
+    for i in trange(rounds, desc="timing in turns", unit="turn"):
         for name, function in list(functions.items())[:: 1 if i % 2 == 0 else -1]:
             started = time.perf_counter()
             jax.block_until_ready(function())

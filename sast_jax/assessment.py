@@ -226,7 +226,7 @@ def _matched(found, key) -> str:
 
 def _verdict(difference, other) -> str:
     """What a method's difference to SAST says of SAST."""
-    low, high = difference.ci95 if difference.p is not None else (0, 0)  # else there is no test
+    low, high = difference.ci95 or (0, 0)
     corrected = " after correction for all methods" if low > 0 or high < 0 else ""
     return {
         1: f"SAST is worse than {other}",

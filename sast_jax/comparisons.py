@@ -17,9 +17,9 @@ class Difference(NamedTuple):
     Attributes:
       n: pairs of seeds in which both are finite.
       mean: of the differences; None without a pair.
-      ci95: Student's interval of the mean; None with fewer than two pairs.
-      p: of the paired t-test, corrected by Holm's method unless it was planned; None where there
-        is no test: fewer than two pairs, or no scatter between them.
+      ci95: Student's interval of the mean; None where nothing is known of the scatter: fewer than
+        two pairs, or all differences equal.
+      p: of the paired t-test, corrected by Holm's method unless it was planned; None with ``ci95``.
     """
 
     n: int
@@ -57,17 +57,19 @@ def against(
         if method == reference:
             continue
         pairs = [pair for pair in zip(own, values[reference], strict=True) if None not in pair]
-        each = [a - b for a, b in pairs]
-        mean, interval = intervals.student(each) if pairs else (None, None)
-        found[method] = Difference(len(pairs), mean, interval, _paired(each, np.abs(pairs)))
+        found[method] = _paired(np.array(pairs))
     rest = {method: d for method, d in found.items() if method not in planned}
     return found | _holm(rest)
 
 
-def _paired(differences, sizes) -> float | None:
-    if len(differences) < 2 or np.ptp(differences) <= _ROUNDING * sizes.max():
-        return None  # equal ones say nothing of the scatter
-    return float(scipy.stats.ttest_1samp(differences, 0).pvalue)
+def _paired(pairs_Nx2) -> Difference:
+    if not len(pairs_Nx2):
+        return Difference(0, None, None, None)
+    each = pairs_Nx2[:, 0] - pairs_Nx2[:, 1]
+    mean, interval = intervals.student(each)
+    if interval is None or np.ptp(each) <= _ROUNDING * np.abs(pairs_Nx2).max():
+        return Difference(len(each), mean, None, None)
+    return Difference(len(each), mean, interval, float(scipy.stats.ttest_1samp(each, 0).pvalue))
 
 
 def _holm(found):

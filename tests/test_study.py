@@ -107,7 +107,7 @@ def test_the_landscape_is_that_of_the_training_loss(folder):
         study.landscape(config)
 
 
-def test_rows_are_made_once_and_kept(tmp_path):
+def test_rows_are_made_once_and_kept(tmp_path, capsys):
     file, made = tmp_path / "paper" / "rows.json", []
 
     def make(name, before):
@@ -124,6 +124,8 @@ def test_rows_are_made_once_and_kept(tmp_path):
     found = study.rows(file, abouts("a", "b", "c"), make)
     assert found == {"a": {"value": 1}, "b": {"value": 2}, "c": {"value": 4}}
     assert made == [("a", []), ("b", ["a"]), ("cut off", ["a", "b"]), ("c", ["a", "b"])]
+    said = ["paper: a, 1 of 3", "paper: b, 2 of 3", "paper: cut off, 3 of 3", "paper: c, 3 of 3"]
+    assert capsys.readouterr().out.splitlines() == said
     assert study.rows(file, abouts("b"), make) == {"b": {"value": 2}}
     with pytest.raises(InputError, match=r"rows\.json: its row 'b' rests on other settings"):
         study.rows(file, abouts("a") | {"b": {"seeds": (1,)}}, make)
