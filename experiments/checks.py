@@ -98,9 +98,9 @@ def check(config: ConfigDict) -> None:
         _check_number(key, key, setup.get(config, key))
     for name in setup.SWEPT:
         values = config.sweep[name]
-        if isinstance(values, str):
-            _refuse(f"sweep.{name}", values, "numbers with commas between them")
         for value in values:
+            if isinstance(value, str):
+                _refuse(f"sweep.{name}", value, "numbers with commas between them")
             _check_number(f"sweep.{name}", setup.SWEPT_KEYS.get(name, name), value)
         if len(set(values)) < len(values):
             _refuse(f"sweep.{name}", values, "free of repetitions")
