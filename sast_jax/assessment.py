@@ -352,11 +352,12 @@ def _elsewhere(done) -> list[str]:
 
 _DIFFERENCES = (
     "Means of the differences between runs of the same seed, in the units of the tables above, "
-    "with 95 % intervals; an asterisk where the paired t-test is below 0.05 after Holm's "
-    "correction over the methods, but for the hard accuracy of plain training for as many epochs, "
-    "gradients or as much time, which are the planned comparisons. Each measure is corrected on "
-    "its own: among this many, some asterisks are chance. Few seeds tell large differences only: "
-    "no asterisk is no proof of equality. Intervals are over seeds, not over recordings."
+    "with 95 % intervals over seeds, not over recordings; equal differences tell no interval. An "
+    "asterisk where the paired t-test is below 0.05 after Holm's correction over the methods, but "
+    "for the hard accuracy of plain training for as many epochs, gradients or as much time, which "
+    "are the planned comparisons. Each measure is corrected on its own: among this many, some "
+    "asterisks are chance. Few seeds tell large differences only: no asterisk is no proof of "
+    "equality."
 )
 _TUNED = (
     "At the end of what was tried: the least or the largest of three values or more. Where two "
