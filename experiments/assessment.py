@@ -40,6 +40,8 @@ def main() -> None:
         for name in names:
             checks.check(_final(config, _settings(config, regime, METHODS[name])))
     source = datasets.load(config.dataset, _settings(config, regimes[0], METHODS[REFERENCE]).data)
+    for line in source.caveats:
+        print(f"note: {line}")
     workdir = _workdir(config, source.fingerprint)
     jax.config.update("jax_compilation_cache_dir", str(workdir / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # as methods share many
@@ -139,10 +141,9 @@ def _workdir(config, fingerprint) -> pathlib.Path:
     default = pathlib.Path("runs", "assessment", cache.digest(identity)[:12])
     workdir = pathlib.Path(config.workdir or default).expanduser()
     file = workdir / "config.json"
-    there = files.read_json(file) if file.exists() else None
-    if there not in (None, identity):
-        raise InputError(f"{workdir}: holds another assessment or run; name another folder")
-    if there is None and workdirs.holds_anything(workdir):
+    if file.exists():
+        workdirs.compare(workdir, files.read_json(file), identity)
+    elif workdirs.holds_anything(workdir):
         raise InputError(f"{workdir}: not empty and no assessment; name another --config.workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     files.write(file, json.dumps(identity, indent=2))

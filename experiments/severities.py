@@ -4,7 +4,7 @@
 
 The points are of hard accuracy, the mean over the workdir's runs, on the recordings that the run
 held out of its training split (``config.data.validation``). A level is found by bisection on a
-logarithmic scale, to within a twentieth; where a kind cannot cost as much, its row ends early.
+logarithmic scale, to within a hundredth; where a kind cannot cost as much, its row ends early.
 """
 
 import functools
@@ -22,7 +22,7 @@ from sast_jax.training import Recipe
 
 POINTS = (1, 3, 10, 25, 50)
 DECADES = 4  # between the least level that is tried and the largest
-TOLERANCE = 0.05
+TOLERANCE = 0.01
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _KINDS = flags.DEFINE_list("kinds", list(corruptions.KINDS), "which kinds of corruption")

@@ -30,7 +30,7 @@ def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path
     workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest)).expanduser()
     identity_file = workdir / "config.json"
     if identity_file.exists():
-        _compare(workdir, identity(files.read_json(identity_file)), identity(whole))
+        compare(workdir, files.read_json(identity_file), whole)
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not config.resume:
             with held(workdir):  # which says so if it is being trained right now
@@ -67,8 +67,14 @@ def identity(whole: dict) -> dict:
     return {key: value for key, value in everything.items() if key not in _NOT_THE_RUN}
 
 
-def _compare(workdir, there, here):
-    for key, value in here.items():
+def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:
+    """Compares what a folder's ``config.json`` holds with what is to be done in it.
+
+    Raises:
+      InputError: they compute different things.
+    """
+    there = identity(there)
+    for key, value in identity(here).items():
         if there.get(key) != value:
             if key == "data_fingerprint":
                 raise InputError(

@@ -296,8 +296,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     config = config_file.get_config()
     config.workdir = str(tmp_path / "a")
     assert command_module._workdir(config, "x") == command_module._workdir(config, "x")
-    with pytest.raises(InputError, match="holds another assessment"):
+    with pytest.raises(InputError, match="a: holds a run on other recordings"):
         command_module._workdir(config, "other recordings")
+    config.epochs = 3
+    with pytest.raises(InputError, match=r"holds another run \(epochs is 12 there and 3 here\)"):
+        command_module._workdir(config, "x")
+    config.epochs = 12
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / ".config.json.123").write_text("{")  # cut off while it was written
     config.workdir = str(tmp_path / "killed")

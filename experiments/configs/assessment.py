@@ -28,7 +28,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.seed = 0
 
     config.workdir = ""  # default: runs/assessment/<digest of what rows rest on>
-    if variant == "quick":  # to see that all of it works, on two cores in ten minutes
+    if variant == "quick":  # to see that all of it works, on two cores in seven minutes
         config.regimes = "default"
         config.methods = "plain,plain twice as long,SAST,momentum-SAM,weight noise"
         config.seeds, config.epochs = 2, 8
