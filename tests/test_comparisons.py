@@ -46,7 +46,7 @@ def test_missing_seeds_and_no_scatter():
     assert found["a"] == (1, 1.0, None, None)
     assert found["b"] == (2, 1.0, None, None)
     assert found["b"].sign == 0
-    assert (found["c"].mean, found["c"].ci95) == (0.0, None)
+    assert found["c"] == (2, 0.0, None, None)
     assert (found["d"].n, found["d"].mean) == (0, None)
 
 

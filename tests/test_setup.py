@@ -73,6 +73,7 @@ def test_the_configs_that_come_with_it_are_sound(name):
         ({"sam.bound": 0.0}, "config.sam.bound=0.0"),
         ({"sam.alpha": -0.1}, "config.sam.alpha=-0.1"),
         ({"sweep.seeds": 0}, "config.sweep.seeds=0"),
+        ({"sweep.rho": (0.0, "abc")}, "config.sweep.rho='abc'"),
         (
             {"sweep.rho": ("0,x",)},
             "config.sweep.rho='0,x' must be numbers with commas between them",
