@@ -20,12 +20,12 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
-from experiments import checks, cli, datasets, files, machine, methods, run, study, workdirs
+from experiments import cli, files, machine, methods, run, study, workdirs
 from experiments.configs.assessment import get_config
 from experiments.methods import METHODS, REGIMES, Method
-from sast_jax import assessment, results
+from sast_jax import assessment, results, settings
 from sast_jax.assessment import PLAIN, REFERENCE
-from sast_jax.data import cache
+from sast_jax.data import cache, sets
 from sast_jax.errors import DivergedError, InputError
 
 _LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
@@ -38,8 +38,8 @@ def main() -> None:
     regimes, names = chosen(config)
     for regime in regimes:  # all that can be wrong, before hours of work
         for name in names:
-            checks.check(_final(config, _settings(config, regime, METHODS[name])))
-    source = datasets.load(config.dataset, _settings(config, regimes[0], METHODS[REFERENCE]).data)
+            settings.read(_final(config, _settings(config, regime, METHODS[name])))
+    source = settings.read(_settings(config, regimes[0], METHODS[REFERENCE])).data.load()
     for line in source.caveats:
         print(f"note: {line}")
     workdir = _workdir(config, source.fingerprint)
@@ -81,7 +81,7 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
       InputError: one is not known, or what all is compared with is missing; or other keys of the
         config are wrong.
     """
-    checks.check_keys(config, get_config(), "assessment")
+    _check_keys(config)
     found = []
     for key, known in (("regimes", REGIMES), ("methods", METHODS)):
         named = list(known) if config[key] == "all" else config[key].split(",")
@@ -93,17 +93,25 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
     for needed in (PLAIN, REFERENCE):
         if needed not in found[1]:
             raise InputError(f"config.methods lacks {needed!r}, which the others are compared with")
-    if config.dataset not in datasets.LOADERS:
-        raise InputError(
-            f"config.dataset={config.dataset!r} must be one of {', '.join(datasets.LOADERS)}"
-        )
+    if config.dataset not in sets.SETS:
+        raise InputError(f"config.dataset={config.dataset!r} must be one of {', '.join(sets.SETS)}")
     for key, least in _LEAST.items():
         if not isinstance(config[key], int) or config[key] < least:
             raise InputError(f"config.{key}={config[key]!r} must be a whole number from {least}")
-    checks.check_severities("severities", config.severities)
+    settings.check_severities("severities", config.severities)
     if not config.data.validation:
         raise InputError("config.data.validation=0 leaves nothing to tune on; try 0.1667")
     return found[0], found[1]
+
+
+def _check_keys(config):
+    wanted, found = (set(workdirs.flat(one.to_dict())) for one in (get_config(), config))
+    if wanted != found:
+        key = min(wanted ^ found)
+        raise InputError(
+            f"config.{key} is {'missing' if key in wanted else 'not known'}; a config starts from "
+            "experiments.configs.assessment.get_config()"
+        )
 
 
 def _settings(config: ConfigDict, regime: str, method: Method) -> ConfigDict:

@@ -17,15 +17,18 @@ import tempfile
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tabulate
 import tonic
 from absl import flags
 
 from experiments import cli, files, machine, timing
-from sast_jax import epochs, lif, networks, pages, spikes, training
+from sast_jax import epochs, lif, networks, pages, training
 from sast_jax.data import cache, packing, recordings
 from sast_jax.errors import InputError
+from sast_jax.model import Model
+from sast_jax.optimizers import Adam, Constant, Shuffled
+from sast_jax.readouts import MeanSpikes
+from sast_jax.recipe import Hyperparameters, Recipe
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")
 _ROUNDS = flags.DEFINE_integer("rounds", 60, "turns of the step", lower_bound=3)
@@ -82,7 +85,8 @@ def steps(rounds: int) -> dict[str, np.ndarray]:
 
 def grid() -> dict[str, np.ndarray]:
     """Seconds to compile and train 25 runs, one after another and as one grid."""
-    made = dataclasses.replace(library()[0], epochs=GRID_EPOCHS, epoch_steps=GRID_STEPS)
+    batches = Shuffled(BATCH, GRID_STEPS)
+    made = dataclasses.replace(recipe(), batches=batches, epochs=GRID_EPOCHS)
     N, pixels = BATCH * GRID_STEPS, int(np.prod(SHAPE))
     rng = np.random.default_rng(0)
     frames_NxTxP = rng.random((N, TIME_BINS, pixels), np.float32) < 0.05
@@ -108,29 +112,23 @@ def grid() -> dict[str, np.ndarray]:
     return timing.in_turns({"25 runs, one after another": one_after_another, "grid": together}, 3)
 
 
-def hyperparameters(seeds, rhos) -> training.Hyperparameters:
+def hyperparameters(seeds, rhos) -> Hyperparameters:
     """Those of the measured network, for runs of these seeds and radii."""
     given = (0.0, LEARNING_RATE, SLOPE, SLOPE, DECAY)
     same = (jnp.full(len(seeds), value, jnp.float32) for value in given)
-    return training.Hyperparameters(jnp.array(seeds), jnp.array(rhos, jnp.float32), *same)
+    return Hyperparameters(jnp.array(seeds), jnp.array(rhos, jnp.float32), *same)
 
 
-def library() -> tuple[training.Recipe, training.Hyperparameters, training.TrainState]:
-    """The measured network as this library trains it: recipe, one run's values and fresh state."""
-    made = training.Recipe(
-        network=networks.MLP((*HIDDEN, CLASSES)),
-        frame_shape=SHAPE,
-        spike=spikes.sigmoid,
-        forward=lambda smooth: smooth,
-        cell=lif.reset_to_zero,
-        threshold=THRESHOLD,
-        readout=networks.mean_spikes(SCALE),
-        optimizer=lambda rate, steps: optax.adam(rate),
-        epochs=1,
-        epoch_steps=1,
-        batch_size=BATCH,
-    )
-    hyper_R = hyperparameters([0], [RHO])
+def recipe() -> Recipe:
+    """The measured network and its training, one step in all."""
+    model = Model(networks.MLP((*HIDDEN, CLASSES)), lif.LIF(THRESHOLD), MeanSpikes(SCALE))
+    made = Recipe(model, Adam(Constant()), batches=Shuffled(BATCH), epochs=1)
+    return made.on(SHAPE, BATCH)
+
+
+def library() -> tuple[Recipe, Hyperparameters, training.TrainState]:
+    """The same as this library trains it: recipe, one run's values and fresh state."""
+    made, hyper_R = recipe(), hyperparameters([0], [RHO])
     state_R = training.initialise(made, hyper_R)
     hyper, state = jax.tree.map(lambda leaf: leaf[0], (hyper_R, state_R))
     return made, hyper, state

@@ -1,5 +1,6 @@
 """The report of ``experiments.theory``: a run trained again and measured, bounds and breaches."""
 
+import dataclasses
 import itertools
 import pathlib
 from typing import Any
@@ -8,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from ml_collections import ConfigDict
 
-from experiments import datasets, machine, passes, setup, trained
+from experiments import machine, passes, trained
 from sast_jax import (
+    build,
     certificates,
     inequalities,
     moments,
@@ -23,6 +24,8 @@ from sast_jax import (
 from sast_jax.data import packing
 from sast_jax.errors import InputError
 from sast_jax.moments import Moment
+from sast_jax.settings import SWEPT, Settings
+from sast_jax.trained import Trained
 
 _TEST_RECORDINGS = 1000  # at most so many are certified
 
@@ -43,24 +46,25 @@ def report(
         or one of its runs diverges.
     """
     found = trained.load(workdir)
-    if found.config.data.get("windows", 1) > 1:
+    if getattr(found.settings.data, "windows", 1) > 1:
         raise InputError(
             f"{workdir}: certificates are of single answers, and windows of a recording answer "
-            "together there; train with --config.data.windows=1"
+            "together there; train with --settings.data.windows=1"
         )
     if data_path is not None:
-        found.config.data.update(source="folder", path=data_path)
+        elsewhere = {"data.source": "folder", "data.path": data_path}
+        found = found._replace(settings=found.settings.changed(elsewhere))
     train = trained.training_set(found)
-    test = datasets.load(found.record["experiment"], found.config.data, ("test",)).test
+    test = found.settings.data.load(("test",)).test
     if test is None:
-        raise InputError(f"{found.config.data.path}: no test split, which certificates need")
+        raise InputError(f"{found.settings.data.path}: no test split, which certificates need")
     few = train.spread(recordings)
     epochs, course_PxR, same = _retrace(found, train, few, points)
     if not np.isfinite(course_PxR.loss).all():
         raise InputError(f"{workdir}: a run of it diverges, and has nothing to bound")
     runs = [_run(found, r, epochs, course_PxR, few) for r in range(len(found.runs))]
     packed_NxTxP = test.spread(_TEST_RECORDINGS).packed_NxTxP
-    swaps = certificates.of_swap(found.recipe, found.params_R, found.hyper_R, packed_NxTxP)
+    swaps = certificates.of_swap(found.trained, packed_NxTxP)
     runs = [run | {"swap": swap} for run, swap in zip(runs, swaps, strict=True)]
     means = [[run["course"][key][-1] for run in runs] for key in ("parameters", "inputs")]
     done = {
@@ -69,11 +73,11 @@ def report(
         "about": f"The risk is that of {len(few.labels_N)} of the {len(train.labels_N)} training "
         "recordings, the radius a run's own. Trained again to measure on the way, and ended "
         f"{'' if same else 'not '}bit for bit where the checkpoint is.",
-        "config": found.config.to_dict(),
+        "config": found.settings.as_dict(),
         "environment": machine.environment(),
         "groups": _groups(found, epochs, course_PxR),
         "assumptions": assumptions(
-            found.config, runs, course_PxR, len(few.labels_N) == len(train.labels_N)
+            found.settings, runs, course_PxR, len(few.labels_N) == len(train.labels_N)
         ),
         "rank_runs": _rank(*means) if len(runs) > 2 else None,
         "runs": runs,
@@ -84,34 +88,32 @@ def report(
 
 def _retrace(found: trained.Trained, train: packing.Frames, few: packing.Frames, points: int):
     """Trains again; the epochs of the moments, these (P, R), and if the end is the checkpoint's."""
-    config, recipe = found.config, found.recipe
-    hyper_R, last = setup.hyperparameters(config), found.record["epoch"]
+    settings, recipe = found.settings, found.trained.recipe
+    hyper_R, last = build.hyperparameters(settings), found.record["epoch"]
     initial_R = None
-    if config.initial:
+    if settings.initial:
         fingerprint = found.record["data_fingerprint"]
-        initial_R = trained.initial(config, recipe, hyper_R, fingerprint)
+        initial_R = trained.initial(settings, recipe, hyper_R, fingerprint)
     chosen = set(np.linspace(0, last, points + 1).round().astype(int).tolist())
     data = jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N)
     state_R = training.initialise(recipe, hyper_R, initial_R)
-    streamed = passes.is_streamed(config.data.stream, train)
+    streamed = passes.is_streamed(settings.data.stream, train)
     trained_R = passes.passes(recipe, hyper_R, train, streamed, state_R, 0)
     states = itertools.chain([state_R], (state for state, *_ in trained_R))
     course = []
     for epoch, state_R in enumerate(itertools.islice(states, last + 1)):
         if epoch not in chosen:
             continue
-        slope = training.slope_at(recipe, hyper_R, epoch * recipe.epoch_steps)
-        params_R = training.trained(recipe, state_R)
+        slope = recipe.slope_at(hyper_R, epoch * recipe.batches.steps)
+        models = Trained.of(recipe, state_R, hyper_R._replace(slope_end=slope))
         if epoch == last:  # the bounds are of the checkpoint, and so is what is measured there
-            ends = zip(jax.tree.leaves(params_R), jax.tree.leaves(found.params_R), strict=True)
-            same = all(np.array_equal(a, b) for a, b in ends)
-            params_R = found.params_R
-        networks = params_R, hyper_R._replace(slope_end=slope)
+            ends = [jax.tree.leaves(one.params) for one in (models, found.trained)]
+            same = all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
+            models = dataclasses.replace(models, params=found.trained.params)
         one_R = []
         for r, run in enumerate(found.runs):
-            network = jax.tree.map(lambda leaf, r=r: leaf[r], networks)
             key = jax.random.fold_in(jax.random.key(run["seed"]), epoch)
-            one_R.append(moments.measure(recipe, *network, *data, run["rho"], key))
+            one_R.append(moments.measure(models[r], *data, run["rho"], key))
         course.append(jax.tree.map(lambda *leaves: np.array(leaves, float), *one_R))
         print(f"epoch {epoch}: curvature {course[-1].curvature.max():.3g}", flush=True)
     return sorted(chosen), Moment(*map(np.stack, zip(*course, strict=True))), same
@@ -119,16 +121,13 @@ def _retrace(found: trained.Trained, train: packing.Frames, few: packing.Frames,
 
 def _run(found, r, epochs, course_PxR, few) -> dict:
     """The rows of one run, and what it was along training and at single recordings."""
-    recipe, run = found.recipe, found.runs[r]
-    params, hyper = jax.tree.map(lambda leaf: leaf[r], (found.params_R, found.hyper_R))
+    one, run = found.trained[r], found.runs[r]
     packed, labels = jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N)
     course = Moment(*(leaf[:, r] for leaf in course_PxR))
-    network = inequalities.describe(recipe, params, hyper, packed.shape[1])
-    frames = np.asarray(packing.unpack(packed, recipe.frame_shape))
+    network = inequalities.describe(one, packed.shape[1])
+    frames = np.asarray(packing.unpack(packed, one.model.frame_shape))
     frames_NxTxP = frames.reshape(*frames.shape[:2], -1)
-    norms = [
-        np.asarray(n) for n in sensitivity.gradient_norms(recipe, params, hyper, packed, labels)
-    ]
+    norms = [np.asarray(n) for n in sensitivity.gradient_norms(one, packed, labels)]
     end = Moment(*(leaf[-1] for leaf in course))
     of_mechanism, bound_N = inequalities.of_mechanism(network, *norms, frames_NxTxP)
     rows = [
@@ -159,14 +158,14 @@ def _rank(a, b) -> float:
 
 def _groups(found, epochs, course_PxR) -> list[dict]:
     """The convergence inequality of each setting, over its seeds."""
-    keys = [tuple(run[name] for name in setup.SWEPT) for run in found.runs]
-    done = []
+    keys = [tuple(run[name] for name in SWEPT) for run in found.runs]
+    done, steps = [], found.record["epoch"] * found.trained.recipe.batches.steps
     for key in dict.fromkeys(keys):
         members = [r for r, other in enumerate(keys) if other == key]
         run = found.runs[members[0]]
         rows, measured = inequalities.of_convergence(
             Moment(*(leaf[:, members].T for leaf in course_PxR)), epochs,
-            run["learning_rate"], found.record["epoch"] * found.recipe.epoch_steps, run["rho"],
+            run["learning_rate"], steps, run["rho"],
         )  # fmt: skip
         name = results.setting(run, results.shown(found.runs))
         done.append({"name": name, "rows": [r.as_dict() for r in rows], "measured": measured})
@@ -174,12 +173,12 @@ def _groups(found, epochs, course_PxR) -> list[dict]:
 
 
 def assumptions(
-    config: ConfigDict, runs: list[dict], course_PxR: Moment, whole: bool
+    settings: Settings, runs: list[dict], course_PxR: Moment, whole: bool
 ) -> list[dict]:
     """What the theorem of :mod:`sast_jax.convergence` asks of the runs, and if it is so.
 
     Args:
-      config: of the runs.
+      settings: of the runs.
       runs: their ``rho`` and ``learning_rate``.
       course_PxR: of each, L along the run.
       whole: the risk measured is that of all training recordings.
@@ -188,18 +187,18 @@ def assumptions(
     steps = max(run["learning_rate"] * L for run, L in zip(runs, L_R, strict=True))
     perturbed = any(run["rho"] for run in runs)
     moving = {
-        "deformed frames": config.data.shift or config.data.rotation or config.data.zoom,
-        "noise": config.neurons.noise or config.neurons.hard or config.weights.noise,
-        "a penalty": config.rates.weight or config.adversary.weight,
-        "rounding": config.weights.bits,
-        "annealing": config.slope != config.slope_end,
+        "deformed frames": settings.data.shift or settings.data.rotation or settings.data.zoom,
+        "noise": settings.neurons.noise or settings.neurons.hard or settings.weights.noise,
+        "a penalty": settings.rates.weight or settings.adversary.weight,
+        "rounding": settings.weights.bits,
+        "annealing": settings.slope != settings.slope_end,
     }
     moved = [name for name, there in moving.items() if there]
-    second = config.sam.ascent_batch
+    second = settings.sam.ascent_batch
     return [
         {
-            "text": f"the gradient is that of the risk (forward pass: {config.forward})",
-            "met": config.forward == "surrogate",
+            "text": f"the gradient is that of the risk (forward pass: {settings.forward})",
+            "met": settings.forward == "surrogate",
         },
         {
             "text": f"one risk throughout (it has {', '.join(moved) or 'nothing that moves it'})",
@@ -207,9 +206,9 @@ def assumptions(
         },
         {"text": "the risk measured is that of all training recordings", "met": whole},
         {
-            "text": f"plain SGD of a constant step (optimizer: {config.optimizer}, schedule: "
-            f"{config.schedule})",
-            "met": config.optimizer == "sgd" and config.schedule == "constant",
+            "text": f"plain SGD of a constant step (optimizer: {settings.optimizer}, schedule: "
+            f"{settings.schedule})",
+            "met": settings.optimizer == "sgd" and settings.schedule == "constant",
         },
         {
             "text": f"a step of at most 1 / L, by the L measured along the run (it is {steps:.3g} "
@@ -218,12 +217,12 @@ def assumptions(
         },
         {
             "text": f"an independent second minibatch wherever rho is not 0 (it is: {second}, "
-            f"method: {config.sam.method})",
-            "met": not perturbed or (second == "independent" and config.sam.method == "sam"
-            and not config.sam.adaptive and not config.sam.group_size),
+            f"method: {settings.sam.method})",
+            "met": not perturbed or (second == "independent" and settings.sam.method == "sam"
+            and not settings.sam.adaptive and not settings.sam.group_size),
         },
         {
-            "text": f"minibatches that are independent of the past (they are: {config.batches})",
-            "met": config.batches == "independent",
+            "text": f"minibatches that are independent of the past (they are: {settings.batches})",
+            "met": settings.batches == "independent",
         },
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """What every command shares: parsing its flags, and one line for what a user got wrong."""
 
+import dataclasses
 import errno
 import os
 import pathlib
@@ -7,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -15,17 +17,22 @@ from ml_collections import ConfigDict, config_flags
 from sast_jax.errors import InputError
 
 USER_ERROR = 2
+_CONFIGS = pathlib.Path(__file__).parent / "configs"
 INTERRUPTED = 130
 
 
 def define_config(name: str) -> Callable[[], ConfigDict]:
     """Defines the flag --config, with ``experiments/configs/<name>.py`` as its default.
 
+    The name of a config that comes with the package stands for its file, and a config file can
+    import its neighbours.
+
     Returns:
       A function that gives the config once the flags are parsed, and raises InputError where there
       is none.
     """
-    default = pathlib.Path(__file__).parent / "configs" / f"{name}.py"
+    default = _CONFIGS / f"{name}.py"
+    sys.argv[1:] = _with_files(sys.argv[1:])
     try:  # looks at the command line at once
         flag = config_flags.DEFINE_config_file("config", str(default), "the run's settings")
     except Exception as error:
@@ -43,17 +50,38 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
     return config
 
 
-def define_settings(name: str, defaults: ConfigDict) -> Callable[[], dict]:
-    """Defines flags ``--<name>.<key>`` for these settings.
+def _with_files(arguments: list[str]) -> list[str]:
+    """The arguments with files for configs named without one, whose folders can be imported."""
+    found, is_value = [], False
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if is_value or (flag.lstrip("-") == "config" and equals):
+            flag, value = ("", argument) if is_value else (f"{flag}=", value)
+            path, colon, variant = value.partition(":")
+            shipped = _CONFIGS / f"{path}.py"
+            if not pathlib.Path(path).exists() and shipped.exists():
+                path = str(shipped)
+            elif pathlib.Path(path).is_file():
+                sys.path.append(str(pathlib.Path(path).resolve().parent))
+            argument = f"{flag}{path}{colon}{variant}"
+        is_value = argument in ("--config", "-config")
+        found.append(argument)
+    return found
+
+
+def define_settings(name: str, group: Any) -> Callable[[], dict]:
+    """Defines flags ``--<name>.<key>`` for a group of settings.
 
     Returns:
-      A function that gives those that are on the command line, once the flags are parsed.
+      A function that gives those that are on the command line, by keys with dots, once the flags
+      are parsed.
     """
     try:
-        flag = config_flags.DEFINE_config_dict(name, defaults)
+        flag = config_flags.DEFINE_config_dict(name, ConfigDict(dataclasses.asdict(group)))
     except Exception as error:
         _fail(_reason(error), USER_ERROR)
-    return lambda: {k: flag.value[k] for k in flag.value if f"{name}.{k}" in flags.FLAGS}
+    keys = {key: f"{name}.{key}" for key in flag.value}
+    return lambda: {full: flag.value[key] for key, full in keys.items() if full in flags.FLAGS}
 
 
 def run(

@@ -1,67 +1,9 @@
-"""What ``config.data`` asks for, as recordings."""
-
-from collections.abc import Sequence
+"""Which recordings of a data set a run or a command takes."""
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from experiments.configs import dvs_gesture, nmnist
 from sast_jax.data import packing, simulation, sources
 from sast_jax.errors import InputError
-
-
-def load_nmnist(data: ConfigDict, splits: Sequence[str] = ("train", "test")) -> sources.Source:
-    """N-MNIST, real or simulated."""
-    return sources.nmnist(data.source, data.path, **_shared(data, splits))
-
-
-def load_dvs_gesture(data: ConfigDict, splits: Sequence[str] = ("train", "test")) -> sources.Source:
-    """DVS Gesture, real or simulated."""
-    return sources.dvs_gesture(
-        data.source,
-        data.path,
-        bins=data.bins,
-        least=data.least,
-        window=1000 * data.window,
-        windows_each=data.windows,
-        side=data.side,
-        **_shared(data, splits),
-    )
-
-
-def _shared(data, splits) -> dict:
-    """What every data set is asked for."""
-    keys = ("time_bins", "train_limit", "test_limit", "seed")
-    return {key: data[key] for key in keys} | {"splits": splits}
-
-
-# By the name of the experiment.
-LOADERS = {"nmnist": load_nmnist, "dvs_gesture": load_dvs_gesture}
-CONFIGS = {"nmnist": nmnist.get_config, "dvs_gesture": dvs_gesture.get_config}
-
-
-def load(name: str, data: ConfigDict, splits: Sequence[str] = ("train", "test")) -> sources.Source:
-    """The recordings of an experiment.
-
-    Raises:
-      InputError: the config is another experiment's, or recordings are missing or damaged.
-    """
-    if set(CONFIGS[name]().data) != set(data):
-        raise InputError(
-            f"the config is not one of this experiment; it starts from experiments.configs.{name}"
-        )
-    return LOADERS[name](data, splits)
-
-
-def framing(data: ConfigDict) -> dict:
-    """What of ``config.data`` shapes the frames of a recording."""
-    keys = ("time_bins", "bins", "window", "windows", "side", "least")
-    return {key: data[key] for key in keys if key in data}
-
-
-def experiment(config: ConfigDict) -> str:
-    """The experiment whose keys a config has: only gestures are cut into windows."""
-    return "dvs_gesture" if "window" in config.get("data", {}) else "nmnist"
 
 
 def hold_out(

@@ -17,14 +17,15 @@ A network trained on simulated recordings has seen the digits of N-MNIST's train
 5848; ``--split=train --above=5848`` evaluates it on the others.
 """
 
+import dataclasses
 import json
 import pathlib
 
 from absl import flags
 
-from experiments import checks, cli, datasets, files, machine, measure, setup, trained
-from experiments.configs import nmnist
+from experiments import cli, datasets, files, machine, measure, trained
 from sast_jax import results
+from sast_jax.settings import Corruptions, Hardware, kinds_of
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings; the run's own if none")
@@ -33,45 +34,44 @@ _ABOVE = flags.DEFINE_integer(
     "above", 0, "leave out recordings whose file number is not above this", lower_bound=0
 )
 _JSON = flags.DEFINE_string("json", None, "file to write the results to")
-_HARDWARE = cli.define_settings("hardware", nmnist.get_config().hardware)
-_CORRUPTIONS = cli.define_settings("corruptions", nmnist.get_config().corruptions)
+_HARDWARE = cli.define_settings("hardware", Hardware())
+_CORRUPTIONS = cli.define_settings("corruptions", Corruptions())
 
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
     found = trained.load(pathlib.Path(_CHECKPOINT.value).expanduser())
-    record, config = found.record, found.config
-    config.hardware.update(_HARDWARE())
-    config.corruptions.update(_CORRUPTIONS())
-    checks.check(config)
-    given = config.copy_and_resolve_references()
-    tried = config.hardware.weight_bits or config.hardware.draws or setup.corruptions(config)
+    record, settings = found.record, found.settings.changed(_HARDWARE() | _CORRUPTIONS())
+    found = found._replace(settings=settings)
+    hardware = settings.hardware
+    tried = hardware.weight_bits or hardware.draws or kinds_of(settings.corruptions.kinds)
     train = trained.calibration_set(found) if tried else None
+    data = settings.data
     if _DATA_PATH.value is not None:
-        config.data.update(source="folder", path=_DATA_PATH.value, train_limit=0, test_limit=0)
-    source = datasets.load(record["experiment"], config.data, (_SPLIT.value,))
+        elsewhere = {"source": "folder", "path": _DATA_PATH.value}
+        data = dataclasses.replace(data, **elsewhere, train_limit=0, test_limit=0)
+    source = data.load((_SPLIT.value,))
     chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""
-    data = f"{source.name}; {len(frames.truth_M)} {_SPLIT.value} recordings{chosen}"
-    print(f"Data: {data}")
+    words = f"{source.name}; {len(frames.truth_M)} {_SPLIT.value} recordings{chosen}"
+    print(f"Data: {words}")
     print(f"Trained on: {record['data']}")
     datasets.warn(source, frames, record["simulated"])
-    networks = found.recipe, found.params_R, found.hyper_R
-    benches_R = measure.benches(*networks, train, config)
-    measured = measure.measure(*networks, benches_R, frames, config)
-    corrupted = measure.corrupted(benches_R, source.recorded[_SPLIT.value], config, chosen_N)
+    benches_R = measure.benches(found.trained, train, settings)
+    measured = measure.measure(found.trained, benches_R, frames, settings)
+    corrupted = measure.corrupted(benches_R, source.recorded[_SPLIT.value], settings, chosen_N)
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     about = {
         "experiment": record["experiment"],
-        "data": data,
+        "data": words,
         "trained_on": record["data"],
         "train_recordings": record["train_recordings"],
         "epoch": record["epoch"],
         "environment": machine.environment(),
     }
     entries = results.entries(found.runs, measured, record["train_seconds"], record["finite"])
-    done = results.collect(given.to_dict(), about, entries)
+    done = results.collect(settings.as_dict(), about, entries)
     measure.show(done)
     if file is not None:
         only = done["runs"][0] if len(found.runs) == 1 else {}

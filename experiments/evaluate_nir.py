@@ -6,6 +6,7 @@ The accuracy is that of the exported file as it is, whichever way its weights ar
 FOLDER holds recordings as :mod:`experiments.evaluate` takes them.
 """
 
+import dataclasses
 import json
 import pathlib
 from typing import NamedTuple
@@ -13,9 +14,9 @@ from typing import NamedTuple
 import jax
 from absl import flags
 
-from experiments import checks, cli, datasets, files, setup
-from sast_jax import connections, evaluation, lif, networks, nir_graph, results, spikes
-from sast_jax.data import packing
+from experiments import cli, datasets, files
+from sast_jax import connections, evaluation, neurons, nir_graph, readouts, results
+from sast_jax.data import packing, sets
 from sast_jax.errors import InputError
 
 _FILE = flags.DEFINE_string("file", None, "NIR file", required=True)
@@ -31,27 +32,27 @@ class Exported(NamedTuple):
     """The network of a NIR file as a model: networks are lists of connections.
 
     Attributes:
-      frame_shape, decay, threshold: of the network.
+      frame_shape, neuron, decay: of the network.
       readout: how class scores are read.
     """
 
     frame_shape: tuple[int, int, int]
+    neuron: neurons.Neuron
     decay: float
-    threshold: float
-    readout: networks.Readout
+    readout: readouts.Readout
 
     def __call__(self, network, packed_BxTxP: jax.Array) -> evaluation.Outcome:
         frames = packing.time_first(packed_BxTxP, self.frame_shape)
-        cell = lif.reset_to_zero(self.decay, self.threshold, spikes.heaviside)
-        response = connections.respond(network, [cell] * len(network), frames)
-        return evaluation.outcome(self.readout, response)
+        cells = connections.alike(self.neuron.hard(self.decay), network)
+        response = connections.respond(network, cells, frames)
+        return evaluation.read(self.readout, response)
 
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
     hard, about = nir_graph.read(pathlib.Path(_FILE.value).expanduser())
-    load, readout, data = _settings(about)
-    source = load(data, (_SPLIT.value,))
+    readout, data = _settings(about)
+    source = data.load((_SPLIT.value,))
     chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     count = len(frames.truth_M)
@@ -64,7 +65,7 @@ def main() -> None:
     print(f"Data: {source.name}; {count} {_SPLIT.value} recordings")
     print(f"Trained on: {about['trained_on']}")
     datasets.warn(source, frames, bool(about["simulated"]))
-    model = Exported(hard.frame_shape, hard.decay, hard.threshold, readout)
+    model = Exported(hard.frame_shape, hard.neuron, hard.decay, readout)
     network_R = jax.tree.map(lambda leaf: leaf[None], list(hard.connections))
     answers = evaluation.respond(model, network_R, frames.packed_NxTxP)
     only = jax.tree.map(lambda leaf: leaf[0], evaluation.by_recording(answers, frames))
@@ -80,24 +81,22 @@ def main() -> None:
         files.write(file, json.dumps(results.finite(done), indent=2))
 
 
-def _settings(about: dict):
-    """The loader, the readout and ``config.data`` that a file's metadata name."""
+def _settings(about: dict) -> tuple[readouts.Readout, sets.Data]:
+    """The readout, and where the recordings are and how they are framed, by a file's metadata."""
     needed = {"experiment", "readout", "readout_scale", "trained_on", "simulated"}
     try:
         if missing := needed - about.keys():
             raise KeyError(min(missing))
-        config = datasets.CONFIGS[about["experiment"]]()
-        config.update(readout=about["readout"], readout_scale=float(about["readout_scale"]))
-        config.data.update(source="folder", path=_DATA_PATH.value)
-        for key, usual in datasets.framing(config.data).items():
-            config.data[key] = type(usual)(about[key])
-        checks.check(config)
-        load = datasets.LOADERS[about["experiment"]]
+        default = sets.SETS[about["experiment"]]()
+        framing = {key: type(usual)(about[key]) for key, usual in default.framing().items()}
+        data = dataclasses.replace(default, source="folder", path=_DATA_PATH.value, **framing)
+        data.check()
+        readout = readouts.READOUTS[about["readout"]](float(about["readout_scale"]))
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
             f"{_FILE.value}: its metadata cannot be used ({error}); export it with this version"
         ) from error
-    return load, setup.READOUTS[config.readout](config.readout_scale), config.data
+    return readout, data
 
 
 if __name__ == "__main__":

@@ -12,16 +12,15 @@ Of a sweep ``--run`` names the one, by its place in the results.
 import dataclasses
 import io
 import math
-import operator
 import pathlib
 
-import jax
 import nir
 from absl import flags
 
-from experiments import cli, datasets, files, measure, setup, trained
-from sast_jax import chips, connections, lif, nir_graph, stablehlo
+from experiments import cli, files, measure, trained
+from sast_jax import build, chips, nir_graph, stablehlo
 from sast_jax.errors import InputError
+from sast_jax.trained import Trained
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _FORMAT = flags.DEFINE_enum("format", "nir", ["nir", "stablehlo"], "what to write")
@@ -41,36 +40,32 @@ def main() -> None:
     found = trained.load(pathlib.Path(_CHECKPOINT.value).expanduser())
     if not 0 <= _RUN.value < len(found.runs):
         raise InputError(f"--run={_RUN.value}: choose from 0 to {len(found.runs) - 1}")
-    recipe = found.recipe
-    if _FORMAT.value == "nir" and recipe.cell is not lif.reset_to_zero:
-        raise InputError(
-            f"NIR has no reset by subtraction (config.lif.reset={found.config.lif.reset!r}); "
-            "train with --config.lif.reset=zero, or export with --format=stablehlo"
-        )
-    params, hyper = jax.tree.map(operator.itemgetter(_RUN.value), (found.params_R, found.hyper_R))
-    bits = _BITS.value or found.config.weights.bits
-    network, scales = connections.connections(params), None
+    one = found.trained[_RUN.value]
+    if _FORMAT.value == "nir":
+        _check_nir(one)
+    bits = _BITS.value or found.settings.weights.bits
+    network, scales = one.connections(), None
     if bits:
-        chip = dataclasses.replace(setup.chip(found.config), weight_bits=bits)
-        calibration = measure.few(trained.calibration_set(found), found.config)
-        grams = chips.grams(recipe, network, hyper, chip, calibration)
+        chip = dataclasses.replace(build.chip(found.settings), weight_bits=bits)
+        calibration = measure.few(trained.calibration_set(found), found.settings)
+        grams = chips.grams(one, network, chip, calibration)
         kernels = chips.kernels(network, chip, grams)
         network, scales = chips.rounded(network, kernels), [k.scale for k in kernels]
-    time_bins = found.config.data.time_bins
+    time_bins = found.settings.data.time_bins
     if _FORMAT.value == "stablehlo":
-        data = stablehlo.export(recipe, network, hyper, time_bins)
+        data = stablehlo.export(one, network, time_bins)
     else:
         about = {
             "experiment": found.record["experiment"],
             "simulated": found.record["simulated"],
             "trained_on": found.record["data"],
-            **datasets.framing(found.config.data),
-            "readout": found.config.readout,
-            "readout_scale": found.config.readout_scale,
+            **found.settings.data.framing(),
+            "readout": found.settings.readout,
+            "readout_scale": found.settings.readout_scale,
             "weight_bits": bits,
         }
         hard = nir_graph.HardNetwork(
-            network, float(hyper.decay), recipe.threshold, recipe.frame_shape
+            network, one.model.neuron, float(one.hyper.decay), one.model.frame_shape
         )
         graph = nir_graph.to_graph(
             hard,
@@ -85,6 +80,16 @@ def main() -> None:
     files.write(file, data)
     rounded = f", weights of {bits} bits" if bits else ""
     print(f"{file}: {len(data):,} bytes, {len(network)} layers{rounded}, {time_bins} steps")
+
+
+def _check_nir(one: Trained) -> None:
+    """Refuses a neuron that NIR cannot say, before calibration is begun."""
+    try:
+        one.model.neuron.nir(float(one.hyper.decay), _DT.value, (1,), _PARAMETERISATION.value)
+    except InputError as error:
+        raise InputError(
+            f"{error}; train with --config.lif.reset=zero, or export with --format=stablehlo"
+        ) from error
 
 
 if __name__ == "__main__":

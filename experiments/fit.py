@@ -13,7 +13,8 @@ from sast_jax import evaluation, results, training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.data import packing
 from sast_jax.errors import DivergedError, InputError
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.recipe import Hyperparameters, Recipe
+from sast_jax.trained import Trained
 
 CURVE_RECORDINGS = 1000  # at most so many are evaluated after each epoch; all at the end
 
@@ -90,11 +91,9 @@ def fit(job: Job) -> tuple[training.TrainState, Progress]:
             total = [a + b for a, b in zip(progress.train_seconds, seconds_R, strict=True)]
             progress = Progress(epoch, total, metrics.finite.tolist())
             # The smooth spike as it is now, which is not yet the one of the end.
-            step = epoch * job.recipe.epoch_steps
-            now_R = job.hyper_R._replace(slope_end=training.slope_at(job.recipe, job.hyper_R, step))
-            measured = evaluation.evaluate(
-                job.recipe, training.trained(job.recipe, state_R), now_R, watched
-            )
+            step = epoch * job.recipe.batches.steps
+            now_R = job.hyper_R._replace(slope_end=job.recipe.slope_at(job.hyper_R, step))
+            measured = evaluation.evaluate(Trained.of(job.recipe, state_R, now_R), watched)
             for i, result in enumerate(measured):
                 line = {"epoch": epoch, "run": i, **job.runs[i], "split": job.split, **result}
                 line |= {"loss": float(metrics.loss[i])}

@@ -4,56 +4,49 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from experiments import setup
-from sast_jax import evaluation, hardware, results, tables, trials
+from sast_jax import build, evaluation, hardware, results, tables, trials
 from sast_jax.data import packing, sources
 from sast_jax.errors import InputError
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.settings import Settings, kinds_of
+from sast_jax.trained import Trained
 
 
 def benches(
-    recipe: Recipe,
-    params_R: Any,
-    hyper_R: Hyperparameters,
-    train: packing.Frames | None,
-    config: ConfigDict,
+    trained: Trained, train: packing.Frames | None, settings: Settings
 ) -> list[trials.Bench | None]:
     """The trained networks of R runs, to be tried.
 
     Args:
-      recipe, params_R, hyper_R: of the runs.
+      trained: R runs.
       train: what they were trained on, to calibrate scales with; None to do without.
-      config: whose ``hardware`` counts.
+      settings: whose ``hardware`` counts.
     """
-    return trials.benches(recipe, params_R, hyper_R, setup.chip(config), few(train, config))
+    return trials.benches(trained, build.chip(settings), few(train, settings))
 
 
 def measure(
-    recipe: Recipe,
-    params_R: Any,
-    hyper_R: Hyperparameters,
+    trained: Trained,
     benches_R: Sequence[trials.Bench | None],
     frames: packing.Frames,
-    config: ConfigDict,
+    settings: Settings,
 ) -> list[dict]:
     """What ``results.json`` says of each run's networks on the recordings of a split.
 
     Args:
-      recipe, params_R, hyper_R: of R runs.
+      trained: R runs.
       benches_R: of the same.
       frames: to measure on.
-      config: whose ``hardware`` counts.
+      settings: whose ``hardware`` counts.
 
     Returns:
       For each run the keys of :func:`sast_jax.evaluation.evaluate`, and ``synops`` (effective
       synaptic operations per recording), ``operations`` (:func:`sast_jax.operations.report`),
       ``hardware`` (:func:`sast_jax.trials.trials`).
     """
-    measured = evaluation.evaluate(recipe, params_R, hyper_R, frames)
-    counted = hardware.count(recipe, params_R, hyper_R, frames)
-    tried = trials.trials(benches_R, frames, setup.conditions(config))
+    measured = evaluation.evaluate(trained, frames)
+    counted = hardware.count(trained, frames)
+    tried = trials.trials(benches_R, frames, build.conditions(settings))
     for entry, operations, rows in zip(measured, counted, tried, strict=True):
         if entry["hard_accuracy"] is None:
             operations = None
@@ -65,7 +58,7 @@ def measure(
 def corrupted(
     benches_R: Sequence[trials.Bench | None],
     recorded: sources.Recorded,
-    config: ConfigDict,
+    settings: Settings,
     indices: np.ndarray | slice = slice(None),
 ) -> list[dict]:
     """What ``results.json`` says of each run's networks on corrupted recordings.
@@ -73,15 +66,15 @@ def corrupted(
     Args:
       benches_R: of R runs.
       recorded: the recordings.
-      config: whose ``corruptions`` count.
+      settings: whose ``corruptions`` count.
       indices: which of the recordings.
 
     Returns:
       For each run ``corruptions`` (:func:`sast_jax.trials.corruptions`), and for all three kinds of
       network their mean, such as ``hard_corruption_accuracy``; nothing where none is asked for.
     """
-    given = config.corruptions
-    made = recorded.corrupted(setup.corruptions(config), given.severities, given.seed)
+    given = settings.corruptions
+    made = recorded.corrupted(kinds_of(given.kinds), given.severities, given.seed)
     chosen = ((kind, severity, frames.take(indices)) for kind, severity, frames in made)
     return [
         {"corruptions": rows}
@@ -98,9 +91,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(values)) if values and None not in values else None
 
 
-def few(train: packing.Frames | None, config: ConfigDict) -> packing.Frames | None:
+def few(train: packing.Frames | None, settings: Settings) -> packing.Frames | None:
     """The training recordings that scales are calibrated with."""
-    count = config.hardware.calibration
+    count = settings.hardware.calibration
     return train.spread(count) if train is not None and count else None
 
 

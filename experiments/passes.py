@@ -12,9 +12,8 @@ from experiments import machine
 from sast_jax import epochs
 from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
-from sast_jax.training import Hyperparameters, Recipe, TrainState
-
-STREAMS = ("auto", "always", "never")
+from sast_jax.recipe import Hyperparameters, Recipe
+from sast_jax.training import TrainState
 
 
 def is_streamed(stream: str, train: Frames) -> bool:
@@ -52,7 +51,7 @@ def passes(
     for epoch in range(begin, recipe.epochs):
         trained, measured, seconds_R = [], [], np.empty(len(perturbed))
         for part, hyper, state in zip(parts, hypers, _split(state_R, parts), strict=True):
-            ascend = bool(perturbed[part[0]]) and epoch >= recipe.first_epoch
+            ascend = bool(perturbed[part[0]]) and epoch >= recipe.sharpness.start
             started, compiling = time.perf_counter(), one_pass.programs.seconds
             state, metrics = one_pass(state, hyper, ascend)
             measured.append(jax.device_get(metrics))

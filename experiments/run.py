@@ -3,34 +3,26 @@
 import json
 import pathlib
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import (
-    checks,
-    datasets,
-    files,
-    fit,
-    machine,
-    measure,
-    passes,
-    setup,
-    trained,
-    workdirs,
-)
-from sast_jax import calibration, evaluation, plots, report, results, training
+from experiments import datasets, files, fit, machine, measure, passes, trained, workdirs
+from sast_jax import build, calibration, evaluation, plots, report, results, settings
 from sast_jax.data import packing
 from sast_jax.data.sources import Source
 from sast_jax.errors import InputError
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.settings import Settings
+from sast_jax.trained import Trained
 
 EXAMPLES = 4  # recordings shown in the report
 
 
 def run(experiment: str, config: ConfigDict) -> dict:
-    """As :func:`results_of`, and fails in the end where a chip's formats cannot hold a network."""
+    """Runs :func:`results_of`, then raises if a network could not be quantised.
+
+    Everything else is already written.
+    """
     done, workdir = results_of(experiment, config)
     measure.raise_failure(done["runs"], workdir)
     return done
@@ -49,26 +41,31 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
     Raises:
       InputError: anything a user can set wrong, before anything of theirs is overwritten.
     """
-    checks.check(config)
-    source = datasets.load(experiment, config.data)
+    given = settings.read(config)
+    if given.data.name != experiment:
+        raise InputError(
+            "the config is not one of this experiment; it starts from "
+            f"experiments.configs.{experiment}"
+        )
+    source = given.data.load()
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
         print(f"warning: {line}")
     for split in ("train", "test"):
         if getattr(source, split) is None:
             raise InputError(f"{source.name}: no {split} split, which a training run needs")
-    train, validation = datasets.hold_out(source.train, config.data.validation, config.data.seed)
-    recipe = setup.recipe(config, source.frame_shape, source.classes, len(train.labels_N))
-    hyper_R, initial_R = setup.hyperparameters(config), None
-    if config.initial:
-        initial_R = trained.initial(config, recipe, hyper_R, source.fingerprint)
-    workdir = workdirs.claim(experiment, config, source.fingerprint)
+    train, validation = datasets.hold_out(source.train, given.data.validation, given.data.seed)
+    recipe = build.recipe(given, source.frame_shape, source.classes, len(train.labels_N))
+    hyper_R, initial_R = build.hyperparameters(given), None
+    if given.initial:
+        initial_R = trained.initial(given, recipe, hyper_R, source.fingerprint)
+    workdir = workdirs.claim(given, source.fingerprint)
     with workdirs.held(workdir):
         done = workdirs.finished(workdir)
         if done is None or not (workdir / "report.html").exists():
             about = {
                 "experiment": experiment,
-                "config": config.to_dict(),
+                "config": given.as_dict(),
                 "data": source.name,
                 "simulated": source.simulated,
                 "data_fingerprint": source.fingerprint,
@@ -82,15 +79,15 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
                 recipe=recipe,
                 hyper_R=hyper_R,
                 initial_R=initial_R,
-                runs=setup.grid(config),
+                runs=build.grid(given),
                 train=train,
-                streamed=passes.is_streamed(config.data.stream, train),
+                streamed=passes.is_streamed(given.data.stream, train),
                 watched=source.test if validation is None else validation,
                 split="test" if validation is None else "validation",
                 about=about,
                 workdir=workdir,
             )
-            done = _conclude(job, config, source, validation, *fit.fit(job))
+            done = _conclude(job, given, source, validation, *fit.fit(job))
         else:
             print(f"{workdir}: this very run is finished; its results again")
     measure.show(done)
@@ -98,21 +95,18 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
     return done, workdir
 
 
-def _conclude(
-    job: fit.Job, config: ConfigDict, source: Source, validation, state_R, progress
-) -> dict:
+def _conclude(job: fit.Job, given: Settings, source: Source, validation, state_R, progress) -> dict:
     """Evaluates the last epoch on the whole test split, and writes results and report."""
-    params_R = training.trained(job.recipe, state_R)
-    networks = job.recipe, params_R, job.hyper_R
-    benches_R = measure.benches(*networks, job.train, config)
-    measured = measure.measure(*networks, benches_R, source.test, config)
-    corrupted = measure.corrupted(benches_R, source.recorded["test"], config)
+    models = Trained.of(job.recipe, state_R, job.hyper_R)
+    benches_R = measure.benches(models, job.train, given)
+    measured = measure.measure(models, benches_R, source.test, given)
+    corrupted = measure.corrupted(benches_R, source.recorded["test"], given)
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     if validation is not None:
-        held_out = measure.measure(*networks, benches_R, validation, config)
+        held_out = measure.measure(models, benches_R, validation, given)
         for entry, result in zip(measured, held_out, strict=True):
             entry |= {f"validation_{key}": value for key, value in result.items()}
-        chosen = calibration.after_training(*networks, validation, source.test)
+        chosen = calibration.after_training(models, validation, source.test)
         measured = [one | other for one, other in zip(measured, chosen, strict=True)]
     keys = ("experiment", "data", "class_names", "train_recordings")
     about = {key: job.about[key] for key in keys}
@@ -126,31 +120,29 @@ def _conclude(
         job.workdir,
         done,
         [json.loads(line) for line in lines],
-        _examples(job.recipe, job.hyper_R, params_R, source),
+        _examples(models, source),
         [*source.warnings, *source.caveats],
     )
     files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
     return done
 
 
-def _examples(
-    recipe: Recipe, hyper_R: Hyperparameters, params_R, source: Source
-) -> list[plots.Example]:
+def _examples(models: Trained, source: Source) -> list[plots.Example]:
     """Test recordings of different classes, and what the first run does with them."""
     test, names = source.test, source.class_names
     firsts = [np.flatnonzero(test.labels_N == label)[:1] for label in np.unique(test.labels_N)]
     chosen = np.concatenate(firsts)[:EXAMPLES]
-    params, hyper = jax.tree.map(lambda leaf: leaf[0], (params_R, hyper_R))
+    first = models[0]
     packed_BxTxP = jnp.asarray(test.packed_NxTxP[chosen])
 
     def respond(cell):
-        response = evaluation.apply(recipe, params, cell, packed_BxTxP)
+        response = evaluation.apply(first, cell, packed_BxTxP)
         flat = [np.asarray(s).reshape(*s.shape[:2], -1) for s in response.spikes]
-        return flat, recipe.readout(response).argmax(axis=-1)
+        return flat, first.model.readout(response).argmax(axis=-1)
 
-    frames_BxTxHxWxC = np.asarray(packing.unpack(packed_BxTxP, recipe.frame_shape))
-    soft, soft_class = respond(recipe.soft_cell(hyper))
-    hard, hard_class = respond(recipe.hard_cell(hyper))
+    frames_BxTxHxWxC = np.asarray(packing.unpack(packed_BxTxP, first.model.frame_shape))
+    soft, soft_class = respond(first.soft_cell())
+    hard, hard_class = respond(first.hard_cell())
     return [
         plots.Example(
             label=names[test.labels_N[chosen[i]]],

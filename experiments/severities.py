@@ -18,7 +18,6 @@ from experiments import cli, datasets, trained
 from sast_jax import evaluation, tables
 from sast_jax.data import corruptions, recordings
 from sast_jax.errors import InputError
-from sast_jax.training import Recipe
 
 POINTS = (1, 3, 10, 25, 50)
 DECADES = 4  # between the least level that is tried and the largest
@@ -84,7 +83,7 @@ def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
       InputError: nothing was held out, or the recordings are others or gone.
     """
     found = trained.load(workdir)
-    data = found.config.data
+    data = found.settings.data
     if not data.validation:
         raise InputError(
             f"{workdir}: held no recordings out; train with --config.data.validation=0.2"
@@ -95,12 +94,11 @@ def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
     windows = len(source.train.labels_N) // len(where.recordings.labels_N)
     few = recordings.take(where.recordings, np.unique(rows_N // windows))
     few = corruptions.in_memory(few)
-    model = evaluation.Swap(found.recipe, Recipe.hard_cell)
 
     def accuracy(change):
         frames = where.pack(few, change)
-        networks_R = found.params_R, found.hyper_R
-        scores = evaluation.respond(model, networks_R, frames.packed_NxTxP).scores_BxK
+        answers = evaluation.respond(evaluation.hard, found.trained, frames.packed_NxTxP)
+        scores = answers.scores_BxK
         return float((frames.vote(scores).argmax(axis=-1) == frames.truth_M).mean())
 
     return accuracy

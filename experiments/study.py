@@ -1,5 +1,6 @@
 """What studies of several methods share: tuning on validation, times, the loss around a minimum."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -13,14 +14,26 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from experiments import datasets, files, machine, run, setup, timing, trained, workdirs
-from sast_jax import curvature, epochs, evaluation, results, sensitivity, sweeps, training
+from experiments import files, machine, run, timing, trained, workdirs
+from sast_jax import (
+    build,
+    curvature,
+    epochs,
+    evaluation,
+    results,
+    sensitivity,
+    settings,
+    sweeps,
+    training,
+)
 from sast_jax.assessment import RADIUS
 from sast_jax.errors import DivergedError, InputError
+from sast_jax.links import AHEAD
+from sast_jax.settings import SWEPT, SWEPT_KEYS
 
 RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
 TIMED_STEPS = 30
-_SHORT = {key: name for name, key in setup.SWEPT_KEYS.items()}
+_SHORT = {key: name for name, key in SWEPT_KEYS.items()}
 
 
 def folder(name: str) -> str:
@@ -59,7 +72,7 @@ def tuned(
       DivergedError: no settings have runs that are all finite.
     """
     names = {key: _SHORT.get(key, key) for key in grid}
-    swept = {name: key for key, name in names.items() if name in setup.SWEPT}  # in one program
+    swept = {name: key for key, name in names.items() if name in SWEPT}  # in one program
     single = {key: values for key, values in grid.items() if key not in swept.values()}
     config = config.copy_and_resolve_references()
     config.sweep.update({name: tuple(grid[key]) for name, key in swept.items()})
@@ -86,7 +99,9 @@ def _summary(experiment, config) -> list[dict]:
     try:
         return run.results_of(experiment, config)[0]["summary"]
     except DivergedError:  # every one of its runs did
-        return results.summarise([one | {"diverged": True} for one in setup.grid(config)])
+        return results.summarise(
+            [one | {"diverged": True} for one in build.grid(settings.read(config))]
+        )
 
 
 def rows(
@@ -164,28 +179,24 @@ def uncertain(around: list[dict]) -> list[str]:
 
 
 def _around(found: trained.Trained, packed, labels) -> dict[str, jax.Array]:
-    recipe = found.recipe
-
-    def one(network):
-        params, hyper = network
-
+    def one(run):
         def loss(params):
-            response = evaluation.apply(recipe, params, recipe.soft_cell(hyper), packed)
-            scores = recipe.readout(response)
+            there = dataclasses.replace(run, params=params)
+            scores = run.model.readout(evaluation.apply(there, run.soft_cell(), packed))
             return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
 
-        top = curvature.top_eigenvalue(loss, params, jax.random.key(0))
-        norms = sensitivity.gradient_norms(recipe, params, hyper, packed, labels)
+        top = curvature.top_eigenvalue(loss, run.params, jax.random.key(0))
+        norms = sensitivity.gradient_norms(run, packed, labels)
         return {
             "eigenvalue": top.value,
             "residual": top.residual,
-            "rise": curvature.rise(loss, params, RADIUS),
+            "rise": curvature.rise(loss, run.params, RADIUS),
             "input_gradient": norms.input_N.mean(),
             "parameter_gradient": norms.parameters_N.mean(),
         }
 
-    every_run = jax.jit(lambda networks_R: sweeps.over_runs(one, networks_R, at_once=1))
-    return every_run((found.params_R, found.hyper_R))
+    every_run = jax.jit(lambda runs_R: sweeps.over_runs(one, runs_R, at_once=1))
+    return every_run(found.trained)
 
 
 def times(
@@ -228,23 +239,24 @@ def time_over(
 def gradients(config: ConfigDict) -> float:
     """Gradients of a whole batch that a step takes on average."""
     search = config.adversary.steps + 1 if config.adversary.weight else 0
-    if not config.rho or config.sam.method in (*setup.AHEAD, "random"):
+    if not config.rho or config.sam.method in (*AHEAD, "random"):
         return 1.0 + search
     return 1 + search + config.sam.ascent_fraction * (1 - _late(config)) * (1 + search)
 
 
 def _late(config) -> float:
     """The share of the epochs that are trained before SAM begins."""
-    return setup.first_epoch(config) / config.epochs
+    return settings.read(config).first_epoch / config.epochs
 
 
 def _epoch(experiment, config) -> Callable[[], object]:
     """A function that trains a short epoch more each time it is called."""
-    source = datasets.load(experiment, config.data, ("train",))
+    given = settings.read(config)
+    source = given.data.load(("train",))
     count = min(TIMED_STEPS * config.batch_size, len(source.train.labels_N))
     frames = source.train.take(np.arange(count))
-    recipe = setup.recipe(config, source.frame_shape, source.classes, count)
-    hyper_R = setup.hyperparameters(config)
+    recipe = build.recipe(given, source.frame_shape, source.classes, count)
+    hyper_R = build.hyperparameters(given)
     packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
     state_R = training.initialise(recipe, hyper_R)
 

@@ -1,19 +1,23 @@
 """Trained networks, as the workdir of a run keeps them."""
 
+import dataclasses
 import itertools
 import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
-from experiments import checks, datasets, setup
-from sast_jax import training
+from experiments import datasets
+from sast_jax import build, training
+from sast_jax import recipe as recipes
+from sast_jax import settings as settings_lib
+from sast_jax import trained as trained_lib
 from sast_jax.checkpoints import Checkpoints
-from sast_jax.data import packing
+from sast_jax.data import packing, sets
 from sast_jax.data.sources import Source
 from sast_jax.errors import InputError
+from sast_jax.settings import Settings
 
 
 class Trained(NamedTuple):
@@ -21,19 +25,15 @@ class Trained(NamedTuple):
 
     Attributes:
       record: what the checkpoint says of itself.
-      config: its settings.
-      recipe: what the runs share.
-      hyper_R: what differs between them; ``slope_end`` is the slope they were trained up to.
-      runs: the same in words.
-      params_R: the parameters to evaluate.
+      settings: of it.
+      trained: its models.
+      runs: what differs between them, in words.
     """
 
     record: dict
-    config: ConfigDict
-    recipe: training.Recipe
-    hyper_R: training.Hyperparameters
+    settings: Settings
+    trained: trained_lib.Trained
     runs: list[dict]
-    params_R: Any
 
 
 def load(workdir: pathlib.Path) -> Trained:
@@ -46,29 +46,28 @@ def load(workdir: pathlib.Path) -> Trained:
     record = checkpoints.record()
     needed = {"experiment", "config", "data", "simulated", "frame_shape", "classes", "train_rows"}
     missing = needed - record.keys()
-    if missing or record["experiment"] not in datasets.LOADERS:
+    if missing or record["experiment"] not in sets.SETS:
         raise InputError(
             f"{workdir}: its checkpoint is of another version (it lacks "
             f"{', '.join(sorted(missing)) or 'a known experiment'}); use that one"
         )
-    config = ConfigDict(record["config"])
-    if record["simulated"]:  # even if real recordings have come to the default folder since
-        config.data.source = "simulated"
     try:
-        checks.check(config)
+        settings = settings_lib.read(record["config"])
+        if record["simulated"]:  # even if real recordings have come to the default folder since
+            settings = settings.changed({"data.source": "simulated"})
     except InputError as error:
         raise InputError(f"{workdir}: its checkpoint is of another version: {error}") from error
     shape, classes = tuple(record["frame_shape"]), record["classes"]
-    recipe = setup.recipe(config, shape, classes, record["train_rows"])
-    hyper_R = setup.hyperparameters(config)
-    if record["epoch"] < config.epochs:
-        print(f"warning: {workdir}: the run is at epoch {record['epoch']} of {config.epochs}")
-        slope = training.slope_at(recipe, hyper_R, record["epoch"] * recipe.epoch_steps)
+    recipe = build.recipe(settings, shape, classes, record["train_rows"])
+    hyper_R = build.hyperparameters(settings)
+    if record["epoch"] < settings.epochs:
+        print(f"warning: {workdir}: the run is at epoch {record['epoch']} of {settings.epochs}")
+        slope = recipe.slope_at(hyper_R, record["epoch"] * recipe.batches.steps)
         hyper_R = hyper_R._replace(slope_end=slope)
     state_R = checkpoints.state(training.shapes(recipe, hyper_R))
     checkpoints.close()
-    params_R = training.trained(recipe, state_R)
-    return Trained(record, config, recipe, hyper_R, setup.grid(config), params_R)
+    models = trained_lib.Trained.of(recipe, state_R, hyper_R)
+    return Trained(record, settings, models, build.grid(settings))
 
 
 def calibration_set(found: Trained) -> packing.Frames | None:
@@ -76,7 +75,8 @@ def calibration_set(found: Trained) -> packing.Frames | None:
 
     None if ``config.hardware`` asks for no calibration and, with a warning, if it is gone.
     """
-    if found.config.hardware.scale != "error" or not found.config.hardware.calibration:
+    given = found.settings.hardware
+    if given.scale != "error" or not given.calibration:
         return None
     try:
         return training_set(found)
@@ -91,7 +91,7 @@ def training_set(found: Trained) -> packing.Frames:
     Raises:
       InputError: it is gone.
     """
-    data = found.config.data
+    data = found.settings.data
     return datasets.hold_out(training_source(found).train, data.validation, data.seed)[0]
 
 
@@ -101,19 +101,19 @@ def training_source(found: Trained) -> Source:
     Raises:
       InputError: it is gone.
     """
-    record, data = found.record, found.config.data.copy_and_resolve_references()
+    record, data = found.record, found.settings.data
     if data.source == "auto":  # and not simulated, but the folder may be gone by now
-        data.source = "folder"
-    source = datasets.load(record["experiment"], data, ("train",))
+        data = dataclasses.replace(data, source="folder")
+    source = data.load(("train",))
     if source.fingerprint != record["data_fingerprint"].partition("+")[0]:
         raise InputError(f"{data.path} holds other recordings than the runs were trained on")
     return source
 
 
 def initial(
-    config: ConfigDict,
-    recipe: training.Recipe,
-    hyper_R: training.Hyperparameters,
+    settings: Settings,
+    recipe: recipes.Recipe,
+    hyper_R: recipes.Hyperparameters,
     fingerprint: str,
 ) -> Any:
     """The parameters of ``config.initial``'s runs to start from: (R, ...), as R runs have them.
@@ -121,25 +121,26 @@ def initial(
     A workdir of one run serves all of them; else each run starts from the one in its place.
 
     Args:
-      config: of the runs that start.
+      settings: of the runs that start.
       recipe, hyper_R: the same as the library takes it.
       fingerprint: of their recordings.
 
     Raises:
       InputError: the networks or their numbers differ, or what is held out here was trained on.
     """
-    there = load(pathlib.Path(config.initial).expanduser())
+    there = load(pathlib.Path(settings.initial).expanduser())
     before, now = (
-        (data.validation, data.seed, data.train_limit) for data in (there.config.data, config.data)
+        (data.validation, data.seed, data.train_limit)
+        for data in (there.settings.data, settings.data)
     )
     same_recordings = there.record["data_fingerprint"] == fingerprint
-    if config.data.validation and same_recordings and before != now:
+    if settings.data.validation and same_recordings and before != now:
         raise InputError(
-            f"config.initial={config.initial!r} was trained on recordings that are held out here; "
-            f"train it with --config.data.validation={config.data.validation} and the same "
+            f"config.initial={settings.initial!r} was trained on recordings that are held out "
+            f"here; train it with --config.data.validation={settings.data.validation} and the same "
             "data.seed and data.train_limit"
         )
-    params_R, wanted = there.params_R, training.shapes(recipe, hyper_R).params
+    params_R, wanted = there.trained.params, training.shapes(recipe, hyper_R).params
     if len(there.runs) == 1:
         many = len(hyper_R.seed)
         params_R = jax.tree.map(lambda leaf: jnp.repeat(leaf, many, axis=0), params_R)
@@ -147,7 +148,7 @@ def initial(
     if shapes[0] != shapes[1]:
         here, others = next((b, a) for a, b in itertools.zip_longest(*shapes) if a != b)
         raise InputError(
-            f"config.initial={config.initial!r} holds another network or another number of runs "
+            f"config.initial={settings.initial!r} holds another network or another number of runs "
             f"(an array of {others} there, of {here} here); take the same config.network, and one "
             "run or as many"
         )

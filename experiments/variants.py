@@ -17,7 +17,8 @@ import pathlib
 import jax
 from absl import flags
 
-from experiments import cli, datasets, family, study, workdirs
+from experiments import cli, family, study, workdirs
+from sast_jax import settings
 from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
@@ -38,7 +39,7 @@ def main() -> None:
             key: family.settings(regime, variant, _DATA_PATH.value)
             for key, variant in family.VARIANTS.items()
         }
-        source = datasets.load_nmnist(configs["SAM"].data)
+        source = settings.read(configs["SAM"]).data.load()
         abouts = {
             key: {
                 "recordings": source.fingerprint,

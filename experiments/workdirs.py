@@ -7,32 +7,42 @@ from collections.abc import Iterator
 from typing import Any
 
 import filelock
-from ml_collections import ConfigDict
 
 from experiments import files
 from sast_jax.data import cache
 from sast_jax.errors import InputError
+from sast_jax.settings import Settings, flat_fields
 
 # Keys that do not change what a run computes; the fingerprint stands for the data.
 _NOT_THE_RUN = ("resume", "workdir", "data.path", "data.source", "data.stream")
+# Keys with the value that reproduces what was computed before they existed are left out, so that
+# folders of that time are still those of the same run.
+_BEFORE = {
+    key: field.metadata["before"]
+    for key, field, _ in flat_fields(Settings())
+    if field.metadata["before"] is not None
+}
 _LOCK = ".lock"
 
 
-def claim(experiment: str, config: ConfigDict, fingerprint: str) -> pathlib.Path:
+def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
     """The folder of this run, made if it is new.
 
     Raises:
       InputError: the folder holds another run, or this one unfinished and without ``resume``, or
         cannot be written.
     """
-    whole = config.to_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
+    experiment = settings.data.name
+    whole = settings.as_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
     digest = cache.digest(identity(whole))[:12]
-    workdir = pathlib.Path(config.workdir or pathlib.Path("runs", experiment, digest)).expanduser()
+    workdir = pathlib.Path(
+        settings.workdir or pathlib.Path("runs", experiment, digest)
+    ).expanduser()
     identity_file = workdir / "config.json"
     if identity_file.exists():
         compare(workdir, files.read_json(identity_file), whole)
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
-        if unfinished and not config.resume:
+        if unfinished and not settings.resume:
             with held(workdir):  # which says so if it is being trained right now
                 pass
             raise InputError(
@@ -63,8 +73,11 @@ def holds_anything(folder: pathlib.Path) -> bool:
 
 def identity(whole: dict) -> dict:
     """What of a config, and what stands beside it, changes what is computed; by keys with dots."""
-    everything = flat(json.loads(json.dumps(whole)))
-    return {key: value for key, value in everything.items() if key not in _NOT_THE_RUN}
+    return {
+        key: value
+        for key, value in flat(json.loads(json.dumps(whole))).items()
+        if key not in _NOT_THE_RUN and not (key in _BEFORE and value == _BEFORE[key])
+    }
 
 
 def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:
@@ -73,17 +86,17 @@ def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:
     Raises:
       InputError: they compute different things.
     """
-    there = identity(there)
-    for key, value in identity(here).items():
-        if there.get(key) != value:
+    there, here = identity(there), identity(here)
+    for key in dict.fromkeys([*here, *there]):
+        if there.get(key) != here.get(key):
             if key == "data_fingerprint":
                 raise InputError(
                     f"{workdir}: holds a run on other recordings (their names, sizes or times "
                     "differ); name another --config.workdir"
                 )
             raise InputError(
-                f"{workdir}: holds another run ({key} is {there.get(key)!r} there and {value!r} "
-                "here); name another --config.workdir"
+                f"{workdir}: holds another run ({key} is {there.get(key)!r} there and "
+                f"{here.get(key)!r} here); name another --config.workdir"
             )
 
 

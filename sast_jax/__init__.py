@@ -1,7 +1,7 @@
 """Sharpness-aware surrogate training of spiking networks, and what hard spikes leave of it."""
 
 from sast_jax.errors import InputError
-from sast_jax.sam import (
+from sast_jax.sharpness import (
     adaptive_scale_to_norm,
     bounded_scale_to_norm,
     eval_params,

@@ -1,16 +1,17 @@
 """How many recordings keep their answer under the swap, and how many of them provably."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from sast_jax import connections, enclosures, evaluation, lif, networks, theory
+from sast_jax import enclosures, evaluation, lif, neurons
 from sast_jax.connections import Connection
-from sast_jax.data import packing
 from sast_jax.enclosures import Interval
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.readouts import Readout, Response
+from sast_jax.trained import Trained
 
 
 class Certificate(NamedTuple):
@@ -40,9 +41,11 @@ def by_margins(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
       soft_TxBxS: its spikes, or the frames, that lead into the layer.
       hard_TxBxS: interval of the hard network's.
     """
-    magnitudes = Connection(jnp.abs(connection.kernel), jnp.zeros_like(connection.bias))
+    magnitudes = connection.replace(
+        kernel=jnp.abs(connection.kernel), bias=jnp.zeros_like(connection.bias)
+    )
     away = jnp.maximum(soft_TxBxS - hard_TxBxS.low, hard_TxBxS.high - soft_TxBxS)
-    reach = connections.sums(magnitudes, away)
+    reach = magnitudes.sums(away)
     return Interval(current_TxBxN - reach, current_TxBxN + reach)
 
 
@@ -55,9 +58,9 @@ def by_signs(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
 
 
 def certify(
-    neuron: theory.Neuron,
+    neuron: lif.Smooth,
     network: Sequence[Connection],
-    readout: networks.Readout,
+    readout: Readout,
     frames_TxBxHxWxC: jax.Array,
     slack: jax.typing.ArrayLike,
     enclose: Enclose,
@@ -80,15 +83,15 @@ def certify(
     """
     soft, hard, changeable = frames_TxBxHxWxC, Interval(*[frames_TxBxHxWxC] * 2), []
     for connection in network:
-        current = connections.sums(connection, soft)
+        current = connection.sums(soft)
         within = enclose(connection, current, soft, hard)
         within = Interval(within.low - slack, within.high + slack)
         hard = enclosures.hard_spikes(neuron, within)
-        u = lif.potentials(neuron.cell(), current)
+        u = neurons.potentials(neuron.cell(), current)
         soft = neuron.spike(neuron.slope)(u - neuron.threshold)
         differs = jnp.where(u > neuron.threshold, hard.low < 1, hard.high > 0)
         changeable.append(differs.mean(axis=(0, *range(2, differs.ndim))))
-    answer_B = readout(networks.Response((soft,), current, ())).argmax(axis=-1)
+    answer_B = readout(Response((soft,), current, ())).argmax(axis=-1)
     agrees_B = _above(readout, hard, within, answer_B)
     return Certificate(agrees_B, jnp.stack(changeable, axis=-1))
 
@@ -96,7 +99,7 @@ def certify(
 def _above(readout, spikes: Interval, current: Interval, answer_B) -> jax.Array:
     """If the least score of the answer is above the highest of all other classes."""
     low_BxK, high_BxK = (
-        readout(networks.Response((s,), i, ())) for s, i in zip(spikes, current, strict=True)
+        readout(Response((s,), i, ())) for s, i in zip(spikes, current, strict=True)
     )
     own_BxK = jax.nn.one_hot(answer_B, low_BxK.shape[-1], dtype=bool)
     least_B = jnp.where(own_BxK, low_BxK, jnp.inf).min(axis=-1)
@@ -106,25 +109,29 @@ def _above(readout, spikes: Interval, current: Interval, answer_B) -> jax.Array:
 class Certifier(NamedTuple):
     """A model for :func:`sast_jax.evaluation.respond`: certificates of the swap."""
 
-    recipe: Recipe
     enclose: Enclose
 
-    def __call__(self, network, packed_BxTxP: jax.Array) -> Certificate:
-        params, hyper, slack = network
+    def __call__(self, network: tuple[Trained, jax.Array], packed_BxTxP: jax.Array) -> Certificate:
+        trained, slack = network
         return certify(
-            theory.neuron_of(self.recipe, hyper),
-            connections.connections(params),
-            self.recipe.readout,
-            packing.time_first(packed_BxTxP, self.recipe.frame_shape),
+            smooth_neuron(trained),
+            trained.connections(),
+            trained.model.readout,
+            trained.model.unpack(packed_BxTxP),
             slack,
             self.enclose,
         )
 
 
+def smooth_neuron(trained: Trained) -> lif.Smooth:
+    """The smooth neuron of one run at the end of its training; its scalars may be traced."""
+    return trained.model.neuron.theory(trained.hyper.decay, trained.hyper.slope_end)
+
+
 SLACKS = (1e-5, 1e-3, 3e-3, 1e-2, 3e-2)  # of a current, in thresholds; the first for rounding
 
 
-def of_swap(recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, packed_NxTxP) -> list[dict]:
+def of_swap(trained: Trained, packed_NxTxP: np.ndarray) -> list[dict]:
     """Of each run, how many recordings keep their answer under the swap, and how many provably.
 
     Returns:
@@ -133,14 +140,13 @@ def of_swap(recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, packed_NxTx
       the spikes that these cannot exclude to change, by layer), ``changed`` (that do), and
       ``devices`` (share certified for all devices within each of ``SLACKS``).
     """
-    threshold, R = recipe.threshold, len(hyper_R.seed)
+    threshold, R = trained.model.neuron.threshold, len(trained)
 
     def certified(enclose, slack):
         slack_R = jnp.full(R, slack * threshold)
-        model = Certifier(recipe, enclose)
-        return evaluation.respond(model, (params_R, hyper_R, slack_R), packed_NxTxP)
+        return evaluation.respond(Certifier(enclose), (trained, slack_R), packed_NxTxP)
 
-    both = evaluation.respond(evaluation.SoftAndHard(recipe), (params_R, hyper_R), packed_NxTxP)
+    both = evaluation.respond(evaluation.both, trained, packed_NxTxP)
     soft, hard = (answer.scores_BxK.argmax(axis=-1) for answer in both)
     margins = certified(by_margins, SLACKS[0])
     signs = [certified(by_signs, slack) for slack in SLACKS]

@@ -1,17 +1,17 @@
 """A trained network in the number formats of a chip."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
-from sast_jax import connections, integers, lif, quantisation
+from sast_jax import connections, integers, quantisation
 from sast_jax.connections import Connection
 from sast_jax.data import packing
+from sast_jax.lif import Reset
 from sast_jax.quantisation import Quantised
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.trained import Trained
 
 LEAKS = {"fraction": integers.fraction, "shifts": integers.shifts}
 SCALES = {  # (kernel, bits, per channel, gram) -> scales
@@ -46,6 +46,15 @@ class Chip:
     leak_bits: int = 8
     leak_error: float = 0.1
 
+    def lif(self, decay: float, reset: Reset) -> integers.Neurons:
+        """LIF neurons in these formats.
+
+        Raises:
+          InputError: the leak cannot be expressed.
+        """
+        leak = LEAKS[self.leak](float(decay), self.leak_bits, self.leak_error)
+        return integers.Neurons(self.membrane_bits, leak, nearest=True, reset=reset)
+
 
 def kernels(
     network: Sequence[Connection], chip: Chip, grams: Sequence[jax.Array] | None = None
@@ -69,49 +78,41 @@ def kernels(
 def rounded(network: Sequence[Connection], kernels: Sequence[Quantised]) -> list[Connection]:
     """The network with the weights that these integers stand for; biases as they were."""
     return [
-        connection._replace(kernel=quantisation.dequantise(kernel))
+        connection.replace(kernel=quantisation.dequantise(kernel))
         for connection, kernel in zip(network, kernels, strict=True)
     ]
 
 
 def to_integers(
-    recipe: Recipe,
-    network: Sequence[Connection],
-    hyper: Hyperparameters,
-    chip: Chip,
-    kernels: Sequence[Quantised],
+    trained: Trained, network: Sequence[Connection], chip: Chip, kernels: Sequence[Quantised]
 ) -> tuple[integers.Neurons, list[integers.Layer]]:
     """One trained network in integers.
 
     Args:
-      recipe, hyper: of the network.
+      trained: one run.
       network: its connections.
       chip: number formats.
       kernels: its weights in them, from :func:`kernels`.
 
     Raises:
-      InputError: the formats cannot hold this network.
+      InputError: its neuron has no integer form, or the formats cannot hold it.
     """
-    neurons = integers.Neurons(
-        bits=chip.membrane_bits,
-        leak=LEAKS[chip.leak](float(hyper.decay), chip.leak_bits, chip.leak_error),
-        nearest=True,
-        subtract=recipe.cell is lif.reset_by_subtraction,
-    )
-    return neurons, integers.build(network, kernels, recipe.threshold, neurons, chip.headroom)
+    neuron = trained.model.neuron
+    neurons = neuron.integer(chip, float(trained.hyper.decay))
+    return neurons, integers.build(network, kernels, neuron.threshold, neurons, chip.headroom)
 
 
 def grams(
-    recipe: Recipe,
+    trained: Trained,
     network: Sequence[Connection],
-    hyper: Hyperparameters,
     chip: Chip,
     recordings: packing.Frames | None,
 ) -> list[jax.Array] | None:
     """What enters each layer of the hard network: the mean product (I, I) of any two inputs.
 
     Args:
-      recipe, network, hyper: of the network.
+      trained: one run.
+      network: its connections.
       chip: number formats; where their scales need no calibration, there is nothing to know.
       recordings: to calibrate with, none of them of a test split; None gives None.
     """
@@ -121,20 +122,20 @@ def grams(
     size = packing.at_once(packed_NxTxP, BATCH)
     for start in range(0, len(packed_NxTxP), size):
         batch = jnp.asarray(packed_NxTxP[start : start + size])
-        sums = _products(recipe, network, hyper, batch)
+        sums = _products(trained, network, batch)
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
     return [products / len(packed_NxTxP) for products in total]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _products(recipe, network, hyper, packed_BxTxP):
-    frames = packing.time_first(packed_BxTxP, recipe.frame_shape)
-    cells = [recipe.hard_cell(hyper)] * len(network)
+@jax.jit
+def _products(trained, network, packed_BxTxP):
+    frames = trained.model.unpack(packed_BxTxP)
+    cells = connections.alike(trained.hard_cell(), network)
     spikes = connections.respond(network, cells, frames).spikes
     sums = []
     for connection, x_TxBxS in zip(network, [frames, *spikes[:-1]], strict=True):
         per_step = x_TxBxS.reshape(-1, *x_TxBxS.shape[2:])
-        met = connections.receptive(connection.kernel, per_step)
+        met = connection.receptive(per_step)
         flat = met.reshape(-1, met.shape[-1])
         sums.append(flat.T @ flat / (len(flat) / len(packed_BxTxP)))
     return sums

@@ -1,68 +1,131 @@
-"""A trained network as a list of connections: what hardware, counts and exports start from."""
+"""A network as a list of connections: what training, hardware, theory and export all run.
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+A connection leads into one layer of neurons. Its input current is linear in the spikes of a step,
+so it is computed for all steps in one matrix product.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from sast_jax import lif, networks
+from sast_jax import neurons
+from sast_jax.neurons import Cell
+from sast_jax.readouts import Response
 
 
-class Connection(NamedTuple):
-    """What leads into one layer of neurons: current = input @ kernel + bias.
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """What leads into one layer of neurons: current = receptive(input) @ matrix + bias.
+
+    A kind of its own overrides :meth:`receptive` and :meth:`outputs`, and is registered as a pytree
+    (:func:`jax.tree_util.register_dataclass`).
 
     Attributes:
-      kernel: (inputs, outputs) if fully connected, (k, k, channels, outputs) of a
-        :class:`sast_jax.networks.HalvingConv`.
+      kernel: weights, with the outputs on the last axis.
       bias: (outputs,).
     """
 
     kernel: jax.Array
     bias: jax.Array
 
+    def receptive(self, spikes_BxS: jax.Array) -> jax.Array:
+        """What each output sees of single steps (B, ...): (B, places ..., inputs of an output)."""
+        raise NotImplementedError
 
-def connections(params: Mapping[str, Any]) -> list[Connection]:
-    """Those of a network of :mod:`sast_jax.networks`, from input to output."""
+    def outputs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the layer behind it, for an input of this shape."""
+        raise NotImplementedError
 
-    def place(name):
-        kind, number = name.split("_")
-        return ("HalvingConv", "Dense").index(kind), int(number)
+    def met(self, shape: tuple[int, ...]) -> int:
+        """Synapses that one step meets if every input fires."""
+        raise NotImplementedError
 
-    return [Connection(**params[name]) for name in sorted(params, key=place)]
+    @property
+    def matrix_IxO(self) -> jax.Array:
+        """The weights as a matrix."""
+        return self.kernel.reshape(-1, self.kernel.shape[-1])
+
+    def replace(self, **changes: Any) -> "Connection":
+        """The same with another kernel or bias."""
+        return dataclasses.replace(self, **changes)
+
+    def sums(self, spikes_TxBxS: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
+        """The input current of the layer for all steps (T, B, ...), its bias included.
+
+        Args:
+          spikes_TxBxS: time first; the weights are taken in their type.
+          dtype: of the sums; None for that of the spikes.
+        """
+        T, B = spikes_TxBxS.shape[:2]
+        met = self.receptive(spikes_TxBxS.reshape(T * B, *spikes_TxBxS.shape[2:]))
+        current = self._product(met, dtype)
+        return current.reshape(T, B, *current.shape[1:])
+
+    def _product(self, met, dtype):
+        weights = self.matrix_IxO.astype(met.dtype)
+        current = jnp.matmul(met, weights, preferred_element_type=dtype)
+        return current + along_outputs(self.bias.astype(current.dtype), current)
 
 
-def receptive(kernel: jax.Array, spikes_BxS: jax.Array) -> jax.Array:
-    """The input of a connection, so that its product with the kernel as a matrix is the current.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Full(Connection):
+    """Every input meets every output; the kernel is (inputs, outputs)."""
 
-    Args:
-      kernel: of a connection; only its shape counts.
-      spikes_BxS: (B, ...), one step or several; frames (B, H, W, C) for a convolution.
-
-    Returns:
-      (B, inputs) for a full connection, (B, H/2, W/2, inputs) for a convolution, in the same dtype.
-    """
-    if kernel.ndim == 2:
+    def receptive(self, spikes_BxS):
         return spikes_BxS.reshape(spikes_BxS.shape[0], -1)
-    return networks.halving_patches(spikes_BxS, kernel.shape[0])
+
+    def sums(self, spikes_TxBxS, dtype=None):
+        # Time and batch stay apart: under vmap their order decides that of the sums.
+        return self._product(spikes_TxBxS.reshape(*spikes_TxBxS.shape[:2], -1), dtype)
+
+    def outputs(self, shape):
+        return self.kernel.shape[-1:]
+
+    def met(self, shape):
+        return math.prod(self.kernel.shape)
 
 
-def sums(
-    connection: Connection, spikes_TxBxS: jax.Array, dtype: jax.typing.DTypeLike | None = None
-) -> jax.Array:
-    """The input current of a layer for all steps (T, B, ...), its bias included.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Halving(Connection):
+    """A convolution of stride 2, padded so that a side of n pixels becomes ceil(n / 2).
 
-    Args:
-      connection: its weights are taken in the type of the spikes.
-      spikes_TxBxS: time first.
-      dtype: of the sums; None for that of the spikes.
+    The kernel is (k, k, channels, outputs). Equals ``flax.linen.Conv`` of that stride and padding.
+    It is written as one matrix product over shifted views, because XLA's CPU backend has no fast
+    path for the derivative of a strided convolution (about 40 times slower at the sizes used here).
     """
-    T, B = spikes_TxBxS.shape[:2]
-    flat = receptive(connection.kernel, spikes_TxBxS.reshape(T * B, *spikes_TxBxS.shape[2:]))
-    weights = connection.kernel.reshape(-1, connection.kernel.shape[-1]).astype(flat.dtype)
-    current = jnp.matmul(flat, weights, preferred_element_type=dtype)
-    current = current + along_outputs(connection.bias.astype(current.dtype), current)
-    return current.reshape(T, B, *current.shape[1:])
+
+    def receptive(self, spikes_BxS):
+        k = self.kernel.shape[0]
+        H, W = spikes_BxS.shape[1:3]
+        out_h, out_w = -(-H // 2), -(-W // 2)
+        border = (k // 2, k // 2)
+        padded = jnp.pad(spikes_BxS, ((0, 0), border, border, (0, 0)))
+        views = [
+            padded[:, i : i + 2 * out_h - 1 : 2, j : j + 2 * out_w - 1 : 2]
+            for i in range(k)
+            for j in range(k)
+        ]
+        return jnp.concatenate(views, axis=-1)
+
+    def outputs(self, shape):
+        H, W, _ = shape
+        return -(-H // 2), -(-W // 2), self.kernel.shape[-1]
+
+    def met(self, shape):
+        rows, columns = (_taps(side, self.kernel.shape[0]) for side in shape[:2])
+        return rows * columns * math.prod(self.kernel.shape[2:])
+
+
+def _taps(side, kernel) -> int:
+    """Taps of all outputs along a side that lie on the frame and not on its border."""
+    centres = range(0, side, 2)
+    return sum(0 <= c + k - kernel // 2 < side for c in centres for k in range(kernel))
 
 
 def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:
@@ -70,12 +133,12 @@ def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:
     return x_O.reshape((1,) * (like.ndim - 1) + x_O.shape)
 
 
-def shapes(network: Sequence[Connection], frames_TxBxHxWxC: jax.Array) -> list[tuple[int, ...]]:
-    """Shapes (T, B, ...) of the spikes of all layers."""
-    found = [frames_TxBxHxWxC]
+def shapes(network: Sequence[Connection], frame_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes of all layers, for frames of this shape."""
+    found = [frame_shape]
     for connection in network:
-        found.append(jax.eval_shape(sums, connection, found[-1]))
-    return [spikes.shape for spikes in found[1:]]
+        found.append(connection.outputs(found[-1]))
+    return found[1:]
 
 
 def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
@@ -83,42 +146,93 @@ def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
     return spikes_TxBxN
 
 
+def alike(cell: Cell | neurons.Stochastic, network: Sequence[Connection]) -> list:
+    """A cell for each layer of a network; where it draws, each layer draws its own."""
+    return [cell.of_part(layer) for layer in range(len(network))]
+
+
 def respond(
     network: Sequence[Connection],
-    cells: Sequence[lif.Cell],
+    cells: Sequence[Cell],
     frames_TxBxHxWxC: jax.Array,
     transmit: Callable[[int, jax.Array], jax.Array] = intact,
-) -> networks.Response:
-    """What the network does if each layer has a cell of its own, and spikes are lost on the way.
+    states: Sequence[Any] | None = None,
+) -> Response:
+    """What a network does, each layer with a cell of its own.
 
     Args:
       network: its connections.
       cells: one a layer.
       frames_TxBxHxWxC: time first.
       transmit: (layer, spikes of it) -> what leaves the layer.
+      states: of the layers where an earlier segment of time ended; None starts at rest.
     """
-    return respond_to(sums(network[0], frames_TxBxHxWxC), network[1:], cells, transmit)
+    current = network[0].sums(frames_TxBxHxWxC)
+    return respond_to(current, network[1:], cells, transmit, states)
 
 
 def respond_to(
     current_TxBxN: jax.Array,
     after: Sequence[Connection],
-    cells: Sequence[lif.Cell],
+    cells: Sequence[Cell],
     transmit: Callable[[int, jax.Array], jax.Array] = intact,
-) -> networks.Response:
+    states: Sequence[Any] | None = None,
+) -> Response:
     """The same from the current of a layer on.
 
     Args:
       current_TxBxN: of the first layer that is computed.
       after: the connections that lead on from it.
-      cells: of that layer and those behind it.
-      transmit: as in :func:`respond`, with that layer as number 0.
+      cells, transmit, states: as in :func:`respond`, of that layer (number 0) and those behind it.
     """
     sent, ends = [], []
-    for layer, (before, cell) in enumerate(zip((None, *after), cells, strict=True)):
+    states = states or (None,) * len(cells)
+    rows = zip((None, *after), cells, states, strict=True)
+    for layer, (before, cell, state) in enumerate(rows):
         if before is not None:
-            current_TxBxN = sums(before, sent[-1])
-        end, spikes_TxBxN = lif.integrate(cell, current_TxBxN)
+            current_TxBxN = before.sums(sent[-1])
+        end, spikes_TxBxN = neurons.integrate(cell, current_TxBxN, state)
         sent.append(transmit(layer, spikes_TxBxN))
         ends.append(end)
-    return networks.Response(tuple(sent), current_TxBxN, tuple(ends))
+    return Response(tuple(sent), current_TxBxN, tuple(ends))
+
+
+def in_segments(
+    respond: Callable[..., Response],
+    cell: Cell | neurons.Stochastic,
+    frames_TxBxHxWxC: jax.Array,
+    steps: int,
+) -> Response:
+    """A network's response, a segment of time after the other, for long recordings.
+
+    For its derivative only the states between the segments are kept, and each segment is computed
+    again, so that the memory that it needs grows with a segment's length instead of T, at the cost
+    of one more forward pass (Chen et al., Training Deep Nets with Sublinear Memory Cost,
+    arXiv 1604.06174).
+
+    Args:
+      respond: (cell, frames, states) -> response.
+      cell: of all layers; where it draws, each segment draws its own.
+      frames_TxBxHxWxC: all frames.
+      steps: of a segment; divides T.
+
+    Raises:
+      ValueError: T is no multiple of ``steps``.
+    """
+    T = len(frames_TxBxHxWxC)
+    if T % steps:
+        raise ValueError(f"{T} steps of time cannot be cut into segments of {steps}")
+    parts_GxSxBxHxWxC = frames_TxBxHxWxC.reshape(-1, steps, *frames_TxBxHxWxC.shape[1:])
+
+    @jax.checkpoint
+    def segment(states, inputs):
+        frames, number = inputs
+        response = respond(cell.of_part(number), frames, states)
+        return response.states, response._replace(states=())
+
+    ends = jax.eval_shape(lambda frames: respond(cell, frames, None), parts_GxSxBxHxWxC[0]).states
+    rest = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), ends)
+    numbers_G = jnp.arange(len(parts_GxSxBxHxWxC))
+    ends, parts = jax.lax.scan(segment, rest, (parts_GxSxBxHxWxC, numbers_G))
+    whole = jax.tree.map(lambda leaf: leaf.reshape(T, *leaf.shape[2:]), parts)
+    return whole._replace(states=ends)

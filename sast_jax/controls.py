@@ -1,51 +1,146 @@
-"""What SAM is compared with: other perturbations and penalties, for a ``Recipe``."""
+"""How training sees a network: what SAM is compared with, as values for ``Recipe.controls``."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from sast_jax import networks
-from sast_jax.networks import Response
-from sast_jax.sam import scale_to_norm, sharpness_aware
+from sast_jax import readouts, spikes, variation
+from sast_jax.neurons import Cell, Stochastic
+from sast_jax.readouts import Response
 
 
-def random_perturbation(radius: optax.ScalarOrSchedule) -> optax.GradientTransformationExtraArgs:
-    """SAM's link with a random direction in the place of the gradient's, of the same norm.
+class Forward(NamedTuple):
+    """A forward pass of training.
 
-    What SAM owes to its direction is what it does better than this.
-
-    Args:
-      radius: of the perturbation, in the norm of all parameters together.
-
-    Returns:
-      A link, as of :func:`sast_jax.sam.sam`, whose ``update`` also needs the keyword ``key``, anew
-      each time.
+    Attributes:
+      params: the parameters of the pass, rounded and changed by controls.
+      response: what the network did.
+      scores_BxK: class scores.
     """
 
-    def update(updates, state, params=None, *, key, **extra_args):
-        return optax.tree.random_like(key, updates), state
-
-    direction = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
-    return sharpness_aware(optax.chain(direction, scale_to_norm(radius)))
+    params: Any
+    response: Response
+    scores_BxK: jax.Array
 
 
-def rate_penalty(target: float, weight: float) -> Callable[[Response], jax.Array]:
+class Control:
+    """What training does to the forward pass or adds to the loss; evaluation does without it.
+
+    A control is a frozen dataclass that overrides what it changes. Controls of a recipe act one
+    after another, in its order. The key of a method is anew each step, the same for both gradients
+    of SAM, and its own among the controls that override that method.
+    """
+
+    def weights(self, key: jax.Array, params: Any) -> Any:
+        """The parameters that the forward pass takes."""
+        return params
+
+    def cell(self, key: jax.Array, cell: Cell) -> Cell | Stochastic:
+        """The step of all neurons."""
+        return cell
+
+    def loss(
+        self, key: jax.Array, forward: Forward, again: Callable[[Any], Forward]
+    ) -> jax.typing.ArrayLike:
+        """What is added to the loss of a batch.
+
+        Args:
+          key: to draw from.
+          forward: the pass whose loss it is.
+          again: parameters -> the pass of the same batch and neurons with these.
+        """
+        return 0.0
+
+
+def overriding(controls: Sequence[Control], method: str) -> list[Control]:
+    """The controls that have a method of their own."""
+    plain = getattr(Control, method)
+    return [control for control in controls if getattr(type(control), method) is not plain]
+
+
+def keys(key: jax.Array, controls: Sequence[Control]) -> list[jax.Array]:
+    """A key for each of some controls; the first one's is the key itself."""
+    return [jax.random.fold_in(key, i) if i else key for i in range(len(controls))]
+
+
+@dataclasses.dataclass(frozen=True)
+class HardForward(Control):
+    """Hard spikes forward with the derivative of the smooth ones: the usual surrogate gradient."""
+
+    def cell(self, key, cell):
+        return cell.with_spike(spikes.hard_forward)
+
+
+@dataclasses.dataclass(frozen=True)
+class StochasticNeurons(Control):
+    """Noisy potentials, or smooth spikes that are hard now and then; see :class:`Stochastic`.
+
+    Attributes:
+      noise: standard deviation of what is added to a potential at each step.
+      hard: probability that a spike is hard.
+    """
+
+    noise: float = 0.0
+    hard: float = 0.0
+
+    def cell(self, key, cell):
+        return Stochastic(cell, key, self.noise, self.hard)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightNoise(Control):
+    """Each weight and bias times a factor, normal around 1 with this standard deviation.
+
+    As a device with mismatch has it (:class:`sast_jax.variation.Variation`), but anew each step.
+    """
+
+    spread: float
+
+    def weights(self, key, params):
+        return variation.mismatched(key, params, self.spread)
+
+
+@dataclasses.dataclass(frozen=True)
+class RatePenalty(Control):
     """Weight times the squared distance of the mean spike to a target; each layer counts the same.
 
     Training with SAM lowers firing rates; this does so without.
 
-    Args:
+    Attributes:
       target: spikes a neuron and step, mean over the batch, 0..1.
       weight: of the penalty in the loss.
-
-    Returns:
-      response -> penalty.
     """
-    return lambda response: weight * (networks.firing_rates(response).mean() - target) ** 2
+
+    target: float
+    weight: float
+
+    def loss(self, key, forward, again):
+        rate = readouts.firing_rates(forward.response).mean()
+        return self.weight * (rate - self.target) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversary(Control):
+    """:func:`adversarial_divergence` in the loss.
+
+    Attributes:
+      weight: of the divergence.
+      spread, steps: of the search.
+    """
+
+    weight: float
+    spread: float = 0.1
+    steps: int = 3
+
+    def loss(self, key, forward, again):
+        return self.weight * adversarial_divergence(
+            lambda params: again(params).scores_BxK, forward.params, key, self.spread, self.steps
+        )
 
 
 def adversarial_divergence(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sast_jax import connections, theory
+from sast_jax import lif
 from sast_jax.connections import Connection
 
 
@@ -23,17 +23,14 @@ class Interval(NamedTuple):
 
 def currents(connection: Connection, spikes_TxBxS: Interval) -> Interval:
     """The input currents that spikes within intervals can make."""
-    kernel, bias = connection
-    rise = Connection(jnp.maximum(kernel, 0), bias)
-    fall = Connection(jnp.minimum(kernel, 0), jnp.zeros_like(bias))
+    kernel, bias = connection.kernel, connection.bias
+    rise = connection.replace(kernel=jnp.maximum(kernel, 0))
+    fall = connection.replace(kernel=jnp.minimum(kernel, 0), bias=jnp.zeros_like(bias))
     low, high = spikes_TxBxS
-    return Interval(
-        connections.sums(rise, low) + connections.sums(fall, high),
-        connections.sums(rise, high) + connections.sums(fall, low),
-    )
+    return Interval(rise.sums(low) + fall.sums(high), rise.sums(high) + fall.sums(low))
 
 
-def soft_potentials(neuron: theory.Neuron, factor: float, current_TxBxN: Interval) -> Interval:
+def soft_potentials(neuron: lif.Smooth, factor: float, current_TxBxN: Interval) -> Interval:
     r"""The potentials (T, B, ...) of smooth neurons whose currents lie in intervals.
 
     One step takes the interval [a, b] of the last potential to what two enclosures of f (see
@@ -75,7 +72,7 @@ def soft_potentials(neuron: theory.Neuron, factor: float, current_TxBxN: Interva
 
 
 def soft_network(
-    neuron: theory.Neuron,
+    neuron: lif.Smooth,
     network: Sequence[Connection],
     factors: Sequence[float],
     current_TxBxN: Interval,
@@ -96,7 +93,7 @@ def soft_network(
     return found
 
 
-def hard_spikes(neuron: theory.Neuron, current_TxBxN: Interval) -> Interval:
+def hard_spikes(neuron: lif.Smooth, current_TxBxN: Interval) -> Interval:
     """The spikes of hard neurons whose currents lie in intervals; from 0 to 1 where not known.
 
     After a spike the potential is 0, or less by a threshold. Where it is unknown if there was one,

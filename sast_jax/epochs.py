@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from sast_jax import sweeps
 from sast_jax.data import packing
-from sast_jax.training import Hyperparameters, Recipe, TrainState, train_step
+from sast_jax.recipe import Hyperparameters, Recipe
+from sast_jax.training import TrainState, train_step
 
 
 class Order(NamedTuple):
@@ -37,8 +38,8 @@ class Progress(NamedTuple):
 class Metrics(NamedTuple):
     """Of one epoch: mean loss and accuracy, and if all weights are finite.
 
-    Both are on the recordings that SAM's ascent is taken on; without SAM, on the whole batches; and
-    at the parameters that are trained, with a perturbation made ahead in them.
+    Both are on the recordings that SAM's ascent is taken on; without SAM, on the whole batches. For
+    ahead-of-time SAM they are measured at the perturbed parameters.
     """
 
     loss: jax.Array
@@ -133,22 +134,16 @@ def _metrics(state, progress) -> Metrics:
 
 def _keys(recipe, state):
     """Of the epoch, wherever in it the run is: order, second order, augmentation, noise."""
-    begin = state.step - state.step % recipe.epoch_steps
+    begin = state.step - state.step % recipe.batches.steps
     return jax.random.split(jax.random.fold_in(state.key, begin), 4)
 
 
 def _order(recipe, state, recordings, ascend) -> Order:
-    S, B = recipe.epoch_steps, recipe.batch_size
     descent_key, ascent_key, *_ = _keys(recipe, state)
-
-    def batches(key, size):
-        if recipe.redraw:
-            return jax.random.randint(key, (S, B), 0, recordings)[:, :size]
-        return jax.random.permutation(key, recordings)[: S * B].reshape(S, B)[:, :size]
-
-    second = ascend and recipe.independent and not recipe.ahead
+    batches, sharpness = recipe.batches, recipe.sharpness
     return Order(
-        batches(descent_key, B), batches(ascent_key, _ascent_size(recipe)) if second else None
+        batches.draw(descent_key, recordings, batches.size),
+        sharpness.drawn(batches, ascent_key, recordings) if ascend else None,
     )
 
 
@@ -158,7 +153,7 @@ def _steps(recipe, state, hyper, batches: Order, ascend, gather):
 
     def load(entry, key):
         packed_BxTxP, labels_B = gather(entry)
-        frames = packing.unpack(packed_BxTxP, recipe.frame_shape)
+        frames = packing.unpack(packed_BxTxP, recipe.model.frame_shape)
         if recipe.augment:
             frames = recipe.augment(key, frames)
         return jnp.moveaxis(frames, 1, 0), labels_B
@@ -168,14 +163,9 @@ def _steps(recipe, state, hyper, batches: Order, ascend, gather):
         batch, second = load(entry.descent, keys[0]), None
         if entry.ascent is not None:
             second = load(entry.ascent, keys[1])
-        elif ascend and not recipe.ahead:
-            size = _ascent_size(recipe)
-            second = batch[0][:, :size], batch[1][:size]
+        elif ascend:
+            second = recipe.sharpness.ascent(batch)
         state, progress = train_step(recipe, state, hyper, batch, second, noise_key)
         return state, Progress(*progress)
 
     return jax.lax.scan(body, state, batches)
-
-
-def _ascent_size(recipe):
-    return recipe.ascent_size or recipe.batch_size

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import confidence, intervals, lif, networks, sweeps, training
+from sast_jax import confidence, intervals, readouts, sweeps
 from sast_jax.data import packing
-from sast_jax.networks import Response
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.neurons import Cell
+from sast_jax.readouts import Response
+from sast_jax.trained import Trained
 
 BLOCK_BYTES = 2**28  # of packed recordings that lie on the device together
 _BATCH = 128
@@ -36,23 +37,6 @@ class Outcome(NamedTuple):
     early_BxT: jax.Array
 
 
-class Swap(NamedTuple):
-    """A network with a cell of its recipe: a model for :func:`respond`.
-
-    Attributes:
-      recipe: what the runs share.
-      cell: ``Recipe.soft_cell`` or ``Recipe.hard_cell``.
-    """
-
-    recipe: Recipe
-    cell: Callable[[Recipe, Hyperparameters], lif.Cell]
-
-    def __call__(self, network: tuple[Any, Hyperparameters], packed_BxTxP: jax.Array) -> Outcome:
-        params, hyper = network
-        response = apply(self.recipe, params, self.cell(self.recipe, hyper), packed_BxTxP)
-        return outcome(self.recipe.readout, response)
-
-
 class Both(NamedTuple):
     """What a network answers with the smooth spike of training, and with a threshold."""
 
@@ -60,28 +44,35 @@ class Both(NamedTuple):
     hard: Outcome
 
 
-class SoftAndHard(NamedTuple):
-    """A network with both spikes, as a model for :func:`respond`.
+def soft(trained: Trained, packed_BxTxP: jax.Array) -> Outcome:
+    """One run's network with its smooth spike: a model for :func:`respond`."""
+    return read(trained.model.readout, apply(trained, trained.soft_cell(), packed_BxTxP))
+
+
+def hard(trained: Trained, packed_BxTxP: jax.Array) -> Outcome:
+    """The same network with a threshold."""
+    return read(trained.model.readout, apply(trained, trained.hard_cell(), packed_BxTxP))
+
+
+def both(trained: Trained, packed_BxTxP: jax.Array) -> Both:
+    """The same with both spikes.
 
     Given the very same frames, the compiler computes the first layer's current once for both.
     """
-
-    recipe: Recipe
-
-    def __call__(self, network: tuple[Any, Hyperparameters], packed_BxTxP: jax.Array) -> Both:
-        params, hyper = network
-        frames = _unpack(self.recipe, packed_BxTxP)
-
-        def answer(cell):
-            return outcome(self.recipe.readout, training.respond(self.recipe, params, cell, frames))
-
-        return Both(answer(self.recipe.soft_cell(hyper)), answer(self.recipe.hard_cell(hyper)))
+    frames = trained.model.unpack(packed_BxTxP, jnp.uint8)
+    answers = (trained.respond(cell, frames) for cell in (trained.soft_cell(), trained.hard_cell()))
+    return Both(*(read(trained.model.readout, response) for response in answers))
 
 
-def outcome(readout: networks.Readout, response: Response) -> Outcome:
+def apply(trained: Trained, cell: Cell, packed_BxTxP: jax.Array) -> Response:
+    """What one run's network does with packed recordings."""
+    return trained.respond(cell, trained.model.unpack(packed_BxTxP, jnp.uint8))
+
+
+def read(readout: readouts.Readout, response: Response) -> Outcome:
     """What counts of a response."""
     early_BxT = readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
-    return Outcome(readout(response), networks.firing_rates(response), early_BxT)
+    return Outcome(readout(response), readouts.firing_rates(response), early_BxT)
 
 
 def respond(
@@ -129,15 +120,6 @@ def _block(model, networks_R, packed_NxTxP, batch_size):
     )
 
 
-def apply(recipe: Recipe, params: Any, cell: lif.Cell, packed_BxTxP: jax.Array) -> Response:
-    """What one network does with packed recordings."""
-    return training.respond(recipe, params, cell, _unpack(recipe, packed_BxTxP))
-
-
-def _unpack(recipe, packed_BxTxP):
-    return packing.time_first(packed_BxTxP, recipe.frame_shape, jnp.uint8)
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _respond(model, batch_size, networks_R, packed_NxTxP, starts):
     def one_run(network):
@@ -158,9 +140,7 @@ def by_recording(answers: Outcome, frames: packing.Frames) -> Outcome:
     return Outcome(frames.vote(scores_RxNxK), frames.vote(rates_RxNxL), early_RxNxT)
 
 
-def evaluate(
-    recipe: Recipe, params_R: Any, hyper_R: Hyperparameters, frames: packing.Frames
-) -> list[dict]:
+def evaluate(trained: Trained, frames: packing.Frames) -> list[dict]:
     """Soft and hard (swap-only) results of each run on the same recordings, as plain numbers.
 
     The windows of a recording answer together, with the mean of their scores.
@@ -174,10 +154,10 @@ def evaluate(
       output layer never spikes), ``confusion`` (counts, true class by predicted class), and the
       keys of :func:`sast_jax.confidence.measure`.
     """
-    sound_R = sweeps.finite(params_R)
-    runs = [{"recordings": len(frames.truth_M)} for _ in hyper_R.seed]
-    both = respond(SoftAndHard(recipe), (params_R, hyper_R), frames.packed_NxTxP)
-    for name, answers in both._asdict().items():
+    sound_R = trained.finite()
+    runs = [{"recordings": len(frames.truth_M)} for _ in sound_R]
+    answered = respond(both, trained, frames.packed_NxTxP)
+    for name, answers in answered._asdict().items():
         # A threshold makes silence of NaN, which must not pass for an answer.
         answers.scores_BxK[~sound_R] = np.nan
         for run, *answer in zip(runs, *by_recording(answers, frames), strict=True):

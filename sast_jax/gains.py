@@ -1,43 +1,39 @@
 """How much smooth networks stretch small differences at given recordings: gains of Jacobians."""
 
-import functools
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from sast_jax import connections, lif
+from sast_jax import neurons
+from sast_jax.connections import Connection
 from sast_jax.data import packing
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.trained import Trained
 
 _ITERATIONS = 10
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def of_layers(
-    recipe: Recipe, params: Any, hyper: Hyperparameters, packed_BxTxP: jax.Array
-) -> list[tuple[jax.Array, jax.Array]]:
+@jax.jit
+def of_layers(trained: Trained, packed_BxTxP: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
     """Of each layer: gains from its input spikes to its own in l2 and l-infinity, (B,) each.
 
     They are attained, by the power iteration of the two norms; the largest may be missed.
     """
-    cell, found = recipe.soft_cell(hyper), []
-    sent = packing.time_first(packed_BxTxP, recipe.frame_shape)
-    for connection in connections.connections(params):
+    cell, found = trained.soft_cell(), []
+    sent = trained.model.unpack(packed_BxTxP)
+    for connection in trained.connections():
 
         def layer(spikes, connection=connection):
-            return lif.integrate(cell, connections.sums(connection, spikes))[1]
+            return neurons.integrate(cell, connection.sums(spikes))[1]
 
         found.append(_gains(layer, sent))
         sent = layer(sent)
     return found
 
 
-def of_weights(connection: connections.Connection, input_shape: tuple[int, ...]) -> float:
+def of_weights(connection: Connection, input_shape: tuple[int, ...]) -> float:
     """A gain of the connection alone in l2, attained by an input of this shape."""
-    linear = connection._replace(bias=jnp.zeros_like(connection.bias))
+    linear = connection.replace(bias=jnp.zeros_like(connection.bias))
     x = jnp.zeros((1, 1, *input_shape))
-    return float(_largest_l2(lambda spikes: connections.sums(linear, spikes), x, 50)[0])
+    return float(_largest_l2(linear.sums, x, 50)[0])
 
 
 def _gains(layer, x_TxBxS):
@@ -78,27 +74,22 @@ def _own(x_TxBxS) -> tuple[int, ...]:
     return 0, *range(2, x_TxBxS.ndim)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
 def of_scores(
-    recipe: Recipe,
-    params: Any,
-    hyper: Hyperparameters,
-    packed_BxTxP: jax.Array,
-    labels_B: jax.Array,
+    trained: Trained, packed_BxTxP: jax.Array, labels_B: jax.Array
 ) -> tuple[jax.Array, ...]:
     """From the frames: gains of the scores in l2 and l-infinity, l2 and l1 gradient norms.
 
     Each (B,), of whole Jacobians.
     """
-    cell = recipe.soft_cell(hyper)
+    cell, model = trained.soft_cell(), trained.model
 
     def scores(frames):
-        response = recipe.network.apply({"params": params}, frames[:, None], cell)
-        return recipe.readout(response)[0]
+        return model.readout(trained.respond(cell, frames[:, None]))[0]
 
     def one(recording):
         packed_TxP, label = recording
-        frames = packing.unpack(packed_TxP, recipe.frame_shape).astype(jnp.float32)
+        frames = packing.unpack(packed_TxP, model.frame_shape).astype(jnp.float32)
         z_K, pullback = jax.vjp(scores, frames)
         rows = jax.vmap(lambda e: pullback(e)[0].ravel())(jnp.eye(len(z_K)))
         l2 = jnp.sqrt(jnp.linalg.eigvalsh(rows @ rows.T)[-1])

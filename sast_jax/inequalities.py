@@ -1,18 +1,27 @@
 """Each bound beside what it bounds, for a trained network and for a run: the rows of a table."""
 
-import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import connections, convergence, enclosures, gains, lif, mechanism, networks, theory
+from sast_jax import (
+    connections,
+    convergence,
+    enclosures,
+    gains,
+    lif,
+    mechanism,
+    neurons,
+    theory,
+)
 from sast_jax import smoothness as smoothness_lib
-from sast_jax.data import packing
+from sast_jax.errors import InputError
 from sast_jax.moments import Moment
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.readouts import MeanCurrent, MeanSpikes
+from sast_jax.trained import Trained
 
 JACOBIANS = 64  # recordings whose Jacobians are measured
 
@@ -43,33 +52,43 @@ class Network(NamedTuple):
     """A trained network, and what bounds on it start from.
 
     Attributes:
-      recipe, params, hyper: of one run.
+      trained: one run.
       neuron, layers: the same as the theory takes them.
       steps: T.
       states, factors: U and q (lower and upper) of each layer, for any frames in 0..1.
+      reads_current: scores are read from the last layer's current, not from its spikes.
     """
 
-    recipe: Recipe
-    params: Any
-    hyper: Hyperparameters
-    neuron: theory.Neuron
+    trained: Trained
+    neuron: lif.Smooth
     layers: list[theory.Layer]
     steps: int
     states: list[float]
     factors: list[theory.Enclosed]
+    reads_current: bool
 
     @property
-    def reads_current(self) -> bool:
-        return self.recipe.readout.evidence is networks.mean_current(1.0).evidence
+    def scale(self) -> float:
+        """Of the readout."""
+        return self.trained.model.readout.scale
 
 
-def describe(recipe: Recipe, params: Any, hyper: Hyperparameters, steps: int) -> Network:
-    """The network of one run, for recordings of so many steps."""
-    neuron = theory.neuron_of(recipe, jax.tree.map(float, hyper))
-    layers = theory.layers(connections.connections(params), recipe.frame_shape)
+def describe(trained: Trained, steps: int) -> Network:
+    """The network of one run, for recordings of so many steps.
+
+    Raises:
+      InputError: its neuron, readout or a connection of it has no bounds.
+    """
+    readout = trained.model.readout
+    if not isinstance(readout, MeanCurrent | MeanSpikes):
+        raise InputError(f"the readout {type(readout).__name__} has no bounds in the theory")
+    plain = jax.tree.map(float, trained.hyper)
+    neuron = trained.model.neuron.theory(plain.decay, plain.slope_end)
+    layers = theory.layers(trained.connections(), trained.model.frame_shape)
     states = [theory.state_bound(neuron, layer.current, steps) for layer in layers]
     factors = [theory.contraction(neuron, state) for state in states]
-    return Network(recipe, params, hyper, neuron, layers, steps, states, factors)
+    reads_current = isinstance(readout, MeanCurrent)
+    return Network(trained, neuron, layers, steps, states, factors, reads_current)
 
 
 def of_states(network: Network, packed_NxTxP: jax.Array) -> list[Row]:
@@ -79,10 +98,10 @@ def of_states(network: Network, packed_NxTxP: jax.Array) -> list[Row]:
     follows from it by intervals, layer by layer, holds for every mixture of them.
     """
     neuron = network.neuron
-    potentials, low, high = _states(network.recipe, network.params, network.hyper, packed_NxTxP)
+    potentials, low, high = _states(network.trained, packed_NxTxP)
     tight = enclosures.soft_network(
         neuron,
-        connections.connections(network.params),
+        network.trained.connections(),
         [factor.upper for factor in network.factors],
         enclosures.Interval(low, high),
     )
@@ -114,17 +133,17 @@ def _why(vacuous, reason) -> str:
     return reason if vacuous else ""
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _states(recipe, params, hyper, packed_NxTxP):
+@jax.jit
+def _states(trained, packed_NxTxP):
     """Potentials of all layers, and the extremes over recordings of the first one's current."""
-    cell, found = recipe.soft_cell(hyper), []
-    sent = packing.time_first(packed_NxTxP, recipe.frame_shape)
-    for number, connection in enumerate(connections.connections(params)):
-        current = connections.sums(connection, sent)
+    cell, found = trained.soft_cell(), []
+    sent = trained.model.unpack(packed_NxTxP)
+    for number, connection in enumerate(trained.connections()):
+        current = connection.sums(sent)
         if number == 0:
             low, high = (f(current, axis=1, keepdims=True) for f in (jnp.min, jnp.max))
-        found.append(lif.potentials(cell, current))
-        sent = lif.integrate(cell, current)[1]
+        found.append(neurons.potentials(cell, current))
+        sent = neurons.integrate(cell, current)[1]
     return found, low, high
 
 
@@ -134,12 +153,11 @@ def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) ->
     Measured at ``JACOBIANS`` of the recordings: for layers the largest gain that power iteration
     finds, for scores and loss the whole Jacobian.
     """
-    recipe, neuron, T = network.recipe, network.neuron, network.steps
+    trained, neuron, T = network.trained, network.neuron, network.steps
     q = [factor.upper for factor in network.factors]
     few = np.linspace(0, len(labels_N) - 1, min(JACOBIANS, len(labels_N))).astype(int)
-    args = recipe, network.params, network.hyper, packed_NxTxP[few]
-    rows, connected = [], connections.connections(network.params)
-    parts = zip(connected, network.layers, gains.of_layers(*args), strict=True)
+    rows, connected = [], trained.connections()
+    parts = zip(connected, network.layers, gains.of_layers(trained, packed_NxTxP[few]), strict=True)
     for number, (weights, layer, reached) in enumerate(parts):
         allowed = theory.spikes_of_frames(neuron, layer, q[number], T)
         name = f"layer {number + 1}"
@@ -147,10 +165,12 @@ def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) ->
         rows.append(Row(f"l2 norm of the weights, {name}", layer.norm.upper, attained))
         for norm, bound, gain in zip(("l2", "l-infinity"), allowed, reached, strict=True):
             rows.append(Row(f"{norm} gain, {name}", bound, float(gain.max())))
-    scale = recipe.readout.scale
+    scale = network.scale
     bound = theory.scores_of_frames(neuron, network.layers, q, T, scale, network.reads_current)
     spread = 2 * scale * network.layers[-1].current if network.reads_current else scale
-    measured = [float(leaf.max()) for leaf in gains.of_scores(*args, labels_N[few])]
+    measured = [
+        float(leaf.max()) for leaf in gains.of_scores(trained, packed_NxTxP[few], labels_N[few])
+    ]
     classes = len(connected[-1].bias)
     for name, index, most in (("l2", 0, spread * np.sqrt(classes)), ("l-infinity", 1, spread)):
         why = _why(
@@ -181,7 +201,7 @@ def of_risk(
     with np.errstate(over="ignore", invalid="ignore"):
         jet = smoothness_lib.of_ball(
             network.neuron, network.layers, radius, network.steps, input_norm,
-            network.recipe.readout.scale, network.reads_current,
+            network.scale, network.reads_current,
         )  # fmt: skip
     g, L = float(moment.gradient), float(moment.curvature)
     first_order, beyond = radius * g, jet.third * radius**2 / 2
@@ -209,8 +229,7 @@ def of_mechanism(
     network: Network, parameters_N: np.ndarray, inputs_N: np.ndarray, frames_NxTxP: np.ndarray
 ) -> tuple[list[Row], np.ndarray]:
     """The proposition of :mod:`sast_jax.mechanism`, and its bound for each recording."""
-    first = np.asarray(connections.connections(network.params)[0].kernel)
-    if first.ndim == 2:
+    if isinstance(network.trained.connections()[0], connections.Full):
         conditioning = mechanism.conditioning(frames_NxTxP)
     else:
         conditioning = np.zeros(len(parameters_N))

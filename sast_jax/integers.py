@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax.connections import Connection, along_outputs, intact, sums
+from sast_jax.connections import Connection, along_outputs, intact
 from sast_jax.errors import InputError
-from sast_jax.networks import Response
+from sast_jax.lif import Reset
 from sast_jax.quantisation import Quantised
+from sast_jax.readouts import Response
 
 LEAK_BITS = 15  # at most, so that products stay within 32 bits
 
@@ -43,13 +44,13 @@ class Neurons:
       bits: of the word that holds the membrane potential, 2 to 32.
       leak: terms whose sum is the leaking potential, from :func:`fraction` or :func:`shifts`.
       nearest: rounds each term to the nearest integer (half up), else down, as a bare shift does.
-      subtract: reset by subtracting the threshold, else to zero.
+      reset: what a spike leaves of the potential.
     """
 
     bits: int
     leak: tuple[Term, ...]
     nearest: bool
-    subtract: bool
+    reset: Reset
 
     @property
     def low(self) -> int:
@@ -66,15 +67,14 @@ class Layer(NamedTuple):
     """One layer of an integer network.
 
     Attributes:
-      kernel: int8; shapes as of a :class:`sast_jax.connections.Connection`.
-      bias: (outputs,) int32, in the scale of sums of weights.
+      connection: its kernel in int8, its bias (outputs,) in int32 and in the scale of sums of
+        weights.
       threshold: (outputs,) int32, in units of the word.
       point: (outputs,) int32: f, the binary places of the word below the sums' unit.
       scale: (outputs,) float32: what a sum of 1 stands for.
     """
 
-    kernel: jax.Array
-    bias: jax.Array
+    connection: Connection
     threshold: jax.Array
     point: jax.Array
     scale: jax.Array
@@ -158,8 +158,7 @@ def build(
             raise InputError(f"a bias of layer {number} does not fit in 32 bits at its scale")
         layers.append(
             Layer(
-                kernel=kernel,
-                bias=jnp.asarray(bias_O, jnp.int32),
+                connection=connection.replace(kernel=kernel, bias=jnp.asarray(bias_O, jnp.int32)),
                 threshold=jnp.asarray(threshold_O, jnp.int32),
                 point=jnp.asarray(point_O),
                 scale=scale_O,
@@ -206,7 +205,7 @@ def simulate(
 def _run(layers, spikes_TxBxS, dtype, step, transmit):
     spikes, shares = [], []
     for number, layer in enumerate(layers):
-        sums_TxBxN = sums(Connection(layer.kernel, layer.bias), spikes_TxBxS, dtype)
+        sums_TxBxN = layer.connection.sums(spikes_TxBxS, dtype)
         rest = jnp.zeros_like(sums_TxBxN[0])
         one = functools.partial(
             step,
@@ -223,7 +222,7 @@ def _run(layers, spikes_TxBxS, dtype, step, transmit):
 
 def _step(neurons, carry, sums, threshold, point):
     u, s = carry
-    u = u - threshold * s if neurons.subtract else u * (1 - s)
+    u = neurons.reset.after(u, s, threshold)
     leaked = jnp.zeros_like(u)
     for factor, shift in neurons.leak:
         part = _scaled(u, abs(factor), shift, neurons.nearest)
@@ -257,7 +256,7 @@ def _placed(sums, point, neurons):
 
 def _float_step(neurons, carry, sums, threshold, point):
     u, s = carry
-    u = u - threshold * s if neurons.subtract else u * (1 - s)
+    u = neurons.reset.after(u, s, threshold)
     half = 0.5 if neurons.nearest else 0.0
     leaked = jnp.zeros_like(u)
     for factor, shift in neurons.leak:

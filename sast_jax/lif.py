@@ -1,20 +1,23 @@
-"""The leaky integrate-and-fire (LIF) neuron: one step, and its scan over time.
+"""The leaky integrate-and-fire (LIF) neuron.
 
     u_t = decay * u_{t-1} * (1 - s_{t-1}) + I_t          reset to zero, gated by the last spike
     u_t = decay * (u_{t-1} - threshold * s_{t-1}) + I_t  reset by subtraction
     s_t = spike(u_t - threshold)
 
-with u_0 = 0 and s_0 = 0. The input current I_t does not depend on the neuron's own state, so a
-layer computes it for all steps in one matrix product, and only these elementwise lines are scanned.
+with u_0 = 0 and s_0 = 0.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from sast_jax.spikes import Spike, hard_forward
+from sast_jax import spikes
+from sast_jax.errors import InputError
+from sast_jax.neurons import Cell, Neuron
 
 
 class State(NamedTuple):
@@ -24,102 +27,185 @@ class State(NamedTuple):
     spike: jax.Array
 
 
-Cell = Callable[[State, Any], tuple[State, jax.Array]]
+@dataclasses.dataclass(frozen=True)
+class Reset:
+    """What a spike leaves of the potential. Equal by value.
 
-
-def reset_to_zero(decay: jax.typing.ArrayLike, threshold: float, spike: Spike) -> Cell:
-    """The step whose potential is gated to zero by the last spike.
-
-    Args:
-      decay: share of the potential that is left after one step, 0..1.
-      threshold: potential above which a hard neuron spikes.
-      spike: function of the distance to threshold, from :mod:`sast_jax.spikes`.
-
-    Returns:
-      ``cell(state, current) -> (state, spikes)``, the signature of :func:`jax.lax.scan`.
+    A reset of one's own overrides :meth:`after`. What is built on the two resets of this module,
+    integer networks, NIR and the theory, refuses it by name.
     """
 
-    def cell(state, current):
-        potential = decay * state.potential * (1 - state.spike) + current
-        spikes = spike(potential - threshold)
-        return State(potential, spikes), spikes
+    def after(self, u: jax.Array, s: jax.Array, threshold: jax.typing.ArrayLike) -> jax.Array:
+        """The potential u behind a spike s, in floating point or in integers."""
+        raise NotImplementedError
 
-    return cell
+    def left(
+        self,
+        decay: jax.typing.ArrayLike,
+        u: jax.Array,
+        s: jax.Array,
+        threshold: jax.typing.ArrayLike,
+    ) -> jax.Array:
+        """The same a step later."""
+        return decay * self.after(u, s, threshold)
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether a spike takes a threshold off, or all; raises InputError for any third reset."""
+        raise InputError(f"the reset {type(self).__name__} is none of ToZero and BySubtraction")
 
 
-def reset_by_subtraction(decay: jax.typing.ArrayLike, threshold: float, spike: Spike) -> Cell:
-    """The step whose potential loses one threshold for each spike; see :func:`reset_to_zero`."""
+@dataclasses.dataclass(frozen=True)
+class ToZero(Reset):
+    """The potential is gated to zero by the last spike."""
 
-    def cell(state, current):
-        potential = decay * (state.potential - threshold * state.spike) + current
-        spikes = spike(potential - threshold)
-        return State(potential, spikes), spikes
+    subtracts = False
 
-    return cell
+    def after(self, u, s, threshold):
+        return u * (1 - s)
+
+    def left(self, decay, u, s, threshold):
+        return decay * u * (1 - s)
 
 
-def stochastic(noise: float = 0.0, hard: float = 0.0) -> Callable[..., Cell]:
-    """Neurons whose potentials are noisy, or whose smooth spikes are hard now and then.
+@dataclasses.dataclass(frozen=True)
+class BySubtraction(Reset):
+    """The potential loses one threshold for each spike."""
 
-    Mixing hard spikes in, with the derivative of the smooth one, brings a smooth network closer to
-    the hard one (Wang et al., Adaptive Smoothing Gradient Learning for Spiking Neural Networks,
-    ICML 2023, who also learn the slope).
+    subtracts = True
 
-    Args:
-      noise: standard deviation of what is added to the potential at each step.
-      hard: probability that a neuron's spike at a step is hard.
+    def after(self, u, s, threshold):
+        return u - threshold * s
 
-    Returns:
-      ``(make, spike) -> cell``, where ``make(spike)`` gives the step without chance, such as a
-      partial :func:`reset_to_zero`. The cell takes ``(current, key)`` at each step.
+
+RESETS = {"zero": ToZero(), "subtract": BySubtraction()}
+
+
+@dataclasses.dataclass(frozen=True)
+class LIF(Neuron):
+    """The leaky integrate-and-fire neuron of the module docstring.
+
+    Attributes:
+      threshold, spike: as of every neuron.
+      reset: what a spike leaves of the potential.
     """
 
-    def build(make: Callable[[Spike], Cell], spike: Spike) -> Cell:
-        def cell(state, inputs):
-            current, key = inputs
-            noise_key, hard_key = jax.random.split(key)
-            if noise:
-                current = current + noise * jax.random.normal(noise_key, current.shape)
-            if not hard:
-                return make(spike)(state, current)
-            chosen = jax.random.bernoulli(hard_key, hard, current.shape)
-            return make(lambda x: jnp.where(chosen, hard_forward(spike)(x), spike(x)))(
-                state, current
-            )
+    reset: Reset = ToZero()
 
-        return cell
+    def rest(self, like: jax.Array) -> State:
+        zeros = jnp.zeros_like(like)
+        return State(zeros, zeros)
 
-    return build
+    def step(self, state, current, decay, spike):
+        potential = self.reset.left(decay, state.potential, state.spike, self.threshold) + current
+        spikes_ = spike(potential - self.threshold)
+        return State(potential, spikes_), spikes_
+
+    def integer(self, chip: Any, decay: float) -> Any:
+        if self.reset not in RESETS.values():
+            raise self._refusal(f"no integer form with the reset {type(self.reset).__name__}")
+        return chip.lif(decay, self.reset)
+
+    def nir(self, decay, dt, shape, parameterisation):
+        """The node LIF: tau dv/dt = (v_leak - v) + r I, a spike above v_threshold, then v_reset.
+
+        In steps of dt, with tau = dt / (1 - decay) and v_leak = v_reset = 0, that is
+        v = decay v + (1 - decay) r I. A: r = tau / dt, weights as they are. B: r = 1, weights and
+        biases divided by 1 - decay.
+        """
+        self.require_zero_reset()
+        import nir
+
+        leak = leak_of_nir(decay)
+        gain, divisor = {"A": (1 / leak, 1.0), "B": (1.0, leak)}[parameterisation]
+        node = nir.LIF(
+            tau=np.full(shape, dt / leak),
+            r=np.full(shape, gain),
+            v_leak=np.zeros(shape),
+            v_reset=np.zeros(shape),
+            v_threshold=np.full(shape, float(self.threshold)),
+        )
+        return node, divisor
+
+    @classmethod
+    def from_nir(cls, node, dt):
+        import nir
+
+        if not isinstance(node, nir.LIF):
+            raise TypeError("not a node LIF")
+        require_zeros(node)
+        tau, resistance, threshold = uniform(node, ("tau", "r", "v_threshold"))
+        leak = dt / tau
+        require_leaks(leak)
+        return cls(threshold), 1 - leak, resistance * leak
+
+    def require_zero_reset(self) -> None:
+        """Raises InputError for a reset that NIR cannot say."""
+        if self.reset != ToZero():
+            raise self._refusal(f"no node in NIR with the reset {type(self.reset).__name__}")
+
+    def theory(self, decay, slope) -> "Smooth":
+        if self.reset not in RESETS.values():
+            raise self._refusal(f"no bounds in the theory with {type(self.reset).__name__}")
+        return Smooth(self.reset, self.spike, slope, decay, self.threshold)
 
 
-def integrate(
-    cell: Cell, current_TxBxN: jax.Array, state: State | None = None, key: jax.Array | None = None
-) -> tuple[State, jax.Array]:
-    """Runs a layer over time.
+def leak_of_nir(decay: float) -> float:
+    """1 - decay; raises InputError where it has no time constant."""
+    if not 0 <= decay < 1:
+        raise InputError(
+            f"a decay of {decay:g} has no time constant in NIR; train with one below 1"
+        )
+    return 1 - decay
 
-    Args:
-      cell: a step, such as :func:`reset_to_zero` returns.
-      current_TxBxN: input current, time first; the other axes are the layer's own shape.
-      state: where an earlier segment of time ended; None starts at rest.
-      key: of a :func:`stochastic` cell, which then draws from it; None for all others.
 
-    Returns:
-      The state after the last step, and the spikes of all steps in the shape of the current.
+def require_zeros(node: Any) -> None:
+    """Raises ValueError unless a node of NIR leaks and resets to zero."""
+    if node.v_leak.any() or node.v_reset.any():
+        raise ValueError("do not leak and reset to zero")
+
+
+def uniform(node: Any, names: Sequence[str]) -> list[float]:
+    """What the fields of a node of NIR are for all neurons; ValueError where these differ."""
+    values = [np.unique(getattr(node, name)) for name in names]
+    if any(len(x) > 1 for x in values):
+        raise ValueError("differ from each other")
+    if not np.isfinite(values).all():
+        raise ValueError("have numbers that are not finite")
+    return [float(x[0]) for x in values]
+
+
+def require_leaks(*leaks: float) -> None:
+    """Raises ValueError unless leaks of a step are above 0 and at most 1."""
+    if not all(0 < leak <= 1 for leak in leaks):
+        raise ValueError("have no decay from 0 to 1")
+
+
+class Smooth(NamedTuple):
+    """A smooth LIF neuron as the theory bounds it, which may stand for those of a whole network.
+
+    Attributes:
+      reset: to zero or by subtraction.
+      spike: its family.
+      slope, decay, threshold: of it.
     """
-    if state is None:
-        rest = jnp.zeros_like(current_TxBxN[0])
-        state = State(rest, rest)
-    if key is None:
-        return jax.lax.scan(cell, state, current_TxBxN)
-    return jax.lax.scan(cell, state, (current_TxBxN, jax.random.split(key, len(current_TxBxN))))
 
+    reset: Reset
+    spike: spikes.Family
+    slope: float
+    decay: float
+    threshold: float
 
-def potentials(cell: Cell, current_TxBxN: jax.Array) -> jax.Array:
-    """The membrane potentials of all steps, from rest; :func:`integrate` gives the spikes."""
+    def cell(self) -> Cell:
+        """Its step."""
+        return LIF(self.threshold, self.spike, self.reset).smooth(self.decay, self.slope)
 
-    def body(state, current):
-        state, _ = cell(state, current)
-        return state, state.potential
+    @property
+    def subtracts(self) -> bool:
+        """Whether a spike takes a threshold off, or all."""
+        return self.reset.subtracts
 
-    rest = jnp.zeros_like(current_TxBxN[0])
-    return jax.lax.scan(body, State(rest, rest), current_TxBxN)[1]
+    @property
+    def steepest(self) -> float:
+        """The largest derivative of its spike."""
+        return self.spike.shape.first * self.slope

@@ -1,15 +1,15 @@
 """What the theorems speak of, measured at one moment of a run: the risk around the parameters."""
 
-import functools
-from typing import Any, NamedTuple
+import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from sast_jax import curvature, evaluation, sensitivity
-from sast_jax.sam import scale_to_norm
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.sharpness import scale_to_norm
+from sast_jax.trained import Trained
 
 _ITERATIONS = 15  # of Lanczos
 
@@ -42,11 +42,9 @@ class Moment(NamedTuple):
     inputs: jax.Array
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
 def measure(
-    recipe: Recipe,
-    params: Any,
-    hyper: Hyperparameters,
+    trained: Trained,
     packed_NxTxP: jax.Array,
     labels_N: jax.Array,
     radius: jax.typing.ArrayLike,
@@ -55,15 +53,16 @@ def measure(
     """Measures one network with its smooth spike at ``hyper.slope_end``.
 
     Args:
-      recipe, params, hyper: of one run.
+      trained: one run.
       packed_NxTxP, labels_N: recordings that the risk is the mean over; all at once.
       radius: of the perturbation; 0 without SAM.
       key: of the random minibatch and the start of Lanczos.
     """
+    recipe, params = trained.recipe, trained.params
 
     def risk(params, packed=packed_NxTxP, labels=labels_N):
-        response = evaluation.apply(recipe, params, recipe.soft_cell(hyper), packed)
-        scores = recipe.readout(response)
+        there = dataclasses.replace(trained, params=params)
+        scores = trained.model.readout(evaluation.apply(there, trained.soft_cell(), packed))
         return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
 
     def along(direction):
@@ -71,7 +70,7 @@ def measure(
         return ascent.update(direction, ascent.init(direction))[0]
 
     minibatch_key, start_key = jax.random.split(key)
-    size = recipe.ascent_size or recipe.batch_size
+    size = getattr(recipe.sharpness, "part", None) or recipe.batches.size
     chosen = jax.random.randint(minibatch_key, (size,), 0, len(labels_N))
     loss, gradient = jax.value_and_grad(risk)(params)
     ascent = along(jax.grad(risk)(params, packed_NxTxP[chosen], labels_N[chosen]))
@@ -87,15 +86,16 @@ def measure(
         return jnp.maximum(top.value, -top.least) + top.residual
 
     places = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, ahead)
-    here = sensitivity.gradient_norms(recipe, params, hyper, packed_NxTxP, labels_N)
-    singles = sensitivity.gradient_norms(recipe, there, hyper, packed_NxTxP, labels_N)
+    here = sensitivity.gradient_norms(trained, packed_NxTxP, labels_N)
+    perturbed = dataclasses.replace(trained, params=there)
+    singles = sensitivity.gradient_norms(perturbed, packed_NxTxP, labels_N)
     spread = (singles.parameters_N**2).mean() - optax.tree.norm(at_there, squared=True)
     return Moment(
         loss=loss,
         gradient=optax.tree.norm(gradient),
         curvature=jax.lax.map(largest, places).max(),
         moved=optax.tree.norm(optax.tree.sub(at_there, gradient)),
-        variance=spread / recipe.batch_size,
+        variance=spread / recipe.batches.size,
         remainder=optax.tree.norm(beyond),
         rise=curvature.rise(risk, params, radius),
         parameters=here.parameters_N.mean(),

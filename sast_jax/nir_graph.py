@@ -1,16 +1,9 @@
 """Hard networks as NIR graphs, the exchange format of neuromorphic software, and back.
 
-A LIF node says tau dv/dt = (v_leak - v) + r I, with a spike above v_threshold and a reset to
-v_reset. In steps of dt, with tau = dt / (1 - decay) and v_leak = v_reset = 0, that is
-v = decay v + (1 - decay) r I, so that there are two ways to the input current of
-:mod:`sast_jax.lif`:
-
-    A: r = tau / dt, weights as they are
-    B: r = 1, weights and biases divided by 1 - decay
-
-There are no other nodes than Affine, Conv2d and LIF, as consumers disagree on Flatten: an MLP takes
-a vector, and behind convolutions a full connection is a convolution of the whole map. Inputs are
-channels first, (C, H, W), also in the vector. What NIR has no place for is metadata of the graph.
+Each neuron says its own node (:meth:`sast_jax.neurons.Neuron.nir`). There are no other nodes beside
+these than Affine and Conv2d, as consumers disagree on Flatten: an MLP takes a vector, and behind
+convolutions a full connection is a convolution of the whole map. Inputs are channels first,
+(C, H, W), also in the vector. What NIR has no place for is metadata of the graph.
 
 Reference: Pedersen et al., Neuromorphic intermediate representation: A unified instruction set for
 interoperable brain-inspired computing, Nature Communications 15:8122, 2024.
@@ -25,24 +18,26 @@ import jax.numpy as jnp
 import nir
 import numpy as np
 
-from sast_jax.connections import Connection
+from sast_jax import registry
+from sast_jax.connections import Connection, Full, Halving
 from sast_jax.errors import InputError
+from sast_jax.neurons import Neuron
 
 PRODUCER = "sast_jax"
 
 
 class HardNetwork(NamedTuple):
-    """A network of LIF neurons with a threshold and a reset to zero.
+    """A network of hard neurons.
 
     Attributes:
       connections: from input to output.
-      decay, threshold: of all neurons.
+      neuron, decay: of all layers.
       frame_shape: (H, W, C) of the input.
     """
 
     connections: Sequence[Connection]
+    neuron: Neuron
     decay: float
-    threshold: float
     frame_shape: tuple[int, int, int]
 
 
@@ -58,7 +53,8 @@ def to_graph(
 
     Args:
       network: to export.
-      parameterisation: "A" or "B", as above. snnTorch and SpikingJelly take both, Norse B.
+      parameterisation: "A" or "B"; see :meth:`sast_jax.neurons.Neuron.nir`. Of LIF neurons
+        snnTorch and SpikingJelly take both, Norse B.
       dt: seconds of a step in the graph. Only its ratio to tau counts; snnTorch has it at 1e-4.
       scales: (outputs,) of each connection whose weights are integers times these; they become
         metadata of its node, divided as the weights are.
@@ -67,18 +63,18 @@ def to_graph(
     Raises:
       InputError: NIR cannot say it.
     """
-    if not 0 <= network.decay < 1:
-        raise InputError(
-            f"a decay of {network.decay:g} has no time constant in NIR; train with one below 1"
-        )
     H, W, C = network.frame_shape
-    convolutional = network.connections[0].kernel.ndim == 4
+    for connection in network.connections:
+        if not isinstance(connection, Full | Halving):
+            kind = type(connection).__name__
+            raise InputError(f"the connection {kind} has no node in NIR; export as StableHLO")
+    convolutional = isinstance(network.connections[0], Halving)
     if convolutional and H != W:
         raise InputError(
             f"frames of {H} x {W} pixels: NIR takes kernels and maps to be square; pad the frames"
         )
-    leak = 1 - network.decay
-    gain, divisor = {"A": (1 / leak, 1.0), "B": (1.0, leak)}[parameterisation]
+    neuron, decay = network.neuron, network.decay
+    _, divisor = neuron.nir(decay, dt, (1,), parameterisation)
     shape = (C, H, W) if convolutional else (H * W * C,)
     nodes = {"input": nir.Input(input_type={"input": np.array(shape)})}
     for number, connection in enumerate(network.connections):
@@ -94,13 +90,7 @@ def to_graph(
             node = nir.Affine(weight, bias, metadata=about)
             shape = bias.shape
         nodes[f"connection_{number + 1}"] = node
-        nodes[f"neurons_{number + 1}"] = nir.LIF(
-            tau=np.full(shape, dt / leak),
-            r=np.full(shape, gain),
-            v_leak=np.zeros(shape),
-            v_reset=np.zeros(shape),
-            v_threshold=np.full(shape, float(network.threshold)),
-        )
+        nodes[f"neurons_{number + 1}"], _ = neuron.nir(decay, dt, shape, parameterisation)
     nodes["output"] = nir.Output(output_type={"output": np.array(shape)})
     about = {
         "producer": PRODUCER,
@@ -168,49 +158,49 @@ def _network(graph, about) -> HardNetwork:
         gain, neuron = _neuron(graph.nodes[f"neurons_{number}"], float(about["dt"]), number)
         neurons.add(neuron)
         node = graph.nodes[f"connection_{number}"]
-        kernel = _channels_last(node, (H, W, C), number)
+        kind, kernel = _channels_last(node, (H, W, C), number)
         leaves = [jnp.asarray(leaf * gain, jnp.float32) for leaf in (kernel, node.bias)]
         if not all(jnp.isfinite(leaf).all() for leaf in leaves):
             raise ValueError(f"connection_{number} has weights that are not finite")
-        found.append(Connection(*leaves))
+        found.append(kind(*leaves))
     if len(neurons) > 1:
         raise ValueError("its layers have different neurons")
-    shape = (C, H, W) if found[0].kernel.ndim == 4 else (H * W * C,)
+    shape = (C, H, W) if isinstance(found[0], Halving) else (H * W * C,)
     if tuple(np.ravel(graph.nodes["input"].input_type["input"])) != shape:
         raise ValueError(f"its input is not of {H} x {W} pixels and {C} channels")
     return HardNetwork(found, *neurons.pop(), (H, W, C))
 
 
-def _neuron(node, dt, number) -> tuple[float, tuple[float, float]]:
-    """Factor on the weights of a layer of LIF neurons, and their decay and threshold."""
-    if not isinstance(node, nir.LIF) or node.v_leak.any() or node.v_reset.any():
-        raise ValueError(f"neurons_{number} are not LIF neurons that reset to zero")
-    values = [np.unique(x) for x in (dt / node.tau, node.r, node.v_threshold)]
-    if any(len(x) > 1 for x in values):
-        raise ValueError(f"neurons_{number} differ from each other")
-    leak, resistance, threshold = (float(x[0]) for x in values)
-    if not (0 < leak <= 1 and np.isfinite(threshold)):
-        raise ValueError(f"neurons_{number} have no decay from 0 to 1 or no finite threshold")
-    return resistance * leak, (1 - leak, threshold)
+def _neuron(node, dt, number) -> tuple[float, tuple[Neuron, float]]:
+    """Factor on the weights of a layer of neurons; the neuron and its decay."""
+    for kind in registry.NEURONS.values():
+        try:
+            neuron, decay, gain = kind.from_nir(node, dt)
+        except TypeError:  # not its node
+            continue
+        except ValueError as error:
+            raise ValueError(f"neurons_{number} {error}") from error
+        return gain, (neuron, decay)
+    raise ValueError(f"neurons_{number} are no neurons that sast_jax exports")
 
 
-def _channels_last(node, frame_shape, number) -> np.ndarray:
-    """The kernel of a node as a :class:`sast_jax.connections.Connection` has it."""
+def _channels_last(node, frame_shape, number) -> tuple[type[Connection], np.ndarray]:
+    """The kind and the kernel of a node's :class:`sast_jax.connections.Connection`."""
     weight = np.asarray(node.weight, np.float64)
     if isinstance(node, nir.Affine):
         if number > 1:
-            return weight.T
+            return Full, weight.T
         H, W, C = frame_shape
-        return weight.reshape(-1, C, H, W).transpose(2, 3, 1, 0).reshape(H * W * C, -1)
+        return Full, weight.reshape(-1, C, H, W).transpose(2, 3, 1, 0).reshape(H * W * C, -1)
     strides, borders, dilations = (
         tuple(np.broadcast_to(x, 2)) for x in (node.stride, node.padding, node.dilation)
     )
     plain = isinstance(node, nir.Conv2d) and node.groups == 1 and dilations == (1, 1)
     kernel, half = weight.transpose(2, 3, 1, 0), weight.shape[-1] // 2
     if plain and strides == (2, 2) and borders == (half, half):
-        return kernel
+        return Halving, kernel
     if plain and strides == (1, 1) and borders == (0, 0):
-        return kernel.reshape(-1, len(weight))
+        return Full, kernel.reshape(-1, len(weight))
     raise ValueError(f"connection_{number} is no convolution of stride 2, nor of a whole map")
 
 

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax.connections import Connection, receptive
+from sast_jax import connections
+from sast_jax.connections import Connection
 
 # Picojoules of one operation in 45 nm, without memory and transport, which cost more on most chips:
 # additions of 32 bits, and products of 32 (float) or 8 bits (integer). Horowitz, Computing's energy
@@ -111,28 +112,15 @@ def report(
 
 def dense(network: Sequence[Connection], frame_shape: tuple[int, int, int]) -> list[int]:
     """Operations of each layer in one step if every input met every weight."""
-    shape, totals = frame_shape, []
-    for connection in network:
-        kernel = connection.kernel
-        if kernel.ndim == 4:  # taps that lie on the frame, by rows and by columns
-            rows, columns = (_taps(side, kernel.shape[0]) for side in shape[:2])
-            totals.append(rows * columns * math.prod(kernel.shape[2:]))
-            shape = (-(-shape[0] // 2), -(-shape[1] // 2), kernel.shape[3])
-        else:
-            totals.append(math.prod(kernel.shape))
-    return totals
-
-
-def _taps(side, kernel) -> int:
-    centres = range(0, side, 2)
-    return sum(0 <= c + k - kernel // 2 < side for c in centres for k in range(kernel))
+    entering = [frame_shape, *connections.shapes(network, frame_shape)]
+    return [connection.met(shape) for connection, shape in zip(network, entering, strict=False)]
 
 
 def _layer(connection, inputs_TxBxS, spikes_TxBxN):
     kernel = connection.kernel
     fan_out_I = (kernel != 0).reshape(-1, kernel.shape[-1]).sum(axis=1, dtype=jnp.int32)
     over_time_BxS = (inputs_TxBxS != 0).sum(axis=0, dtype=jnp.int32)
-    met = receptive(kernel, over_time_BxS)  # a border holds zeros, so it adds nothing
+    met = connection.receptive(over_time_BxS)  # a border holds zeros, so it adds nothing
     met_BxI = met.sum(axis=tuple(range(1, met.ndim - 1)))
     effective_B = (met_BxI * fan_out_I[None]).sum(axis=1)
     binary = ((inputs_TxBxS == 0) | (abs(inputs_TxBxS) == 1)).all()

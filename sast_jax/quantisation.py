@@ -4,8 +4,9 @@ A kernel becomes ``scale * integers`` with integers in -(2^(bits-1) - 1) .. 2^(b
 zero is exact and 2 bits mean -1, 0 and 1.
 """
 
+import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -129,3 +130,33 @@ def _along(like: Quantised):
 
 def _integers(kernel, scale_O, top):
     return jnp.clip(jnp.round(kernel / _along(Quantised(kernel, scale_O))), -top, top)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """Quantisation-aware training: kernels are rounded, and gradients pass straight through.
+
+    The scale is that of :func:`for_normal`, anew each time. Biases stay, as an integer network
+    keeps them in 32 bits: they are the parameters of one axis.
+
+    Reference: Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, arXiv
+    1308.3432: the gradient of rounding, and here of clipping too, is taken to be 1.
+
+    Attributes:
+      bits: of a weight, 2 to 8.
+      per_channel: a scale for each output, else one a layer.
+    """
+
+    bits: int
+    per_channel: bool = True
+
+    def __call__(self, params: Any) -> Any:
+        """Parameters to parameters."""
+        return jax.tree.map(lambda leaf: self._kernel(leaf) if leaf.ndim > 1 else leaf, params)
+
+    def _kernel(self, kernel):
+        scale_O = for_normal(kernel, self.bits, self.per_channel)
+        near = dequantise(quantise(kernel, scale_O, self.bits))
+        # Adding kernel - kernel last keeps the levels exact, which kernel + (near - kernel) would
+        # not.
+        return jax.lax.stop_gradient(near) + (kernel - jax.lax.stop_gradient(kernel))

@@ -1,14 +1,13 @@
 """How much the smooth loss of single recordings depends on the weights and on the input."""
 
-import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from sast_jax.data import packing
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.trained import Trained
 
 _BATCH = 8  # recordings at once, as each has a gradient of the size of the weights
 
@@ -20,31 +19,24 @@ class Norms(NamedTuple):
     input_N: jax.Array
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def gradient_norms(
-    recipe: Recipe,
-    params: Any,
-    hyper: Hyperparameters,
-    packed_NxTxP: jax.Array,
-    labels_N: jax.Array,
-) -> Norms:
+@jax.jit
+def gradient_norms(trained: Trained, packed_NxTxP: jax.Array, labels_N: jax.Array) -> Norms:
     """Per-sample gradient norms of one run's network with its smooth spike.
 
     Args:
-      recipe, params, hyper: of one run.
+      trained: one run.
       packed_NxTxP, labels_N: recordings; see :class:`sast_jax.data.packing.Frames`.
     """
-    cell = recipe.soft_cell(hyper)
+    cell, model = trained.soft_cell(), trained.model
 
     def loss(params, frames_TxHxWxC, label):
-        response = recipe.network.apply({"params": params}, frames_TxHxWxC[:, None], cell)
-        scores = recipe.readout(response)
+        scores = model.readout(model.respond(params, cell, frames_TxHxWxC[:, None]))
         return optax.softmax_cross_entropy_with_integer_labels(scores[0], label)
 
     def one(recording):
         packed_TxP, label = recording
-        frames = packing.unpack(packed_TxP, recipe.frame_shape).astype(jnp.float32)
-        gradients = jax.grad(loss, argnums=(0, 1))(params, frames, label)
+        frames = packing.unpack(packed_TxP, model.frame_shape).astype(jnp.float32)
+        gradients = jax.grad(loss, argnums=(0, 1))(trained.params, frames, label)
         return Norms(*(optax.tree.norm(gradient) for gradient in gradients))
 
     return jax.lax.map(one, (packed_NxTxP, labels_N), batch_size=_BATCH)

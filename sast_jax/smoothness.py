@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax import theory
+from sast_jax import lif, theory
 
 
 class Jet(NamedTuple):
@@ -45,13 +45,13 @@ def through(outer: Jet, inner: Jet) -> Jet:
     )
 
 
-def spike_jet(neuron: theory.Neuron) -> Jet:
+def spike_jet(neuron: lif.Smooth) -> Jet:
     """Bounds on the derivatives of the spike."""
-    shape, k = theory.SHAPES[neuron.spike], neuron.slope
+    shape, k = neuron.spike.shape, neuron.slope
     return Jet(shape.first * k, shape.second * k**2, shape.third * k**3)
 
 
-def step_jet(neuron: theory.Neuron, factor: float) -> Jet:
+def step_jet(neuron: lif.Smooth, factor: float) -> Jet:
     r"""Bounds on the derivatives of f, the step of :mod:`sast_jax.theory`.
 
     By subtraction :math:`f^{(n)} = -\lambda \theta \sigma^{(n)}` from the second on; with the reset
@@ -62,7 +62,7 @@ def step_jet(neuron: theory.Neuron, factor: float) -> Jet:
       neuron: whose step it is.
       factor: q, which bounds the first.
     """
-    shape, k, theta = theory.SHAPES[neuron.spike], neuron.slope, neuron.threshold
+    shape, k, theta = neuron.spike.shape, neuron.slope, neuron.threshold
     spike = spike_jet(neuron)
     second, third = theta * spike.second, theta * spike.third
     if not neuron.subtracts:
@@ -122,7 +122,7 @@ def loss_jet(scores: Jet) -> Jet:
 
 
 def of_ball(
-    neuron: theory.Neuron,
+    neuron: lif.Smooth,
     network: Sequence[theory.Layer],
     radius: float,
     steps: int,

@@ -8,14 +8,12 @@ from jax import export as jax_export
 
 from sast_jax import connections
 from sast_jax.connections import Connection
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
-def export(
-    recipe: Recipe, network: Sequence[Connection], hyper: Hyperparameters, time_bins: int
-) -> bytes:
+def export(trained: Trained, network: Sequence[Connection], time_bins: int) -> bytes:
     """One hard network with its weights, serialized by :mod:`jax.export`.
 
     ``jax.export.deserialize(data).call(frames)`` takes frames (B, T, H, W, C) of any batch size, in
@@ -23,17 +21,18 @@ def export(
     (B, T, K). ``jax.export.deserialize(data).mlir_module()`` is the StableHLO text.
 
     Args:
-      recipe, hyper: of the network.
-      network: its connections.
+      trained: one run.
+      network: its connections, which may be rounded.
       time_bins: T.
     """
 
     def answer(frames_BxTxHxWxC):
         frames = jnp.moveaxis(frames_BxTxHxWxC, 1, 0)
-        response = connections.respond(network, [recipe.hard_cell(hyper)] * len(network), frames)
-        return recipe.readout(response), jnp.moveaxis(response.spikes[-1], 0, 1)
+        cells = connections.alike(trained.hard_cell(), network)
+        response = connections.respond(network, cells, frames)
+        return trained.model.readout(response), jnp.moveaxis(response.spikes[-1], 0, 1)
 
     (batch,) = jax_export.symbolic_shape("b")
-    frames = jax.ShapeDtypeStruct((batch, time_bins, *recipe.frame_shape), jnp.float32)
+    frames = jax.ShapeDtypeStruct((batch, time_bins, *trained.model.frame_shape), jnp.float32)
     exported = jax_export.export(jax.jit(answer), platforms=PLATFORMS)(frames)
     return bytes(exported.serialize())

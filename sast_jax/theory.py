@@ -15,77 +15,19 @@ Source: the assumptions and the kind of statement are those of arXiv 2603.18039,
 not published; the constants and proofs here are our own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from sast_jax import lif, spectral, spikes
+from sast_jax import connections, spectral
 from sast_jax.connections import Connection
+from sast_jax.errors import InputError
+from sast_jax.lif import Smooth
 from sast_jax.spectral import Enclosed
-from sast_jax.training import Hyperparameters, Recipe
 
 _POINTS = 2**16  # of the grid that encloses a supremum
-
-
-class Shape(NamedTuple):
-    """Bounds on the derivatives of a smooth spike of slope 1, over all x.
-
-    At slope k the n-th derivative is k^n times as large.
-
-    Attributes:
-      first, second, third: of the derivatives' absolute values.
-      far_second, far_third: of |x| times those.
-      relative: of the second over the first derivative.
-    """
-
-    first: float
-    second: float
-    third: float
-    far_second: float
-    far_third: float
-    relative: float
-
-
-SHAPES = {  # closed forms, or rounded up
-    spikes.sigmoid: Shape(1 / 4, 3**-0.5 / 6, 1 / 8, 0.16, 0.103, 1.0),
-    spikes.arctan: Shape(1 / 2, 3**1.5 * np.pi / 32, np.pi**2 / 4, 1 / 4, 0.431, np.pi / 2),
-}
-
-
-class Neuron(NamedTuple):
-    """A smooth neuron, which may stand for those of a whole network.
-
-    Attributes:
-      reset: :func:`sast_jax.lif.reset_to_zero` or :func:`sast_jax.lif.reset_by_subtraction`.
-      spike: :func:`sast_jax.spikes.sigmoid` or :func:`sast_jax.spikes.arctan`.
-      slope, decay, threshold: of it.
-    """
-
-    reset: Callable[..., lif.Cell]
-    spike: Callable[[float], spikes.Spike]
-    slope: float
-    decay: float
-    threshold: float
-
-    def cell(self) -> lif.Cell:
-        """Its step."""
-        return self.reset(self.decay, self.threshold, self.spike(self.slope))
-
-    @property
-    def subtracts(self) -> bool:
-        return self.reset is lif.reset_by_subtraction
-
-    @property
-    def steepest(self) -> float:
-        """The largest derivative of its spike."""
-        return SHAPES[self.spike].first * self.slope
-
-
-def neuron_of(recipe: Recipe, hyper: Hyperparameters) -> Neuron:
-    """The smooth neuron of one run at the end of its training; its scalars may be traced."""
-    return Neuron(recipe.cell, recipe.spike, hyper.slope_end, hyper.decay, recipe.threshold)
 
 
 def geometric(factor: float, steps: int) -> float:
@@ -110,7 +52,7 @@ def memory(factor: float, steps: int) -> float:
     return min(spectral.matrix_norm(matrix).upper, total)
 
 
-def state_bound(neuron: Neuron, current: float, steps: int) -> float:
+def state_bound(neuron: Smooth, current: float, steps: int) -> float:
     r"""U with :math:`|u_t| \le U` for all steps, if :math:`|I_t| \le I`.
 
     Proof. A spike lies in 0..1. With the reset to zero :math:`|u_t| \le \lambda |u_{t-1}| + I`, and
@@ -127,7 +69,7 @@ def state_bound(neuron: Neuron, current: float, steps: int) -> float:
     return (current + reset) * geometric(neuron.decay, steps)
 
 
-def step_factor(neuron: Neuron, u: np.ndarray) -> np.ndarray:
+def step_factor(neuron: Smooth, u: np.ndarray) -> np.ndarray:
     r"""f'(u): :math:`\lambda (1 - \sigma - u \sigma')`, or :math:`\lambda (1 - \theta \sigma')`."""
     spike, slope = _spike_and_slope(neuron, np.asarray(u) - neuron.threshold)
     if neuron.subtracts:
@@ -135,7 +77,7 @@ def step_factor(neuron: Neuron, u: np.ndarray) -> np.ndarray:
     return neuron.decay * (1 - spike - u * slope)
 
 
-def contraction(neuron: Neuron, bound: float = np.inf) -> Enclosed:
+def contraction(neuron: Smooth, bound: float = np.inf) -> Enclosed:
     r"""q, the largest :math:`|f'(u)|` over :math:`|u| \le U`.
 
     If q < 1 the neuron contracts: by the mean value theorem :math:`|f(u) - f(v)| \le q |u - v|`.
@@ -168,13 +110,13 @@ def contraction(neuron: Neuron, bound: float = np.inf) -> Enclosed:
     x = u - neuron.threshold
     nearest = np.clip(0, x[:-1], x[1:])
     farthest = np.maximum(np.abs(u[:-1]), np.abs(u[1:]))
-    relative = SHAPES[neuron.spike].relative * neuron.slope
+    relative = neuron.spike.shape.relative * neuron.slope
     bend = neuron.decay * _spike_and_slope(neuron, nearest)[1] * (2 + relative * farthest)
     between = np.maximum(values[:-1], values[1:]) + np.diff(u) / 2 * bend
     return Enclosed(float(values.max()), float(between.max()))
 
 
-def crude_contraction(neuron: Neuron, bound: float) -> float:
+def crude_contraction(neuron: Smooth, bound: float) -> float:
     r""":math:`\lambda (1 + U \max |\sigma'|)`: no supremum is taken, and little is said."""
     reach = neuron.threshold if neuron.subtracts else bound
     return neuron.decay * (1 + reach * neuron.steepest)
@@ -224,35 +166,36 @@ def layers(network: Sequence[Connection], frame_shape: tuple[int, int, int]) -> 
       network: :func:`sast_jax.connections.connections` of it.
       frame_shape: (H, W, C) of a frame.
     """
-    shape, found = frame_shape, []
-    for connection in network:
-        kernel, bias = (np.asarray(leaf, float) for leaf in connection)
-        weights_IxO = kernel.reshape(-1, kernel.shape[-1])
-        most = bias + np.maximum(weights_IxO, 0).sum(axis=0)
-        least = bias + np.minimum(weights_IxO, 0).sum(axis=0)
-        entering, places, overlap = shape, 1, 1.0
-        if kernel.ndim == 2:
-            norm, shape = spectral.matrix_norm(kernel), kernel.shape[-1:]
-        else:
+    entering = [frame_shape, *connections.shapes(network, frame_shape)]
+    return [_layer(*pair) for pair in zip(network, entering, strict=False)]
+
+
+def _layer(connection, shape) -> Layer:
+    kernel, bias = (np.asarray(leaf, float) for leaf in (connection.kernel, connection.bias))
+    weights_IxO = kernel.reshape(-1, kernel.shape[-1])
+    most = bias + np.maximum(weights_IxO, 0).sum(axis=0)
+    least = bias + np.minimum(weights_IxO, 0).sum(axis=0)
+    match connection:
+        case connections.Full():
+            norm, places, overlap = spectral.matrix_norm(kernel), 1, 1.0
+        case connections.Halving():
             norm = spectral.convolution_norm(kernel, *shape[:2])
-            shape = (-(-shape[0] // 2), -(-shape[1] // 2), kernel.shape[-1])
-            places = shape[0] * shape[1]
+            places = int(np.prod(connection.outputs(shape)[:2]))
             overlap = float(-(-kernel.shape[0] // 2))  # of an input's uses, along each side
-        found.append(
-            Layer(
-                norm=norm,
-                row_norm=spectral.row_norm(kernel),
-                current=float(np.maximum(np.abs(most), np.abs(least)).max()),
-                shape=entering,
-                fan_in=len(weights_IxO),
-                places=places,
-                overlap=overlap,
-            )
-        )
-    return found
+        case _:
+            raise InputError(f"the connection {type(connection).__name__} has no bound on its norm")
+    return Layer(
+        norm=norm,
+        row_norm=spectral.row_norm(kernel),
+        current=float(np.maximum(np.abs(most), np.abs(least)).max()),
+        shape=shape,
+        fan_in=len(weights_IxO),
+        places=places,
+        overlap=overlap,
+    )
 
 
-def spikes_of_frames(neuron: Neuron, layer: Layer, factor: float, steps: int) -> Lipschitz:
+def spikes_of_frames(neuron: Smooth, layer: Layer, factor: float, steps: int) -> Lipschitz:
     r"""From the spikes (or frames) that lead into a layer to its own spikes.
 
     Proof. Let two inputs differ by :math:`\delta_t`, and their currents by :math:`W \delta_t`. The
@@ -275,7 +218,7 @@ def spikes_of_frames(neuron: Neuron, layer: Layer, factor: float, steps: int) ->
 
 
 def scores_of_frames(
-    neuron: Neuron,
+    neuron: Smooth,
     network: Sequence[Layer],
     factors: Sequence[float],
     steps: int,

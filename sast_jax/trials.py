@@ -2,20 +2,18 @@
 
 import dataclasses
 import functools
-import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import chips, connections, evaluation, intervals, sweeps
+from sast_jax import chips, evaluation, intervals
 from sast_jax.chips import Chip
 from sast_jax.data import packing
 from sast_jax.errors import InputError
 from sast_jax.hardware import Device, OnChip
-from sast_jax.training import Hyperparameters, Recipe
+from sast_jax.trained import Trained
 from sast_jax.variation import Variation
 
 FAULTS = ("dead", "dropped", "spurious")  # which integer networks suffer as well
@@ -49,22 +47,15 @@ class Bench:
     """A trained network, and its weights as the chip has them.
 
     Args:
-      recipe, params, hyper: of one run.
+      trained: one run.
       chip: number formats of the integer network.
       calibration: to choose scales on, none of them of a test split; None counts every input alike.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        params: Any,
-        hyper: Hyperparameters,
-        chip: Chip,
-        calibration: packing.Frames | None,
-    ):
-        self.recipe, self.hyper, self.chip = recipe, hyper, chip
-        self.network = connections.connections(params)
-        grams = functools.cache(lambda: chips.grams(recipe, self.network, hyper, chip, calibration))
+    def __init__(self, trained: Trained, chip: Chip, calibration: packing.Frames | None):
+        self.trained, self.chip = trained, chip
+        self.network = trained.connections()
+        grams = functools.cache(lambda: chips.grams(trained, self.network, chip, calibration))
         self._kernels = functools.cache(lambda narrow: chips.kernels(self.network, narrow, grams()))
 
     def width(self, bits: int, frames: packing.Frames) -> dict:
@@ -100,36 +91,29 @@ class Bench:
         return row | _over_recordings(answers, frames)
 
     def _floats(self, network, devices, frames) -> dict:
-        return _respond(Device(self.recipe), devices, frames, network, self.hyper)._asdict()
+        model = Device(self.trained.model)
+        return _respond(model, devices, frames, network, self.trained.hyper)._asdict()
 
     def _integers(self, row, chip, devices, frames) -> dict:
         """The integer network's answer; none, but an error in the row, where it cannot be."""
         try:
-            neurons, layers = chips.to_integers(
-                self.recipe, self.network, self.hyper, chip, self._kernels(chip)
-            )
+            kernels = self._kernels(chip)
+            neurons, layers = chips.to_integers(self.trained, self.network, chip, kernels)
         except InputError as error:
             row["error"] = str(error)
             return {}
-        answer = _respond(OnChip(self.recipe, neurons), devices, frames, layers)
+        answer = _respond(OnChip(self.trained.model, neurons), devices, frames, layers)
         row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()
         row["synops"] = float(frames.total(answer.acs_BxL).sum(axis=-1).mean(dtype=np.float64))
         return {"integer": answer}
 
 
-def benches(
-    recipe: Recipe,
-    params_R: Any,
-    hyper_R: Hyperparameters,
-    chip: Chip,
-    calibration: packing.Frames | None,
-) -> list[Bench | None]:
+def benches(trained: Trained, chip: Chip, calibration: packing.Frames | None) -> list[Bench | None]:
     """A bench for each of R runs; None for a run whose weights are not finite."""
-    made = []
-    for r, sound in enumerate(sweeps.finite(params_R)):
-        params, hyper = jax.tree.map(operator.itemgetter(r), (params_R, hyper_R))
-        made.append(Bench(recipe, params, hyper, chip, calibration) if sound else None)
-    return made
+    finite_R = trained.finite()
+    return [
+        Bench(trained[r], chip, calibration) if sound else None for r, sound in enumerate(finite_R)
+    ]
 
 
 def trials(
@@ -162,7 +146,7 @@ def trials(
         if bench is None:
             continue
         rows_R[-1] += [bench.width(bits, frames) for bits in conditions.weight_bits]
-        key = jax.random.fold_in(jax.random.key(0), bench.hyper.seed)
+        key = jax.random.fold_in(jax.random.key(0), bench.trained.hyper.seed)
         keys_D = jax.random.split(key, conditions.draws)
         for kind, level in conditions.variations:
             rows_R[-1].append(bench.variation(kind, level, keys_D, frames))

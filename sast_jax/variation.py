@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sast_jax import connections, lif
+from sast_jax import connections
 from sast_jax.connections import Connection
-from sast_jax.networks import Response
+from sast_jax.neurons import Cell, Neuron
+from sast_jax.readouts import Response
 
 
 class Variation(NamedTuple):
@@ -37,39 +38,45 @@ def draw(
     key: jax.Array,
     variation: Variation,
     network: Sequence[Connection],
+    neuron: Neuron,
     decay: jax.typing.ArrayLike,
-    threshold: float,
     frames_TxBxHxWxC: jax.Array,
-) -> Callable[[Callable[[jax.Array, jax.Array], lif.Cell]], Response]:
+) -> Callable[[Callable[[Neuron, jax.Array], Cell]], Response]:
     """One device: the network with its own weights, thresholds, leaks and dead neurons.
 
     Args:
       key: of the device, and of the spikes that it loses and adds.
       variation: how much devices differ; may be traced.
       network: connections of the trained network.
-      decay, threshold: of the trained network.
+      neuron, decay: of the trained network.
       frames_TxBxHxWxC: what the device is given.
 
     Returns:
-      cell -> response, where the cell is (decay, threshold) -> step: all cells meet the same device
+      cell -> response, where the cell is (neuron, decay) -> step: all cells meet the same device
       and faults. With a smooth spike, a lost one is 0 and an added one 1.
     """
     weight_key, neuron_key = jax.random.split(jax.random.fold_in(key, 1))
     device = mismatched(weight_key, list(network), variation.weights)
-    shapes = connections.shapes(network, frames_TxBxHxWxC)
+    shapes = spikes_of(network, frames_TxBxHxWxC)
     neurons = []
     for layer, (_, _, *shape) in enumerate(shapes):
         threshold_key, leak_key = jax.random.split(jax.random.fold_in(neuron_key, layer))
         factor = 1 + variation.thresholds * jax.random.normal(threshold_key, (1, *shape))
         leak = (1 - decay) * (1 + variation.leaks * jax.random.normal(leak_key, (1, *shape)))
-        neurons.append((1 - jnp.clip(leak, 0, 1), threshold * factor))
+        neurons.append((neuron.scaled(factor), 1 - jnp.clip(leak, 0, 1)))
     transmit = faults(key, variation, shapes)
 
     def respond(cell):
-        cells = [cell(*neuron) for neuron in neurons]
+        cells = [cell(*own) for own in neurons]
         return connections.respond(device, cells, frames_TxBxHxWxC, transmit)
 
     return respond
+
+
+def spikes_of(network: Sequence[Connection], frames_TxBxHxWxC: jax.Array) -> list[tuple[int, ...]]:
+    """Shapes (T, B, ...) of the spikes of all layers."""
+    T, B, *frame = frames_TxBxHxWxC.shape
+    return [(T, B, *shape) for shape in connections.shapes(network, tuple(frame))]
 
 
 def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> Any:

@@ -5,15 +5,20 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from sast_jax import lif, networks, spikes, training
+from sast_jax import networks, training
 from sast_jax.data import packing
 from sast_jax.epochs import train_epoch
+from sast_jax.gradients import Sharpness
+from sast_jax.model import Model
+from sast_jax.optimizers import Adam, Constant, Shuffled
+from sast_jax.readouts import MeanSpikes
+from sast_jax.recipe import Hyperparameters, Recipe
+from sast_jax.trained import Trained
 
 SHAPE = (6, 6, 2)
 N, T, K, B = 40, 5, 3, 8
-READOUT = networks.mean_spikes(10.0)
+READOUT = MeanSpikes(10.0)
 
 
 def recordings():
@@ -55,30 +60,18 @@ def batch():
     return frames.astype(jnp.float32), labels[:B]
 
 
-def as_it_is(smooth):
-    return smooth
-
-
-def adam(rate, steps):
-    return optax.adam(rate)
-
-
 def recipe(**changes):
-    """A recipe whose functions stand at the top of a module, so that equal ones compile once."""
-    made = training.Recipe(
-        network=networks.MLP((16, K), gain=2.0),
-        frame_shape=SHAPE,
-        spike=spikes.sigmoid,
-        forward=as_it_is,
-        cell=lif.reset_to_zero,
-        threshold=1.0,
-        readout=READOUT,
-        optimizer=adam,
+    """The recipe of the task; changes are fields of it or of its model."""
+    model = {f.name: changes.pop(f.name) for f in dataclasses.fields(Model) if f.name in changes}
+    plain = Recipe(
+        model=Model(networks.MLP((16, K), gain=2.0), readout=READOUT),
+        optimizer=Adam(Constant()),
+        sharpness=Sharpness(),
+        batches=Shuffled(B),
         epochs=6,
-        epoch_steps=N // B,
-        batch_size=B,
-    )
-    return dataclasses.replace(made, **changes)
+    ).on(SHAPE, N)
+    changed = dataclasses.replace(plain.model, **model)
+    return dataclasses.replace(plain, model=changed, **changes)
 
 
 def hyper(seeds=(0,), rhos=None, **changes):
@@ -87,7 +80,7 @@ def hyper(seeds=(0,), rhos=None, **changes):
     R = len(seeds)
     columns = {key: jnp.full(R, value, jnp.float32) for key, value in values.items()}
     rhos = jnp.asarray(rhos if rhos is not None else (0.1,) * R, jnp.float32)
-    return training.Hyperparameters(seed=jnp.asarray(seeds, jnp.int32), rho=rhos, **columns)
+    return Hyperparameters(seed=jnp.asarray(seeds, jnp.int32), rho=rhos, **columns)
 
 
 def fit(made, hyper_R, epochs=2, ascend=True, state=None):
@@ -96,6 +89,16 @@ def fit(made, hyper_R, epochs=2, ascend=True, state=None):
     for _ in range(epochs):
         state, metrics = train_epoch(made, state, hyper_R, packed, labels, ascend)
     return state, metrics
+
+
+def trained(made, hyper_R, epochs=2, ascend=True):
+    """The models of runs after a few epochs."""
+    return Trained.of(made, fit(made, hyper_R, epochs, ascend)[0], hyper_R)
+
+
+def untrained(made, hyper_R):
+    """The models of runs before their first step."""
+    return Trained.of(made, training.initialise(made, hyper_R), hyper_R)
 
 
 def run_of(tree, index):

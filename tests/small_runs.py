@@ -4,27 +4,25 @@ import functools
 import pathlib
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from experiments import setup
 from experiments.configs import nmnist
 from sast_jax import connections, epochs, training
 from sast_jax.data import packing, sources
+from sast_jax.trained import Trained
 
 
 class Run(NamedTuple):
     """One trained network.
 
     Attributes:
-      recipe, hyper, params: of it.
+      trained: one run.
       network: its connections.
       test: recordings that it has not seen.
     """
 
-    recipe: training.Recipe
-    hyper: training.Hyperparameters
-    params: dict
+    trained: Trained
     network: list[connections.Connection]
     test: packing.Frames
 
@@ -59,10 +57,12 @@ def train(kind: str, folder: pathlib.Path | None) -> Run:
         state_R, _ = epochs.train_epoch(
             recipe, state_R, hyper_R, source.train.packed_NxTxP, source.train.labels_N, False
         )
-    params, hyper = jax.tree.map(lambda leaf: leaf[0], (state_R.params, hyper_R))
-    return Run(recipe, hyper, params, connections.connections(params), source.test)
+    one = Trained.of(recipe, state_R, hyper_R)[0]
+    return Run(one, one.connections(), source.test)
 
 
 def frames(run: Run) -> np.ndarray:
     """The test recordings, (T, N, H, W, C)."""
-    return np.asarray(packing.time_first(run.test.packed_NxTxP, run.recipe.frame_shape, np.uint8))
+    return np.asarray(
+        packing.time_first(run.test.packed_NxTxP, run.trained.model.frame_shape, np.uint8)
+    )

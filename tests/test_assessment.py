@@ -9,7 +9,7 @@ import gesture_writing
 import nmnist_files
 import numpy as np
 import pytest
-from test_commands import command
+from commands import command
 
 from experiments import assessment as command_module
 from experiments import checks, datasets, methods, setup, workdirs

@@ -72,3 +72,20 @@ def test_every_recording_has_a_draw_of_its_own():
     moved = np.asarray(augmentation.affine(jax.random.key(0), frames.repeat(8, 0), 1.0, 10.0, 0.1))
     assert len({one.tobytes() for one in moved}) == 8
     assert set(np.unique(moved)) <= {0, 1}
+
+
+def test_values_of_the_functions_do_what_these_do():
+    frames = jnp.asarray(np.random.default_rng(0).integers(0, 2, (5, 3, 9, 9, 2)), jnp.uint8)
+    key = jax.random.key(3)
+    pairs = (
+        (augmentation.Shift(2)(key, frames), augmentation.shift(key, frames, 2)),
+        (
+            augmentation.Affine(1.0, 10.0, 0.1)(key, frames),
+            augmentation.affine(key, frames, 1.0, 10.0, 0.1),
+        ),
+    )
+    for found, expected in pairs:
+        np.testing.assert_array_equal(found, expected)
+        assert (found != frames).any()
+    assert augmentation.Shift(2) == augmentation.Shift(2) != augmentation.Shift(1)
+    assert hash(augmentation.Affine(1.0)) == hash(augmentation.Affine(pixels=1.0))

@@ -5,71 +5,21 @@ import hashlib
 import http.server
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 
-import jax
 import nmnist_files
 import numpy as np
 import pytest
+from commands import ROOT, SMALL, command, final_weights, start, wait_for_epochs
 
-from experiments import download, setup
-from experiments.configs import nmnist
-from sast_jax import training
-from sast_jax.checkpoints import Checkpoints
+from experiments import download
 from sast_jax.data import likeness
 from sast_jax.errors import InputError
-
-ROOT = pathlib.Path(__file__).parents[1]
-SMALL = (  # the same epochs for all, so that they share what is compiled
-    "--config.epochs=15",
-    "--config.network.hidden=16,",
-    "--config.data.time_bins=4",
-    "--config.batch_size=8",
-    "--config.learning_rate=0.01",
-    "--config.hardware.weight_bits=8,",
-    "--config.corruptions.kinds=",
-    "--config.hardware.draws=0",
-)
-
-
-def start(module, *arguments, within=()):
-    command = [*within, sys.executable, "-m", f"experiments.{module}", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
-
-
-def command(module, *arguments, within=(), timeout=600):
-    process = start(module, *arguments, within=within)
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
-
-
-def wait_for_epochs(process, workdir):
-    """Returns once a training that goes on has logged three epochs."""
-    metrics = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not metrics.exists() or metrics.read_text().count("\n") < 3:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def final_weights(workdir):
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    record = checkpoints.record()
-    config = nmnist.get_config()
-    config.update(record["config"])
-    made = setup.recipe(config, (34, 34, 2), 10, record["train_rows"])
-    like = jax.eval_shape(lambda h: training.initialise(made, h), setup.hyperparameters(config))
-    state = checkpoints.state(like)
-    checkpoints.close()
-    return record["epoch"], jax.tree.leaves((state.params, state.optimizer, state.step))
 
 
 @pytest.fixture(scope="module")

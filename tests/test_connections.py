@@ -1,56 +1,86 @@
-"""Networks as lists of connections against the Flax modules they come from."""
+"""Networks as lists of connections against flax's own layers and the modules they come from."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_networks import HARD, NETWORKS, SHAPE, network, respond, trained
 
-from sast_jax import connections, lif, networks, spikes
-
-SHAPE = (7, 6, 2)
-NETWORKS = {
-    "MLP": networks.MLP((9, 4), gain=2.0),
-    "ConvNet": networks.ConvNet((3, 5), (6, 4), kernel=3, gain=3.0),
-}
+from sast_jax import connections, lif, networks, neurons, spikes
+from sast_jax.model import Model
 
 
-def trained(name, seed=0):
-    """A network of random weights and biases, and frames (T, B, H, W, C)."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    frames = jax.random.bernoulli(keys[0], 0.3, (5, 4, *SHAPE)).astype(jnp.float32)
-    params = NETWORKS[name].init(keys[1], frames, HARD)["params"]
-    biased = {k: {**v, "bias": 0.1 + v["bias"]} for k, v in params.items()}
-    return NETWORKS[name], biased, frames
-
-
-HARD = lif.reset_to_zero(0.9, 1.0, spikes.heaviside)
+def in_flax(params, frames):
+    """The network of flax's own layers, by the names of its parameters: spikes, last current."""
+    sent, found = frames, []
+    for name in sorted(params, key=lambda name: (name.startswith("Dense"), name)):
+        *side, _, width = params[name]["kernel"].shape
+        if side:
+            layer = nn.Conv(width, side, strides=2, padding=side[0] // 2)
+        else:
+            layer, sent = nn.Dense(width), sent.reshape(*sent.shape[:2], -1)
+        current = layer.apply({"params": params[name]}, sent)
+        _, sent = neurons.integrate(HARD, current)
+        found.append(sent)
+    return found, current
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equal_the_module(name):
-    network, params, frames = trained(name)
-    expected = network.apply({"params": params}, frames, HARD)
-    listed = connections.connections(params)
+    model, params, frames = trained(name)
+    expected = model.respond(params, HARD, frames)
+    listed = model.connections(params)
     found = connections.respond(listed, [HARD] * len(listed), frames)
     for a, b in zip(found.spikes, expected.spikes, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(found.current_TxBxK, expected.current_TxBxK, atol=1e-6)
     assert 0 < found.spikes[0].mean() < 1
+    by_layers, current = in_flax(params, frames)
+    for a, b in zip(found.spikes, by_layers, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(found.current_TxBxK, current, atol=1e-6)
 
 
 def test_come_in_the_order_of_the_network():
-    params = {f"Dense_{i}": {"kernel": jnp.zeros((i, 1)), "bias": jnp.zeros(1)} for i in range(12)}
-    params |= {"HalvingConv_0": {"kernel": jnp.zeros((3, 3, 2, 1)), "bias": jnp.zeros(1)}}
-    listed = connections.connections(dict(sorted(params.items())))
-    assert listed[0].kernel.ndim == 4
-    assert [c.kernel.shape[0] for c in listed[1:]] == list(range(12))
+    """Of more than ten layers of a kind, as names with numbers do not sort by these."""
+    widths = range(14, 2, -1)
+    model = Model(networks.ConvNet((3, 5), widths, kernel=3)).on((8, 8, 2))
+    rng = np.random.default_rng(0)
+    declared = jax.eval_shape(model.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: rng.random(leaf.shape), declared)
+    assert len(params) == 14
+    for order in (dict(sorted(params.items())), dict(reversed(params.items()))):
+        listed = model.connections(order)
+        kinds = [connections.Halving] * 2 + [connections.Full] * 12
+        assert [type(c) for c in listed] == kinds
+        assert [c.kernel.shape[-2] for c in listed] == [2, 3, 2 * 2 * 5, *widths[:-1]]
+        assert [c.kernel.shape[-1] for c in listed] == [3, 5, *widths]
+        for number, connection in enumerate(listed[2:]):
+            np.testing.assert_array_equal(connection.kernel, params[f"Dense_{number}"]["kernel"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shapes_are_those_of_the_layers(name):
+    listed, frames = network(name)
+    found = connections.shapes(listed, SHAPE)
+    assert found == [layer.shape[2:] for layer in respond(listed, frames).spikes]
 
 
 def test_spikes_are_lost_on_the_way():
-    _, params, frames = trained("MLP")
-    listed = connections.connections(params)
+    listed, frames = network("MLP")
     silent = connections.respond(
         listed, [HARD] * 2, frames, lambda layer, s: s * 0 if layer == 0 else s
     )
     bias = listed[1].bias[None, None]
     np.testing.assert_array_equal(silent.current_TxBxK, jnp.broadcast_to(bias, (5, 4, 4)))
+
+
+def test_each_layer_has_a_cell_of_its_own():
+    listed, frames = network("MLP")
+    never = lif.LIF(np.inf).hard(0.9)
+    found = connections.respond(listed, [HARD, never], frames)
+    np.testing.assert_array_equal(found.spikes[0], respond(listed, frames).spikes[0])
+    assert not found.spikes[1].any() and respond(listed, frames).spikes[1].any()
+    plain = neurons.Cell(lif.LIF(), 0.9, spikes.heaviside)
+    np.testing.assert_array_equal(respond(listed, frames, plain).spikes[0], found.spikes[0])

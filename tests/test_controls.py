@@ -1,7 +1,6 @@
 """Controls: each against a loop, a closed form or its law, and each changes what is trained."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,19 +9,29 @@ import optax
 import pytest
 import small
 
-from sast_jax import controls, evaluation, lif, networks, spikes, training
+from sast_jax import (
+    controls,
+    evaluation,
+    lif,
+    links,
+    networks,
+    neurons,
+    readouts,
+    spikes,
+    training,
+)
+from sast_jax.controls import Adversary, HardForward, RatePenalty, StochasticNeurons, WeightNoise
+from sast_jax.gradients import Sharpness
+from sast_jax.model import Model
+from sast_jax.trained import Trained
 
 KEY = jax.random.key(1)
-
-
-def mean_spike(response):
-    return networks.firing_rates(response).mean()
 
 
 def test_a_random_perturbation_has_the_radius_and_no_direction_of_the_gradient():
     w = {"a": jnp.zeros((300, 20)), "b": jnp.zeros(1000)}
     gradient = jax.tree.map(jnp.ones_like, w)
-    link = controls.random_perturbation(0.7)
+    link = links.RandomDirection()(0.7)
 
     def at(key):
         return link.update(gradient, link.init(w), w, grad_fn=lambda moved: moved, key=key)[0]
@@ -36,25 +45,35 @@ def test_a_random_perturbation_has_the_radius_and_no_direction_of_the_gradient()
         link.update(gradient, link.init(w), w, grad_fn=lambda moved: moved)
 
 
-def test_a_random_step_is_the_gradient_at_a_point_that_far_away():
-    recipe = small.recipe(ascent=controls.random_perturbation, optimizer=lambda *_: optax.sgd(1.0))
-    hypers = small.hyper(rhos=(0.5,))
-    state, hyper = small.run_of((training.initialise(recipe, hypers), hypers), 0)
-    batch, seen = small.batch(), []
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spying:
+    """A random direction that shows where the second gradient is taken."""
 
-    def spying(radius):
-        link = controls.random_perturbation(radius)
+    seen: list
+
+    def __call__(self, radius):
+        link = links.RandomDirection()(radius)
 
         def update(grads, link_state, params, *, grad_fn, key):
             def watched(w):
-                seen.append(w)
+                self.seen.append(w)
                 return grad_fn(w)
 
             return link.update(grads, link_state, params, grad_fn=watched, key=key)
 
         return optax.GradientTransformationExtraArgs(link.init, update)
 
-    spied = dataclasses.replace(recipe, ascent=spying)
+
+def descend(rate, steps):
+    return optax.sgd(1.0)
+
+
+def test_a_random_step_is_the_gradient_at_a_point_that_far_away():
+    recipe = small.recipe(sharpness=Sharpness(links.RandomDirection()), optimizer=descend)
+    hypers = small.hyper(rhos=(0.5,))
+    state, hyper = small.run_of((training.initialise(recipe, hypers), hypers), 0)
+    batch, seen = small.batch(), []
+    spied = dataclasses.replace(recipe, sharpness=Sharpness(Spying(seen)))
     stepped, _ = training.train_step(spied, state, hyper, batch, batch, KEY)
     training.train_step(spied, state, hyper, batch, batch, jax.random.key(5))
     moved, other = (optax.tree.sub(w, state.params) for w in seen)
@@ -72,7 +91,7 @@ def test_a_random_step_is_the_gradient_at_a_point_that_far_away():
 
 
 def test_a_step_without_a_key_says_so():
-    recipe, hypers = small.recipe(neurons=lif.stochastic(noise=0.1)), small.hyper()
+    recipe, hypers = small.recipe(controls=(StochasticNeurons(noise=0.1),)), small.hyper()
     state, hyper = small.run_of((training.initialise(recipe, hypers), hypers), 0)
     with pytest.raises(TypeError, match="needs a key"):
         training.train_step(recipe, state, hyper, small.batch(), None)
@@ -80,51 +99,49 @@ def test_a_step_without_a_key_says_so():
 
 def test_the_rate_penalty_by_hand():
     ones, quarter = jnp.ones((4, 2, 3)), jnp.zeros((4, 2, 5)).at[0].set(1.0)
-    response = networks.Response((ones, quarter), None, ())
-    assert float(controls.rate_penalty(0.5, 8.0)(response)) == pytest.approx(8 * (0.625 - 0.5) ** 2)
+    forward = controls.Forward(None, readouts.Response((ones, quarter), None, ()), None)
+    found = RatePenalty(0.5, 8.0).loss(None, forward, None)
+    assert float(found) == pytest.approx(8 * (0.625 - 0.5) ** 2)
 
 
 @pytest.mark.parametrize("target", [0.05, 0.4])
 def test_the_rate_penalty_moves_rates_to_its_target(target):
     hypers = small.hyper(rhos=(0.0,))
     distances = []
-    for penalty in (None, controls.rate_penalty(target, 100.0)):
-        recipe = small.recipe(penalty=penalty)
-        state, _ = small.fit(recipe, hypers, epochs=12)
+    for penalties in ((), (RatePenalty(target, 100.0),)):
+        trained = small.trained(small.recipe(controls=penalties), hypers, epochs=12)
         packed, _ = small.recordings()
-        networks_R = state.params, hypers
-        model = evaluation.Swap(recipe, training.Recipe.soft_cell)
-        rate = evaluation.respond(model, networks_R, packed).rates_BxL.mean()
+        rate = evaluation.respond(evaluation.soft, trained, packed).rates_BxL.mean()
         distances.append(abs(rate - target))
     assert distances[1] < 0.5 * distances[0]
     assert distances[1] < 0.03
 
 
 def test_noise_on_potentials_is_that_of_a_loop():
-    make = functools.partial(lif.reset_by_subtraction, 0.9, 1.0)
-    cell = lif.stochastic(noise=0.3)(make, spikes.heaviside)
+    plain = lif.LIF(reset=lif.BySubtraction()).hard(0.9)
+    cell = StochasticNeurons(noise=0.3).cell(KEY, plain)
     current = jax.random.normal(jax.random.key(0), (7, 2, 5))
-    _, found = lif.integrate(cell, current, key=KEY)
+    _, found = neurons.integrate(cell, current)
     noise = jnp.stack(
         [
             0.3 * jax.random.normal(jax.random.split(key)[0], (2, 5))
             for key in jax.random.split(KEY, 7)
         ]
     )
-    _, expected = lif.integrate(make(spikes.heaviside), current + noise)
+    _, expected = neurons.integrate(plain, current + noise)
     np.testing.assert_array_equal(found, expected)
-    assert (found != lif.integrate(make(spikes.heaviside), current)[1]).any()
+    assert (found != neurons.integrate(plain, current)[1]).any()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_mixed_spikes_are_hard_with_their_probability_and_keep_the_derivative(share):
-    make = functools.partial(lif.reset_to_zero, 0.0, 1.0)  # no memory: each step alone
     smooth = spikes.sigmoid(4.0)
-    cell = lif.stochastic(hard=share, noise=0.0 if share else 1e-20)(make, smooth)
+    memoryless = neurons.Cell(lif.LIF(), 0.0, smooth)  # each step alone
+    cell = StochasticNeurons(0.0 if share else 1e-20, share).cell(KEY, memoryless)
     current = 1 + jax.random.normal(jax.random.key(0), (10, 2000))
 
     def fire(current):
-        return lif.integrate(cell, current, key=KEY)[1]
+        return neurons.integrate(cell, current)[1]
 
     found = np.asarray(fire(current))
     hard, soft = np.asarray(spikes.heaviside(current - 1)), np.asarray(smooth(current - 1))
@@ -143,12 +160,11 @@ def test_mixed_spikes_are_hard_with_their_probability_and_keep_the_derivative(sh
 def test_layers_and_steps_draw_numbers_of_their_own(network):
     """All layers have 72 neurons and no weights, so that they hold the noise alone."""
     frames = jnp.zeros((4, 1, *small.SHAPE))
-    make = functools.partial(lif.reset_to_zero, 0.0, 0.0)
-    params = network.init(jax.random.key(0), frames, make(spikes.heaviside))
-    params = jax.tree.map(jnp.zeros_like, params)
-    cell = lif.stochastic(noise=1.0)(make, spikes.sigmoid(1.0))
-    drawn = network.apply(params, frames, cell, key=KEY).spikes
-    same = network.apply(params, frames, cell, key=KEY).spikes
+    model = Model(network, lif.LIF(0.0)).on(small.SHAPE)
+    params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
+    cell = StochasticNeurons(noise=1.0).cell(KEY, model.neuron.smooth(0.0, 1.0))
+    drawn = model.respond(params, cell, frames).spikes
+    same = model.respond(params, cell, frames).spikes
     jax.tree.map(np.testing.assert_array_equal, drawn, same)
     rows = [row for layer in drawn for row in np.asarray(layer).reshape(4, 72)]
     assert np.abs(np.corrcoef(rows) - np.eye(len(rows))).max() < 0.55
@@ -180,38 +196,37 @@ def test_training_against_the_adversary_makes_networks_less_sensitive():
     hypers = small.hyper(rhos=(0.0,))
     sensitivity = []
     for weight in (0.0, 1.0):
-
-        def adversary(scores, params, key, weight=weight):
-            return weight * controls.adversarial_divergence(scores, params, key, 0.3, 2)
-
-        recipe = small.recipe(adversary=adversary)
-        state, _ = small.fit(recipe, hypers, epochs=12)
-        params, hyper = small.run_of((state.params, hypers), 0)
+        recipe = small.recipe(controls=(Adversary(weight, 0.3, 2),))
+        trained = small.trained(recipe, hypers, epochs=12)[0]
         frames, _ = small.batch()
 
-        def scores(w, recipe=recipe, hyper=hyper, frames=frames):
-            return recipe.readout(
-                recipe.network.apply({"params": w}, frames, recipe.soft_cell(hyper))
-            )
+        def scores(w, trained=trained, frames=frames):
+            model = trained.model
+            return model.readout(model.respond(w, trained.soft_cell(), frames))
 
         sensitivity.append(
-            float(controls.adversarial_divergence(scores, params, jax.random.key(9), 0.3, 4))
+            float(
+                controls.adversarial_divergence(scores, trained.params, jax.random.key(9), 0.3, 4)
+            )
         )
     assert sensitivity[1] < 0.7 * sensitivity[0]
 
 
 @pytest.mark.parametrize(
-    "change",
+    "control, draws",
     [
-        {"neurons": lif.stochastic(noise=0.2)},
-        {"neurons": lif.stochastic(hard=0.5)},
-        {"penalty": controls.rate_penalty(0.1, 1.0)},
+        (StochasticNeurons(noise=0.2), True),
+        (StochasticNeurons(hard=0.5), True),
+        (RatePenalty(0.1, 1.0), False),
+        (WeightNoise(0.5), True),
+        (Adversary(1.0), False),
+        (HardForward(), False),
     ],
-    ids=["noise", "mixing", "rates"],
+    ids=["noise", "mixing", "rates", "weights", "adversary", "hard"],
 )
-def test_a_control_changes_the_loss_and_no_control_leaves_it(change):
+def test_a_control_changes_the_loss_and_no_control_leaves_it(control, draws):
     hypers = small.hyper(rhos=(0.0,))
-    plain, other = small.recipe(), small.recipe(**change)
+    plain, other = small.recipe(), small.recipe(controls=(control,))
     state, hyper = small.run_of((training.initialise(plain, hypers), hypers), 0)
     batch = small.batch()
 
@@ -219,5 +234,91 @@ def test_a_control_changes_the_loss_and_no_control_leaves_it(change):
         return float(training.train_step(recipe, state, hyper, batch, None, key)[1][0])
 
     assert loss(plain, KEY) == loss(plain, None) != loss(other, KEY)
-    if "neurons" in change:
-        assert loss(other, KEY) != loss(other, jax.random.key(7))
+    if draws:
+        assert loss(other, KEY) == loss(other, KEY) != loss(other, jax.random.key(7))
+
+
+def test_noise_of_weights_is_relative_and_anew_for_each_key():
+    kernel = jax.random.normal(jax.random.key(0), (4000, 3)) * jnp.array([[0.1, 1.0, 5.0]])
+    params = {"Dense_0": {"kernel": kernel, "bias": jnp.array([0.123, -4.56, 7.89])}}
+    seen = WeightNoise(0.3).weights(KEY, params)["Dense_0"]
+    factor = np.asarray(seen["kernel"] / kernel)
+    np.testing.assert_allclose([factor.mean(), factor.std()], [1, 0.3], atol=0.01)
+    other = WeightNoise(0.3).weights(jax.random.key(2), params)["Dense_0"]
+    assert (other["kernel"] != seen["kernel"]).all()
+    assert (seen["bias"] != params["Dense_0"]["bias"]).all()
+
+
+def test_both_gradients_of_a_step_meet_the_same_noise():
+    """With a radius of nearly nothing, SAM under noise is plain training under the same noise."""
+    recipe = small.recipe(controls=(WeightNoise(0.5),))
+    (state, hyper) = jax.tree.map(
+        lambda leaf: leaf[0],
+        (training.initialise(recipe, h := small.hyper(rhos=(1e-9,))), h),
+    )
+    batch = small.batch()
+    plain, _ = training.train_step(recipe, state, hyper, batch, None, KEY)
+    with_sam, _ = training.train_step(recipe, state, hyper, batch, batch, KEY)
+    for a, b in zip(jax.tree.leaves(plain.params), jax.tree.leaves(with_sam.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine(controls.Control):
+    """A control of one's own: weights and loss become factor * x + shift."""
+
+    factor: float
+    shift: float
+
+    def weights(self, key, params):
+        return jax.tree.map(lambda w: self.factor * w + self.shift, params)
+
+    def loss(self, key, forward, again):
+        first = forward.params["Dense_0"]["bias"][0]
+        return self.factor * again(forward.params).scores_BxK.mean() + self.shift * first
+
+
+def test_controls_of_ones_own_act_one_after_another():
+    hypers, batch = small.hyper(rhos=(0.0,)), small.batch()
+    plain = small.recipe(optimizer=descend)
+    both = small.recipe(optimizer=descend, controls=(Affine(2.0, 0.1), Affine(0.5, -0.3)))
+    state, hyper = small.run_of((training.initialise(plain, hypers), hypers), 0)
+    _, (found, _) = training.train_step(both, state, hyper, batch, None, KEY)
+    seen = jax.tree.map(lambda w: 0.5 * (2.0 * w + 0.1) - 0.3, state.params)
+    _, (value, _) = training.train_step(plain, state._replace(params=seen), hyper, batch, None)
+    one = Trained(plain, seen, hyper)
+    scores = plain.model.readout(one.respond(one.soft_cell(), batch[0]))
+    expected = value + 2.5 * scores.mean() - 0.2 * seen["Dense_0"]["bias"][0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_two_controls_of_a_kind_draw_numbers_of_their_own():
+    """Twice the noise of the same numbers would have twice the deviation, not its root."""
+    noise = StochasticNeurons(noise=1.0)
+    current = jnp.zeros((500, 40))
+    cells = [lif.LIF().hard(0.0)]
+    own = controls.keys(KEY, (noise, noise))
+    cells += [noise.cell(own[0], cells[0]), noise.cell(own[1], noise.cell(own[0], cells[0]))]
+    spread = [neurons.potentials(cell, current).std() for cell in cells]
+    np.testing.assert_allclose(spread, [0, 1, 2**0.5], atol=0.03)
+    assert own[0] == KEY
+    hypers, batch = small.hyper(rhos=(0.0,)), small.batch()
+    recipes = [small.recipe(controls=(WeightNoise(0.5),) * number) for number in (1, 2)]
+    state, hyper = small.run_of((training.initialise(recipes[0], hypers), hypers), 0)
+    losses = [
+        training.train_step(recipe, state, hyper, batch, None, KEY)[1][0] for recipe in recipes
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_a_control_draws_the_same_numbers_whatever_others_there_are():
+    hypers, batch = small.hyper(rhos=(0.0,)), small.batch()
+    noise = WeightNoise(0.5)
+    alone = small.recipe(controls=(noise,))
+    among = small.recipe(controls=(RatePenalty(0.1, 0.0), StochasticNeurons(), noise))
+    state, hyper = small.run_of((training.initialise(alone, hypers), hypers), 0)
+    losses = [
+        training.train_step(recipe, state, hyper, batch, None, KEY)[1][0]
+        for recipe in (alone, among)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_sam import problem
+from sam_members import problem
 
 from sast_jax.curvature import rise, top_eigenvalue
 

@@ -10,14 +10,14 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, FEWER, ROUNDING, Case, few, many
 
-from sast_jax import certificates, connections, enclosures, lif, networks, spikes, theory
-from sast_jax.connections import Connection
+from sast_jax import certificates, enclosures, lif, neurons, readouts, spikes, theory
+from sast_jax.connections import Full
 from sast_jax.enclosures import Interval
 
 
 def traced_neuron(kind, scalars):
     reset, family, _ = cases.KINDS[kind]
-    return theory.Neuron(reset, family, *scalars)
+    return lif.Smooth(reset, family, *scalars)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -47,10 +47,11 @@ def hold_enclosures(case):
 
 @functools.partial(jax.jit, static_argnums=(0, 6))
 def _certify(kind, network, frames, scalars, slack, reads, enclose):
-    def evidence(response):
-        return jnp.where(reads, response.current_TxBxK, response.spikes[-1])
+    class Either(readouts.Readout):
+        def evidence(self, response):
+            return jnp.where(reads, response.current_TxBxK, response.spikes[-1])
 
-    readout = networks.Readout(evidence, cases.SCALE)
+    readout = Either(cases.SCALE)
     neuron = traced_neuron(kind, scalars)
     return certificates.certify(neuron, network, readout, frames, slack, enclose)
 
@@ -88,14 +89,14 @@ def off(case, slack):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _off(kind, network, frames, scalars, length, reads_current, slack, seed):
-    reset = cases.KINDS[kind][0]
-    cell, sent = reset(*scalars[1:], spikes.heaviside), frames
+    (reset, family, _), (_, decay, threshold) = cases.KINDS[kind], scalars
+    cell, sent = lif.LIF(threshold, family, reset).hard(decay), frames
     run, key = cases.Run([], [], [], None), jax.random.key(seed)
     for layer, connection in enumerate(network):
-        current = connections.sums(connection, sent)
+        current = connection.sums(sent)
         drawn = jax.random.uniform(jax.random.fold_in(key, layer), current.shape, float, -1, 1)
         current = current + slack * drawn
-        _, sent = lif.integrate(cell, current)
+        _, sent = neurons.integrate(cell, current)
         run.spikes.append(sent)
     counted = jnp.where(reads_current, current, sent)
     return run._replace(scores=cases.SCALE * counted.mean(axis=0))
@@ -164,10 +165,10 @@ def test_margins_promise_less_and_slack_promises_less():
 
 
 def test_a_steep_smooth_network_far_from_its_threshold_is_certified_by_margins():
-    network = [Connection(jnp.array([[3.0, -3.0]]), jnp.zeros(2))]
-    neuron = theory.Neuron(lif.reset_by_subtraction, spikes.sigmoid, 50.0, 0.5, 1.0)
+    network = [Full(jnp.array([[3.0, -3.0]]), jnp.zeros(2))]
+    neuron = lif.Smooth(lif.BySubtraction(), spikes.sigmoid, 50.0, 0.5, 1.0)
     frames = jnp.ones((4, 1, 1, 1, 1))
-    readout = networks.mean_spikes(1.0)
+    readout = readouts.MeanSpikes(1.0)
     found = certificates.certify(neuron, network, readout, frames, 0.1, certificates.by_margins)
     assert found.agrees_B.all() and not found.changeable_BxL.any()
     found = certificates.certify(neuron, network, readout, frames, 2.5, certificates.by_margins)

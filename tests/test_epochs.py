@@ -4,10 +4,12 @@ import numpy as np
 import small
 
 from sast_jax import epochs, training
+from sast_jax.gradients import Sharpness
+from sast_jax.optimizers import Independent, Shuffled
 
 
 def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():
-    made = small.recipe(batch_size=8, epoch_steps=5)
+    made = small.recipe(batches=Shuffled(8, 5))
     state_R = training.initialise(made, small.hyper((0, 1)))
     first = epochs.epoch_order(made, state_R, small.N, True)
     assert first.ascent is None
@@ -20,7 +22,7 @@ def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():
 
 
 def test_independent_batches_are_drawn_from_the_whole_set_each_time():
-    made = small.recipe(batch_size=small.N, epoch_steps=50, redraw=True, independent=True)
+    made = small.recipe(batches=Independent(small.N, 50), sharpness=Sharpness(independent=True))
     state_R = training.initialise(made, small.hyper())
     order = epochs.epoch_order(made, state_R, small.N, True)
     for batches_SxB in (order.descent[0], order.ascent[0]):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import confidence, evaluation, lif, spikes, training
+from sast_jax import confidence, connections, evaluation, lif, neurons, spikes
 from sast_jax.data import packing
-from sast_jax.training import Recipe
+from sast_jax.trained import Trained
 
 
 @pytest.mark.parametrize(
@@ -17,23 +17,24 @@ from sast_jax.training import Recipe
 def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
     monkeypatch.setattr(evaluation, "BLOCK_BYTES", block)
     made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0, decay=0.7)
-    params_R = training.initialise(made, hypers).params
+    trained = small.untrained(made, hypers)
     data = small.frames()
     packed = data.packed_NxTxP
     assert packed[0].nbytes * 14 <= 1000 < packed[0].nbytes * small.N  # two batches of 7
     unpacked = jnp.moveaxis(packing.unpack(packed, small.SHAPE), 1, 0).astype(jnp.float32)
-    for cell, spike in (
-        (Recipe.soft_cell, spikes.sigmoid(8.0)),  # the slope that training ends with
-        (Recipe.hard_cell, spikes.heaviside),
+    both = evaluation.respond(evaluation.both, trained, packed, batch_size)
+    for model, of_both, spike in (
+        # The slope that training ends with.
+        (evaluation.soft, both.soft, spikes.sigmoid(8.0)),
+        (evaluation.hard, both.hard, spikes.heaviside),
     ):
-        outcome = evaluation.respond(
-            evaluation.Swap(made, cell), (params_R, hypers), packed, batch_size
-        )
+        outcome = evaluation.respond(model, trained, packed, batch_size)
+        np.testing.assert_allclose(outcome.scores_BxK, of_both.scores_BxK, atol=1e-5)
+        np.testing.assert_allclose(outcome.rates_BxL, of_both.rates_BxL, atol=1e-6)
         for run in range(2):
-            params = small.run_of(params_R, run)
-            response = made.network.apply(
-                {"params": params}, unpacked, lif.reset_to_zero(0.7, 1.0, spike)
-            )
+            network = trained[run].connections()
+            cell = neurons.Cell(lif.LIF(1.0), 0.7, spike)
+            response = connections.respond(network, [cell] * 2, unpacked)
             scores = 10 * np.asarray(response.spikes[-1]).mean(axis=0)
             rates = np.stack([np.asarray(s).mean(axis=(0, 2)) for s in response.spikes], axis=-1)
             np.testing.assert_allclose(outcome.scores_BxK[run], scores, atol=1e-5)
@@ -46,8 +47,8 @@ def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
 
 def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
     hypers = small.hyper(seeds=(0, 1))
-    state, _ = small.fit(small.recipe(), hypers, epochs=6)
-    runs = evaluation.evaluate(small.recipe(), state.params, hypers, small.frames())
+    trained = small.trained(small.recipe(), hypers, epochs=6)
+    runs = evaluation.evaluate(trained, small.frames())
     assert len(runs) == 2
     for run in runs:
         assert run["transfer_gap"] == run["soft_accuracy"] - run["hard_accuracy"]
@@ -61,13 +62,12 @@ def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
 
 def test_windows_answer_with_their_mean_scores():
     hypers, frames = small.hyper(), small.windows()
-    params_R = small.fit(small.recipe(), hypers, epochs=2)[0].params
-    (run,) = evaluation.evaluate(small.recipe(), params_R, hypers, frames)
+    trained = small.trained(small.recipe(), hypers, epochs=2)
+    (run,) = evaluation.evaluate(trained, frames)
     assert run["recordings"] == small.N // 2
     truth = frames.labels_N[: small.N // 2]
-    for prefix, cell in (("soft_", Recipe.soft_cell), ("hard_", Recipe.hard_cell)):
-        model = evaluation.Swap(small.recipe(), cell)
-        answers = evaluation.respond(model, (params_R, hypers), frames.packed_NxTxP)
+    for prefix, model in (("soft_", evaluation.soft), ("hard_", evaluation.hard)):
+        answers = evaluation.respond(model, trained, frames.packed_NxTxP)
         scores = small.voted(answers.scores_BxK[0])
         confusion = np.zeros((small.K, small.K), int)
         np.add.at(confusion, (truth, scores.argmax(axis=-1)), 1)
@@ -81,16 +81,19 @@ def test_windows_answer_with_their_mean_scores():
         assert (first.argmax(axis=-1) != scores.argmax(axis=-1)).any()
 
 
+def inverted(key, frames):
+    return 1 - frames
+
+
 def test_what_is_evaluated_is_never_augmented():
     hypers = small.hyper()
-    params = training.initialise(small.recipe(), hypers).params
     plain, augmenting = (
         evaluation.respond(
-            evaluation.Swap(small.recipe(augment=augment), Recipe.soft_cell),
-            (params, hypers),
+            evaluation.soft,
+            small.untrained(small.recipe(augment=augment), hypers),
             small.recordings()[0],
         )
-        for augment in (None, lambda key, frames: 1 - frames)
+        for augment in (None, inverted)
     )
     np.testing.assert_array_equal(plain.scores_BxK, augmenting.scores_BxK)
 
@@ -112,9 +115,11 @@ def test_measure_counts_by_hand():
 
 def test_a_network_of_nan_has_no_accuracy():
     hypers = small.hyper(seeds=(0, 1))
-    params = training.initialise(small.recipe(), hypers).params
-    spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), params)
-    bad, good = evaluation.evaluate(small.recipe(), spoiled, hypers, small.frames())
+    trained = small.untrained(small.recipe(), hypers)
+    spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), trained.params)
+    spoiled = Trained(trained.recipe, spoiled, hypers)
+    assert spoiled.finite().tolist() == [False, True]
+    bad, good = evaluation.evaluate(spoiled, small.frames())
     for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_confusion"):
         assert bad[key] is None
     assert bad["soft_rates"] == [None, None]
@@ -123,10 +128,16 @@ def test_a_network_of_nan_has_no_accuracy():
 
 
 def test_the_swap_changes_the_spike_and_nothing_else():
-    h = small.run_of(small.hyper(decay=0.7), 0)
+    made = small.recipe(neuron=lif.LIF(0.5))
+    trained = Trained(made, None, small.run_of(small.hyper(decay=0.7), 0))
     current = jax.random.normal(jax.random.key(0), (4, 3))
-    made = small.recipe(threshold=0.5)
-    steep = made.cell(h.decay, 0.5, spikes.sigmoid(1e6))
+    steep = neurons.Cell(lif.LIF(0.5), 0.7, spikes.sigmoid(1e6))
     np.testing.assert_allclose(
-        lif.integrate(made.hard_cell(h), current)[1], lif.integrate(steep, current)[1], atol=1e-3
+        neurons.integrate(trained.hard_cell(), current)[1],
+        neurons.integrate(steep, current)[1],
+        atol=1e-3,
     )
+    soft, hard = trained.soft_cell(), trained.hard_cell()
+    assert soft.neuron is hard.neuron is made.model.neuron
+    assert soft.decay is hard.decay is trained.hyper.decay
+    assert hard.spike is spikes.heaviside

@@ -8,8 +8,8 @@ import pytest
 from flax import linen, nnx
 from flax.linen.fp8_ops import OVERWRITE_WITH_GRADIENT
 
-from sast_jax.flax_sam import TrainState, nnx_grad_fn
-from sast_jax.sam import sam
+from sast_jax.sharpness import sam
+from sast_jax.sharpness.flax import TrainState, nnx_grad_fn
 
 pytestmark = pytest.mark.usefixtures("rank_promotion")
 X = jax.random.normal(jax.random.key(0), (16, 3))
@@ -112,6 +112,31 @@ def test_nnx():
 
     for _ in range(3):
         step(model, optimizer)
+    expected, mean = by_hand(w, 3)
+    np.testing.assert_allclose(model.a.kernel[...], expected["a"], atol=1e-5)
+    np.testing.assert_allclose(model.norm.mean[...], mean, atol=1e-5)
+
+
+def test_nnx_with_aux_takes_the_same_steps_and_drops_the_aux_of_the_perturbed_point():
+    def loss(model, x, y):
+        scores = model(x)
+        return jnp.mean((scores - y) ** 2), scores
+
+    model = Nnx(nnx.Rngs(1))
+    w = {"a": model.a.kernel[...], "c": model.a.bias[...], "b": model.b.kernel[...]}
+    w |= {"d": model.b.bias[...], "scale": model.norm.scale[...], "bias": model.norm.bias[...]}
+    optimizer = nnx.Optimizer(model, optax.chain(sam(0.3), optax.sgd(0.1)), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimizer):
+        grad_fn = nnx_grad_fn(loss, model, X, Y, has_aux=True)
+        grads, scores = nnx.grad(loss, has_aux=True)(model, X, Y)
+        optimizer.update(model, grads, grad_fn=grad_fn)
+        return scores
+
+    for _ in range(3):
+        before = nnx.clone(model)
+        np.testing.assert_allclose(step(model, optimizer), before(X), atol=1e-6)
     expected, mean = by_hand(w, 3)
     np.testing.assert_allclose(model.a.kernel[...], expected["a"], atol=1e-5)
     np.testing.assert_allclose(model.norm.mean[...], mean, atol=1e-5)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from test_commands import command
+from commands import command
 
 from experiments import download
 from experiments.download import DVSGesture

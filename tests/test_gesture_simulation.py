@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import datasets, setup
 from experiments.configs import dvs_gesture
-from sast_jax import evaluation, intervals, training
-from sast_jax.data import gesture_simulation, packing, recordings, windows
+from sast_jax import build, evaluation, intervals, settings, training
+from sast_jax.data import gesture_simulation, packing, recordings, sets, windows
 from sast_jax.data.gesture_simulation import LIGHTS, SUBJECTS
 from sast_jax.epochs import train_epoch
+from sast_jax.trained import Trained
 
 KEY = jax.random.key(0)
 
@@ -158,15 +158,15 @@ def trained_on(frames, test, epochs=15, seeds=5):
     config = dvs_gesture.get_config()
     config.update(rho=0.0, epochs=epochs)
     config.sweep.seeds = seeds
-    recipe = setup.recipe(config, (32, 32, 2), 11, len(frames.labels_N))
-    hyper_R = setup.hyperparameters(config)
+    given = settings.read(config)
+    recipe = build.recipe(given, (32, 32, 2), 11, len(frames.labels_N))
+    hyper_R = build.hyperparameters(given)
     state_R = training.initialise(recipe, hyper_R)
     arrays = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
     for _ in range(epochs):
         state_R, _ = train_epoch(recipe, state_R, hyper_R, *arrays, False)
-    model = evaluation.Swap(recipe, training.Recipe.soft_cell)
-    networks_R = training.trained(recipe, state_R), hyper_R
-    answers = evaluation.respond(model, networks_R, test.packed_NxTxP)
+    models = Trained.of(recipe, state_R, hyper_R)
+    answers = evaluation.respond(evaluation.soft, models, test.packed_NxTxP)
     return test.vote(answers.scores_BxK).argmax(axis=-1)
 
 
@@ -178,9 +178,7 @@ def without_order(frames):
 
 @pytest.mark.slow
 def test_a_network_that_sees_the_sum_over_time_alone_is_worse():
-    data = dvs_gesture.get_config().data
-    data.source = "simulated"
-    source = datasets.load("dvs_gesture", data)
+    source = sets.GestureData(source="simulated").load()
     splits = source.train, source.test
     seen = trained_on(*splits), trained_on(*map(without_order, splits))
     truth = source.test.truth_M

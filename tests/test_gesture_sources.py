@@ -4,9 +4,10 @@ import gesture_writing as files
 import numpy as np
 import pytest
 
-from experiments import assessment, checks, datasets, methods, setup
+from experiments import assessment, datasets, methods, run
 from experiments.configs import assessment as assessment_config
 from experiments.configs import dvs_gesture, dvs_gesture_paper, nmnist
+from sast_jax import build, settings
 from sast_jax.data import corruptions, packing, sources
 from sast_jax.errors import InputError
 
@@ -178,7 +179,7 @@ def test_corrupted_gestures_are_windows_of_the_same_frames(tmp_path, written):
 
 @pytest.mark.parametrize("module", [dvs_gesture, dvs_gesture_paper])
 def test_configs_are_sound(module):
-    checks.check(module.get_config())
+    settings.read(module.get_config())
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_impossible_frames_are_refused(key, value, message):
     config = dvs_gesture.get_config()
     config.data[key] = value
     with pytest.raises(InputError, match=message):
-        checks.check(config)
+        settings.read(config)
 
 
 @pytest.mark.parametrize(
@@ -211,25 +212,25 @@ def test_impossible_frames_are_refused(key, value, message):
 def test_bins_and_shifts_go_as_far_as_the_window_and_the_side(key, most, others):
     config = dvs_gesture.get_config()
     config.data.update(others | {key: most})
-    checks.check(config)
+    settings.read(config)
     config.data[key] = most + 1
     wanted = rf"config\.data\.{key}={most + 1} must be a number from \d to {most}"
     with pytest.raises(InputError, match=wanted):
-        checks.check(config)
+        settings.read(config)
 
 
 def test_several_windows_of_a_whole_recording_are_refused():
     config = dvs_gesture.get_config()
     config.data.window = 0
     with pytest.raises(InputError, match=r"data\.windows=2 must be 1"):
-        checks.check(config)
+        settings.read(config)
 
 
 def test_a_config_of_the_other_experiment_is_refused():
     with pytest.raises(InputError, match=r"configs\.dvs_gesture"):
-        datasets.load("dvs_gesture", nmnist.get_config().data)
+        run.results_of("dvs_gesture", nmnist.get_config())
     with pytest.raises(InputError, match=r"configs\.nmnist"):
-        datasets.load("nmnist", dvs_gesture.get_config().data)
+        run.results_of("nmnist", dvs_gesture.get_config())
 
 
 @pytest.mark.parametrize("regime", methods.REGIMES)
@@ -239,7 +240,7 @@ def test_the_assessment_takes_gestures(regime):
     for method in methods.METHODS.values():
         if regime in method.values:
             made = assessment._settings(config, regime, method)
-            checks.check(made)
-            setup.recipe(made, (32, 32, 2), 11, 1000)
+            given = settings.read(made)
+            build.recipe(given, (32, 32, 2), 11, 1000)
             assert made.data.path == "data/dvs_gesture"
             assert made.network.channels

@@ -3,22 +3,22 @@
 import json
 
 import jax
+import jobs
 import nir
 import nmnist_files
 import numpy as np
 import pytest
-import test_run
+from commands import command
 from jax import export as jax_export
-from test_commands import command
 
 from experiments import trained
-from sast_jax import weights
 from sast_jax.errors import InputError
+from sast_jax.quantisation import Rounding
 
 
 def train(folder, name, **changes):
-    config = test_run.settings(folder, workdir=str(folder / name), **changes)
-    return test_run.train(config)
+    config = jobs.settings(folder, workdir=str(folder / name), **changes)
+    return jobs.train(config)
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +65,18 @@ def test_what_nir_cannot_say_goes_to_stablehlo(folder, tmp_path):
     flags = (f"--checkpoint={folder / 'subtract'}", f"--out={tmp_path / 'a'}")
     code, _, err = command("export", *flags)
     assert code == 2
-    assert err.startswith("error: NIR has no reset by subtraction") and err.count("\n") == 1
+    said = "error: the neuron LIF has no node in NIR with the reset BySubtraction; train with "
+    assert err.startswith(f"{said}--config.lif.reset=zero, or export with --format=stablehlo")
+    assert err.count("\n") == 1
     assert not (tmp_path / "a").exists()
     code, _, err = command("export", *flags, "--format=stablehlo")
     assert code == 0, err
     program = jax_export.deserialize(bytearray((tmp_path / "a").read_bytes()))
     frames = np.ones((2, 4, 34, 34, 2), np.float32)
     found = trained.load(folder / "subtract")
-    params, hyper = jax.tree.map(lambda leaf: leaf[0], (found.params_R, found.hyper_R))
-    expected = found.recipe.network.apply(
-        {"params": params}, np.moveaxis(frames, 1, 0), found.recipe.hard_cell(hyper)
-    )
-    np.testing.assert_allclose(program.call(frames)[0], found.recipe.readout(expected), rtol=1e-6)
+    one = found.trained[0]
+    expected = one.respond(one.hard_cell(), np.moveaxis(frames, 1, 0))
+    np.testing.assert_allclose(program.call(frames)[0], one.model.readout(expected), rtol=1e-6)
 
 
 def test_evaluate_takes_other_conditions_than_the_run(folder, tmp_path):
@@ -175,8 +175,8 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(folder):
     start = {"initial": str(folder / "zero"), "lif.reset": "zero", "sweep.seeds": 2}
     little = {"learning_rate": 1e-9, "epochs": 1, "weights.bits": 2}
     train(folder, "tuned", **start, **little)
-    before, after = (trained.load(folder / name).params_R for name in ("zero", "tuned"))
-    expected = jax.vmap(weights.rounded(2, True))(before)
+    before, after = (trained.load(folder / name).trained.params for name in ("zero", "tuned"))
+    expected = jax.vmap(Rounding(2))(before)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(after), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     one = {**start, "sweep.seeds": 1, **little}
@@ -195,6 +195,7 @@ def test_a_run_of_one_seed_starts_all_others(folder):
     start = {"initial": str(folder / "subtract"), "lif.reset": "subtract", "sweep.seeds": 3}
     train(folder, "three", **start, **{"learning_rate": 1e-9, "epochs": 1})
     before, after = (
-        trained.load(folder / name).params_R["Dense_0"]["kernel"] for name in ("subtract", "three")
+        trained.load(folder / name).trained.params["Dense_0"]["kernel"]
+        for name in ("subtract", "three")
     )
     np.testing.assert_allclose(after, np.repeat(before, 3, axis=0), atol=1e-6)

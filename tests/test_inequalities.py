@@ -1,5 +1,7 @@
 """The rows of the table: measured quantities against independent ones, bounds above them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,30 +10,30 @@ import small
 
 from sast_jax import (
     certificates,
-    connections,
     evaluation,
     gains,
     inequalities,
     lif,
     moments,
     networks,
+    neurons,
+    readouts,
     sensitivity,
 )
 from sast_jax.data import packing
+from sast_jax.errors import InputError
 
 KINDS = {
-    "MLP": {"cell": lif.reset_by_subtraction},
+    "MLP": {"neuron": lif.LIF(reset=lif.BySubtraction())},
     "ConvNet": {
         "network": networks.ConvNet((3,), (small.K,), kernel=3, gain=2.0),
-        "readout": networks.mean_current(1.0),
+        "readout": readouts.MeanCurrent(1.0),
     },
 }
 
 
 def fit(kind):
-    recipe, hyper_R = small.recipe(**KINDS[kind]), small.hyper()
-    state, _ = small.fit(recipe, hyper_R, epochs=2)
-    return recipe, small.run_of(state.params, 0), small.run_of(hyper_R, 0)
+    return small.trained(small.recipe(**KINDS[kind]), small.hyper())[0]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def mlp():
 
 @pytest.fixture(scope="module")
 def network(trained):
-    return inequalities.describe(*trained, small.T)
+    return inequalities.describe(trained, small.T)
 
 
 def frames(count=12):
@@ -57,8 +59,8 @@ def frames(count=12):
 @pytest.mark.slow  # an MLP's are those of the command's test
 def test_bounds_are_above_what_is_measured(trained, network):
     packed, labels = frames()
-    moment = moments.measure(*trained, packed, labels, 0.05, jax.random.key(0))
-    norms = [np.asarray(leaf) for leaf in sensitivity.gradient_norms(*trained, packed, labels)]
+    moment = moments.measure(trained, packed, labels, 0.05, jax.random.key(0))
+    norms = [np.asarray(leaf) for leaf in sensitivity.gradient_norms(trained, packed, labels)]
     shown = np.asarray(packing.unpack(packed, small.SHAPE)).reshape(12, small.T, -1)
     rows = inequalities.of_states(network, packed)
     rows += inequalities.of_inputs(network, packed, labels)
@@ -73,15 +75,14 @@ def test_bounds_are_above_what_is_measured(trained, network):
 
 @pytest.mark.slow
 def test_gains_are_those_of_whole_jacobians(trained):
-    recipe, params, hyper = trained
     packed, _ = frames(2)
-    cell, sent = recipe.soft_cell(hyper), packing.time_first(packed, small.SHAPE)
+    cell, sent = trained.soft_cell(), packing.time_first(packed, small.SHAPE)
     for connection, (l2, linf) in zip(
-        connections.connections(params), gains.of_layers(*trained, packed), strict=True
+        trained.connections(), gains.of_layers(trained, packed), strict=True
     ):
 
         def layer(x, connection=connection):
-            return lif.integrate(cell, connections.sums(connection, x))[1]
+            return neurons.integrate(cell, connection.sums(x))[1]
 
         for b in range(2):
             x = sent[:, b : b + 1]
@@ -93,13 +94,11 @@ def test_gains_are_those_of_whole_jacobians(trained):
 
 
 def test_gains_of_scores_and_loss_are_exact(mlp):
-    recipe, params, hyper = mlp
     packed, labels = frames(3)
-    found = gains.of_scores(*mlp, packed, labels)
-    cell = recipe.soft_cell(hyper)
+    found = gains.of_scores(mlp, packed, labels)
 
     def scores(x):
-        return recipe.readout(recipe.network.apply({"params": params}, x, cell))[0]
+        return mlp.model.readout(mlp.respond(mlp.soft_cell(), x))[0]
 
     def loss_of(x, label):
         return -jax.nn.log_softmax(scores(x))[label]
@@ -114,13 +113,14 @@ def test_gains_of_scores_and_loss_are_exact(mlp):
 
 
 def test_a_moment_is_what_its_parts_are(mlp):
-    recipe, params, hyper = mlp
+    params = mlp.params
     packed, labels = frames()
-    found = moments.measure(*mlp, packed, labels, 0.05, jax.random.key(0))
+    found = moments.measure(mlp, packed, labels, 0.05, jax.random.key(0))
 
     def risk(w):
-        response = evaluation.apply(recipe, w, recipe.soft_cell(hyper), packed)
-        log_p = jax.nn.log_softmax(recipe.readout(response))
+        there = dataclasses.replace(mlp, params=w)
+        response = evaluation.apply(there, mlp.soft_cell(), packed)
+        log_p = jax.nn.log_softmax(mlp.model.readout(response))
         return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean()
 
     flat, unravel = jax.flatten_util.ravel_pytree(params)
@@ -131,30 +131,29 @@ def test_a_moment_is_what_its_parts_are(mlp):
     rise = float(risk(unravel(ahead)) - risk(params))
     assert found.rise >= rise * 0.999
     # The remainder is second order: five times the radius makes some 25 times as much.
-    less = moments.measure(*mlp, packed, labels, 0.01, jax.random.key(0))
+    less = moments.measure(mlp, packed, labels, 0.01, jax.random.key(0))
     assert 12 < found.remainder / less.remainder < 50
     assert found.moved <= 0.05 * found.curvature * 1.5
 
 
 def test_variance_is_that_of_minibatches_drawn_with_replacement(mlp):
-    recipe, params, hyper = mlp
     packed, labels = frames()
-    found = moments.measure(*mlp, packed, labels, 1e-6, jax.random.key(0))
+    found = moments.measure(mlp, packed, labels, 1e-6, jax.random.key(0))
 
     def loss(w, packed_TxP, label):
-        response = evaluation.apply(recipe, w, recipe.soft_cell(hyper), packed_TxP[None])
-        return -jax.nn.log_softmax(recipe.readout(response))[0, label]
+        there = dataclasses.replace(mlp, params=w)
+        response = evaluation.apply(there, mlp.soft_cell(), packed_TxP[None])
+        return -jax.nn.log_softmax(mlp.model.readout(response))[0, label]
 
-    singles = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(params, packed, labels)
+    singles = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(mlp.params, packed, labels)
     g_NxP = np.concatenate([leaf.reshape(12, -1) for leaf in jax.tree.leaves(singles)], axis=1)
     spread = ((g_NxP - g_NxP.mean(axis=0)) ** 2).sum(axis=1).mean()
     np.testing.assert_allclose(found.variance, spread / small.B, rtol=1e-3)
 
 
 def test_certificates_promise_no_more_than_what_is_so(mlp):
-    recipe, params, hyper = mlp
-    one_R = jax.tree.map(lambda leaf: leaf[None], (params, hyper))
-    (found,) = certificates.of_swap(recipe, *one_R, small.recordings()[0])
+    one_R = jax.tree.map(lambda leaf: leaf[None], mlp)
+    (found,) = certificates.of_swap(one_R, small.recordings()[0])
     assert found["margins"] <= found["devices"][0] <= found["agree"]
     assert found["devices"] == sorted(found["devices"], reverse=True)
     assert found["devices"][0] > 0
@@ -198,11 +197,23 @@ def test_what_overflows_is_infinite_and_vacuous():
     assert inequalities.Row("", 2.0, 1.0).as_dict()["vacuous"] == ""
 
 
+class Last(readouts.Readout):
+    """A readout of one's own."""
+
+    def evidence(self, response):
+        return response.spikes[-1][-1:]
+
+
+def test_a_readout_without_bounds_is_named():
+    one = small.untrained(small.recipe(readout=Last()), small.hyper())[0]
+    with pytest.raises(InputError, match="the readout Last has no bounds in the theory"):
+        inequalities.describe(one, small.T)
+
+
 def test_without_a_radius_nothing_moves_and_sam_has_no_rows(mlp):
-    recipe, params, hyper = mlp
     packed, labels = small.recordings()
-    network = inequalities.describe(recipe, params, hyper, packed.shape[1])
-    moment = moments.measure(recipe, params, hyper, packed, labels, 0.0, jax.random.key(0))
+    network = inequalities.describe(mlp, packed.shape[1])
+    moment = moments.measure(mlp, packed, labels, 0.0, jax.random.key(0))
     assert moment.moved == 0 and moment.rise < 1e-6 and moment.remainder < 1e-6
     rows = inequalities.of_risk(network, moment, 0.0, 0.1, 1.0)
     assert len(rows) == 2 and not any("SAM" in row.name for row in rows)

@@ -7,19 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_networks
 import small_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_connections import HARD, trained
 
-from sast_jax import chips, connections, integers, quantisation
-from sast_jax.connections import Connection
+from sast_jax import chips, integers, quantisation
+from sast_jax.connections import Full
 from sast_jax.errors import InputError
+from sast_jax.lif import BySubtraction, ToZero
 
 
 def network(rng, sizes=(20, 16, 5), spread=0.6):
     return [
-        Connection(
+        Full(
             jnp.asarray(rng.normal(0, spread, (a, b)), jnp.float32),
             jnp.asarray(rng.normal(0, 0.2, b), jnp.float32),
         )
@@ -27,27 +28,28 @@ def network(rng, sizes=(20, 16, 5), spread=0.6):
     ]
 
 
-def built(connections, neurons, weight_bits=8, headroom=8.0):
+def built(network, neurons, weight_bits=8, headroom=8.0):
     kernels = [
         quantisation.quantise(
             c.kernel, quantisation.largest(c.kernel, weight_bits, True), weight_bits
         )
-        for c in connections
+        for c in network
     ]
-    return integers.build(connections, kernels, 1.0, neurons, headroom)
+    return integers.build(network, kernels, 1.0, neurons, headroom)
 
 
 def by_hand(layers, neurons, frames_TxI):
     """One recording, a neuron at a time, in integers without a size."""
     spikes, clipped = [[int(x) for x in frame] for frame in frames_TxI], []
     for layer in layers:
-        kernel, bias, threshold, point, _ = (np.asarray(x).tolist() for x in layer)
+        leaves = layer.connection.kernel, layer.connection.bias, layer.threshold, layer.point
+        kernel, bias, threshold, point = (np.asarray(x).tolist() for x in leaves)
         outputs, count = [[0] * len(bias) for _ in spikes], 0
         for n in range(len(bias)):
             u = s = 0
             for t, frame in enumerate(spikes):
                 current = bias[n] + sum(kernel[i][n] for i, x in enumerate(frame) if x)
-                u = (u - threshold[n] * s) if neurons.subtract else u * (1 - s)
+                u = (u - threshold[n] * s) if neurons.reset == BySubtraction() else u * (1 - s)
                 leaked = 0
                 for factor, shift in neurons.leak:
                     half = (1 << shift) // 2 if neurons.nearest else 0
@@ -75,10 +77,10 @@ LEAKS = {"fraction": integers.fraction, "shifts": integers.shifts}
 
 @pytest.mark.parametrize("bits", [8, 11, 31, 32])
 @pytest.mark.parametrize("leak", LEAKS)
-@pytest.mark.parametrize("nearest, subtract", [(True, False), (False, True)])
-def test_equals_its_simulation_and_unbounded_integers(bits, leak, nearest, subtract):
+@pytest.mark.parametrize("nearest, reset", [(True, ToZero()), (False, BySubtraction())])
+def test_equals_its_simulation_and_unbounded_integers(bits, leak, nearest, reset):
     rng = np.random.default_rng(bits)
-    neurons = integers.Neurons(bits, LEAKS[leak](0.9, 8), nearest, subtract)
+    neurons = integers.Neurons(bits, LEAKS[leak](0.9, 8), nearest, reset)
     layers = built(network(rng), neurons, headroom=1.5)  # little, so that words saturate
     frames = rng.random((12, 30, 20)) < 0.4
     with jax.enable_x64(True):
@@ -122,7 +124,8 @@ def same_as_simulated(layers, neurons, frames) -> int:
 def test_a_million_neuron_steps_of_random_input_are_those_of_the_simulation():
     rng, steps = np.random.default_rng(0), 0
     for bits, leak in itertools.product((8, 13, 16, 24, 32), LEAKS):
-        neurons = integers.Neurons(bits, LEAKS[leak](0.9, 8), True, bits % 3 == 0)
+        reset = ToZero() if bits % 3 else BySubtraction()
+        neurons = integers.Neurons(bits, LEAKS[leak](0.9, 8), True, reset)
         layers = built(network(rng, (40, 100, 20)), neurons, weight_bits=4, headroom=4.0)
         steps += same_as_simulated(layers, neurons, rng.random((20, 50, 40)) < 0.3)
     assert steps > 10**6
@@ -135,22 +138,22 @@ def test_real_input_gives_the_spikes_of_the_simulation(real_data, kind):
     for bits, weight_bits in ((8, 2), (16, 4), (32, 8)):
         chip = chips.Chip(weight_bits=weight_bits, membrane_bits=bits, headroom=2.0)
         kernels = chips.kernels(run.network, chip)
-        neurons, layers = chips.to_integers(run.recipe, run.network, run.hyper, chip, kernels)
+        neurons, layers = chips.to_integers(run.trained, run.network, chip, kernels)
         steps += same_as_simulated(layers, neurons, small_runs.frames(run))
     assert steps > 3 * 10**5
 
 
 def test_convolutions_in_integers():
-    _, params, frames = trained("ConvNet")
-    neurons = integers.Neurons(16, integers.fraction(0.9, 7), True, False)
-    layers = built(connections.connections(params), neurons)
+    network, frames = small_networks.network("ConvNet")
+    neurons = integers.Neurons(16, integers.fraction(0.9, 7), True, ToZero())
+    layers = built(network, neurons)
     found, _ = integers.respond(layers, neurons, frames)
     simulated, _ = integers.simulate(layers, neurons, frames)
     for a, b in zip(found.spikes, simulated.spikes, strict=True):
         np.testing.assert_array_equal(a, b)
         assert a.shape == b.shape
     # With eight bits it is nearly the network it stands for.
-    exact = connections.respond(connections.connections(params), [HARD] * 4, frames)
+    exact = small_networks.respond(network, frames)
     assert (found.spikes[0] == exact.spikes[0]).mean() > 0.98
 
 
@@ -177,7 +180,7 @@ def test_a_scaled_potential_never_leaves_32_bits(u, factor, shift, nearest):
 @given(st.integers(-(2**30), 2**30), st.integers(-30, 30), st.integers(2, 32))
 def test_a_current_is_placed_or_counted_as_clipped(total, point, bits):
     point = min(point, bits - 1)
-    neurons = integers.Neurons(bits, (), True, False)
+    neurons = integers.Neurons(bits, (), True, ToZero())
     placed, clipped = integers._placed(jnp.int32(total), jnp.int32(point), neurons)
     exact = total << point if point >= 0 else (total + ((1 << -point) >> 1)) >> -point
     if clipped:
@@ -197,7 +200,8 @@ def test_a_current_is_placed_or_counted_as_clipped(total, point, bits):
 )
 def test_saturation_is_that_of_unbounded_integers(sums, bits, point, threshold, subtract):
     """Any currents: the word never wraps, and each change by its range is counted, once a step."""
-    neurons = integers.Neurons(bits, integers.fraction(0.9, 8), True, subtract)
+    reset = BySubtraction() if subtract else ToZero()
+    neurons = integers.Neurons(bits, integers.fraction(0.9, 8), True, reset)
     step = functools.partial(
         integers._step, neurons, threshold=jnp.int32(threshold), point=jnp.int32(point)
     )
@@ -242,12 +246,12 @@ def test_what_a_chip_cannot_hold_is_named(change, message):
 
 
 def test_a_bias_that_does_not_fit_is_refused():
-    huge = [Connection(jnp.full((2, 1), 1e-9), jnp.ones(1))]
-    neurons = integers.Neurons(32, integers.fraction(0.9, 8), True, False)
+    huge = [Full(jnp.full((2, 1), 1e-9), jnp.ones(1))]
+    neurons = integers.Neurons(32, integers.fraction(0.9, 8), True, ToZero())
     with pytest.raises(InputError, match="a bias of layer 1 does not fit in 32 bits"):
         built(huge, neurons, headroom=1.0)
 
 
 def built_of(bits):
-    neurons = integers.Neurons(bits, integers.fraction(0.9, 8), True, False)
+    neurons = integers.Neurons(bits, integers.fraction(0.9, 8), True, ToZero())
     return built(network(np.random.default_rng(0)), neurons)

@@ -6,7 +6,7 @@ import time
 
 import nmnist_files
 import pytest
-from test_commands import SMALL, command, start, wait_for_epochs
+from commands import SMALL, command, start, wait_for_epochs
 
 TIMES = ("train_seconds", "epoch_seconds")
 

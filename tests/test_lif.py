@@ -5,10 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sast_jax import lif, spikes
+from sast_jax import lif, neurons, spikes
 
-CELLS = {"zero": lif.reset_to_zero, "subtract": lif.reset_by_subtraction}
+RESETS = {"zero": lif.ToZero(), "subtract": lif.BySubtraction()}
 DECAY, THRESHOLD = 0.8, 0.7
+
+
+def cell(reset, spike, decay=DECAY):
+    return neurons.Cell(lif.LIF(THRESHOLD, reset=RESETS[reset]), decay, spike)
 
 
 def loop(reset, spike, current_TxN):
@@ -26,14 +30,14 @@ def loop(reset, spike, current_TxN):
     return out
 
 
-@pytest.mark.parametrize("reset", CELLS)
+@pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("spike", ["hard", "soft"])
 def test_integrate_equals_a_loop_over_neurons_and_steps(reset, spike):
     current = np.random.default_rng(0).normal(0.3, 0.6, (30, 20))
     plain = {"hard": lambda x: x > 0, "soft": lambda x: 1 / (1 + np.exp(-3 * x))}[spike]
     ours = {"hard": spikes.heaviside, "soft": spikes.sigmoid(3.0)}[spike]
     with jax.enable_x64(True):
-        _, out = lif.integrate(CELLS[reset](DECAY, THRESHOLD, ours), jnp.asarray(current))
+        _, out = neurons.integrate(cell(reset, ours), jnp.asarray(current))
     np.testing.assert_allclose(out, loop(reset, plain, current), rtol=1e-12)
 
 
@@ -41,33 +45,32 @@ def test_constant_current_fires_at_the_closed_form_step():
     # Without a spike u_t = I * (1 - decay^t) / (1 - decay).
     current = 0.3
     first = int(np.ceil(np.log(1 - THRESHOLD * (1 - DECAY) / current) / np.log(DECAY)))
-    cell = lif.reset_to_zero(DECAY, THRESHOLD, spikes.heaviside)
-    _, out = lif.integrate(cell, jnp.full((20, 1), current))
+    _, out = neurons.integrate(cell("zero", spikes.heaviside), jnp.full((20, 1), current))
     assert int(jnp.argmax(out[:, 0])) + 1 == first
     # The gate empties the potential, so the train has that very period.
     assert np.flatnonzero(out[:, 0]).tolist() == list(range(first - 1, 20, first))
 
 
-@pytest.mark.parametrize("reset", CELLS)
+@pytest.mark.parametrize("reset", RESETS)
 def test_segments_of_time_equal_the_whole(reset):
-    cell = CELLS[reset](DECAY, THRESHOLD, spikes.sigmoid(4.0))
+    smooth = cell(reset, spikes.sigmoid(4.0))
     current = jax.random.normal(jax.random.key(0), (12, 5))
-    end, whole = lif.integrate(cell, current)
-    state, first = lif.integrate(cell, current[:5])
-    state, second = lif.integrate(cell, current[5:], state)
+    end, whole = neurons.integrate(smooth, current)
+    state, first = neurons.integrate(smooth, current[:5])
+    state, second = neurons.integrate(smooth, current[5:], state)
     np.testing.assert_array_equal(jnp.concatenate([first, second]), whole)
     jax.tree.map(np.testing.assert_array_equal, state, end)
 
 
-@pytest.mark.parametrize("reset", CELLS)
+@pytest.mark.parametrize("reset", RESETS)
 def test_gradient_equals_finite_differences_reset_included(reset):
     with jax.enable_x64(True):
         current = jnp.asarray(np.random.default_rng(1).normal(0.5, 0.5, (15, 4)))
         weights = jnp.asarray(np.random.default_rng(2).normal(size=(15, 4)))
 
         def loss(current, decay):
-            cell = CELLS[reset](decay, THRESHOLD, spikes.sigmoid(4.0))
-            return (weights * lif.integrate(cell, current)[1]).sum()
+            smooth = cell(reset, spikes.sigmoid(4.0), decay)
+            return (weights * neurons.integrate(smooth, current)[1]).sum()
 
         by_current, by_decay = jax.grad(loss, argnums=(0, 1))(current, DECAY)
         step = 1e-6
@@ -82,6 +85,5 @@ def test_gradient_equals_finite_differences_reset_included(reset):
 def test_potential_stays_within_its_bound():
     # |u| <= max|I| / (1 - decay) for a reset to zero, whatever the spikes.
     current = jax.random.uniform(jax.random.key(0), (200, 50), minval=-1.0)
-    cell = lif.reset_to_zero(DECAY, THRESHOLD, spikes.sigmoid(2.0))
-    u = lif.potentials(cell, current)
+    u = neurons.potentials(cell("zero", spikes.sigmoid(2.0)), current)
     assert jnp.abs(u).max() <= 1 / (1 - DECAY)

@@ -1,6 +1,9 @@
-"""Networks against flax's own layers and against SpikingJelly."""
+"""Networks against flax's own layers and SpikingJelly, and one of the tests' own."""
 
+import dataclasses
+import functools
 import itertools
+import math
 
 import flax.linen as nn
 import jax
@@ -8,8 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small
 
-from sast_jax import lif, networks, spikes
+from sast_jax import (
+    connections,
+    evaluation,
+    hardware,
+    inequalities,
+    lif,
+    networks,
+    neurons,
+    nir_graph,
+    readouts,
+    spikes,
+    trials,
+)
+from sast_jax.chips import Chip
+from sast_jax.connections import Connection, Full
+from sast_jax.errors import InputError
+from sast_jax.model import Model
+from sast_jax.quantisation import Rounding
 
 T, B, K = 6, 4, 3
 SLOPE = 4.0
@@ -19,18 +40,27 @@ def frames(seed, shape, dtype=np.float32):
     return (np.random.default_rng(seed).random((T, B, *shape)) < 0.3).astype(dtype)
 
 
+def apply(model, params, x, cell, states=None):
+    """What a model does with frames in their own precision."""
+    listed = model.connections(params)
+    return connections.respond(listed, connections.alike(cell, listed), x, states=states)
+
+
 @pytest.mark.parametrize(("kernel", "side"), [(3, 34), (5, 34), (5, 17), (1, 8), (7, 9)])
 def test_halving_conv_equals_flax_conv_values_and_gradients(kernel, side):
     x = jax.random.normal(jax.random.key(0), (2, side, side, 3))
     ours = networks.HalvingConv(7, kernel)
-    params = ours.init(jax.random.key(1), x)
+    params = ours.init(jax.random.key(1), x.shape[1:])
     theirs = nn.Conv(7, (kernel, kernel), strides=2, padding=kernel // 2)
 
-    def loss(module):
-        return lambda params, x: (module.apply(params, x) ** 2).mean()
+    def sums(params, x):
+        return ours.apply(params, x.shape[1:]).sums(x[None])[0]
 
-    np.testing.assert_allclose(ours.apply(params, x), theirs.apply(params, x), atol=1e-5)
-    got, want = (jax.grad(loss(module), (0, 1))(params, x) for module in (ours, theirs))
+    def loss(apply):
+        return lambda params, x: (apply(params, x) ** 2).mean()
+
+    np.testing.assert_allclose(sums(params, x), theirs.apply(params, x), atol=1e-5)
+    got, want = (jax.grad(loss(apply), (0, 1))(params, x) for apply in (sums, theirs.apply))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, want)
 
 
@@ -41,11 +71,12 @@ def test_halving_conv_equals_flax_conv_values_and_gradients(kernel, side):
 )
 def test_segments_of_time_equal_the_whole(network):
     x = jnp.asarray(frames(0, (10, 10, 2)))
-    cell = lif.reset_to_zero(0.9, 0.3, spikes.sigmoid(SLOPE))
-    params = network.init(jax.random.key(0), x, cell)
-    whole = network.apply(params, x, cell)
-    first = network.apply(params, x[:2], cell)
-    second = network.apply(params, x[2:], cell, first.states)
+    cell = lif.LIF(0.3).smooth(0.9, SLOPE)
+    model = Model(network).on(x.shape[2:])
+    params = model.init(jax.random.key(0))
+    whole = apply(model, params, x, cell)
+    first = apply(model, params, x[:2], cell)
+    second = apply(model, params, x[2:], cell, first.states)
     for a, b, c in zip(first.spikes, second.spikes, whole.spikes, strict=True):
         np.testing.assert_allclose(jnp.concatenate([a, b]), c, atol=1e-6)
     jax.tree.map(
@@ -55,38 +86,37 @@ def test_segments_of_time_equal_the_whole(network):
 
 def test_swap_changes_the_spikes_and_nothing_else():
     x = jnp.asarray(frames(0, (10, 10, 2)))
-    network = networks.MLP((8, K), gain=3.0)
-    soft = lif.reset_to_zero(0.9, 1.0, spikes.sigmoid(SLOPE))
-    hard = lif.reset_to_zero(0.9, 1.0, spikes.heaviside)
-    params = network.init(jax.random.key(0), x, soft)
-    assert jax.tree.structure(params) == jax.tree.structure(
-        network.init(jax.random.key(0), x, hard)
-    )
-    response = network.apply(params, x, hard)
+    model = Model(networks.MLP((8, K), gain=3.0)).on(x.shape[2:])
+    soft, hard = model.neuron.smooth(0.9, SLOPE), model.neuron.hard(0.9)
+    assert soft.neuron is hard.neuron is model.neuron and soft.decay == hard.decay
+    assert hard.spike is spikes.heaviside
+    assert soft.spike is not hard.spike
+    params = model.init(jax.random.key(0))
+    response = model.respond(params, hard, x)
     assert set(np.unique(response.spikes[0])) == {0.0, 1.0}
     # The first layer's current does not depend on the spike function, so only the swap differs.
-    kernel, bias = params["params"]["Dense_0"].values()
+    kernel, bias = params["Dense_0"].values()
     current = x.reshape(T, B, -1) @ kernel + bias[None, None]
-    _, expected = lif.integrate(hard, current)
+    _, expected = neurons.integrate(hard, current)
     np.testing.assert_array_equal(response.spikes[0], expected)
+    _, smooth = neurons.integrate(soft, current)
+    np.testing.assert_array_equal(model.respond(params, soft, x).spikes[0], smooth)
 
 
 def test_readouts_and_rates():
     spikes_TxBxK = jnp.asarray(frames(1, (K,)))
     current = jax.random.normal(jax.random.key(0), (T, B, K))
-    response = networks.Response((spikes_TxBxK[..., :2], spikes_TxBxK), current, ())
+    response = readouts.Response((spikes_TxBxK[..., :2], spikes_TxBxK), current, ())
     expected = 20 * np.asarray(spikes_TxBxK).sum(axis=0) / T
-    np.testing.assert_allclose(networks.mean_spikes(20.0)(response), expected, rtol=1e-6)
+    np.testing.assert_allclose(readouts.MeanSpikes(20.0)(response), expected, rtol=1e-6)
     expected = 2 * np.asarray(current).mean(axis=0)
-    np.testing.assert_allclose(networks.mean_current(2.0)(response), expected, atol=1e-6)
-    rates_BxL = networks.firing_rates(response)
+    np.testing.assert_allclose(readouts.MeanCurrent(2.0)(response), expected, atol=1e-6)
+    rates_BxL = readouts.firing_rates(response)
     np.testing.assert_allclose(rates_BxL[:, 1], np.asarray(spikes_TxBxK).mean(axis=(0, 2)))
 
 
 def test_initial_weights_have_the_documented_deviation():
-    x = jnp.zeros((1, 1, 20, 20, 2))
-    cell = lif.reset_to_zero(0.9, 1.0, spikes.heaviside)
-    params = networks.MLP((500, K), gain=2.0).init(jax.random.key(0), x, cell)["params"]
+    params = Model(networks.MLP((500, K), gain=2.0)).on((20, 20, 2)).init(jax.random.key(0))
     assert float(params["Dense_0"]["kernel"].std()) == pytest.approx(2 / np.sqrt(800), rel=0.02)
 
 
@@ -101,12 +131,11 @@ def test_soft_training_equals_spikingjelly_over_40_adam_steps(reset_name):
     ys = rng.integers(0, K, (40, 32))
     rates = rng.uniform(0.1, 0.9, (K, widths[0]))  # of the inputs, by class
     xs = (rng.random((40, T, 32, widths[0])) < rates[ys][:, None]).astype(np.float32)
-    reset = {"zero": lif.reset_to_zero, "subtract": lif.reset_by_subtraction}[reset_name]
-    soft = reset(decay, threshold, spikes.sigmoid(SLOPE))
-    hard = reset(decay, threshold, spikes.heaviside)
+    own = lif.LIF(threshold, reset=lif.RESETS[reset_name])
+    soft, hard = own.smooth(decay, SLOPE), own.hard(decay)
 
-    network = networks.MLP(widths[1:], gain=3.0)
-    params = network.init(jax.random.key(0), xs[0], soft)
+    network = Model(networks.MLP(widths[1:], gain=3.0)).on(widths[:1])
+    params = network.init(jax.random.key(0))
 
     def node():
         # tau = 1 / (1 - decay) with decay_input=False is u = decay * u + current.
@@ -118,14 +147,14 @@ def test_soft_training_equals_spikingjelly_over_40_adam_steps(reset_name):
 
     linears = [layer.Linear(a, b, step_mode="m") for a, b in itertools.pairwise(widths)]
     for i, linear in enumerate(linears):
-        weights = params["params"][f"Dense_{i}"]
+        weights = params[f"Dense_{i}"]
         linear.weight.data = torch.tensor(np.array(weights["kernel"]).T.copy())
         linear.bias.data = torch.tensor(np.array(weights["bias"]))
     model = torch.nn.Sequential(linears[0], node(), linears[1], node())
     their_adam = torch.optim.Adam(model.parameters(), lr=5e-3, eps=1e-8)
 
     def loss(params, x, y):
-        scores = networks.mean_spikes(scale)(network.apply(params, x, soft))
+        scores = readouts.MeanSpikes(scale)(network.respond(params, soft, x))
         return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
 
     tx = optax.adam(5e-3)
@@ -153,7 +182,7 @@ def test_soft_training_equals_spikingjelly_over_40_adam_steps(reset_name):
 
     # The same weights on both sides, then the swap.
     for i, linear in enumerate(linears):
-        weights = params["params"][f"Dense_{i}"]
+        weights = params[f"Dense_{i}"]
         linear.weight.data = torch.tensor(np.array(weights["kernel"]).T.copy())
         linear.bias.data = torch.tensor(np.array(weights["bias"]))
     for module in model.modules():
@@ -163,7 +192,7 @@ def test_soft_training_equals_spikingjelly_over_40_adam_steps(reset_name):
     functional.reset_net(model)
     with torch.no_grad():
         their_spikes = model(torch.tensor(x)).numpy()
-    our_spikes = network.apply(params, x, hard).spikes[-1]
+    our_spikes = network.respond(params, hard, x).spikes[-1]
     assert 0.02 < our_spikes.mean() < 0.98
     np.testing.assert_array_equal(our_spikes, their_spikes)
 
@@ -177,12 +206,13 @@ def test_gradient_of_the_loss_equals_finite_differences(network):
     with jax.enable_x64(True):
         x = jnp.asarray(frames(0, (6, 6, 2), np.float64))
         y = jnp.array([0, 1, 2, 0])
-        cell = lif.reset_to_zero(0.9, 1.0, spikes.sigmoid(SLOPE))
-        params = network.init(jax.random.key(0), x, cell)
+        cell = lif.LIF().smooth(0.9, SLOPE)
+        model = Model(network).on(x.shape[2:])
+        params = model.init(jax.random.key(0))
         params = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), params)
 
         def loss(params):
-            scores = networks.mean_spikes(10.0)(network.apply(params, x, cell))
+            scores = readouts.MeanSpikes(10.0)(apply(model, params, x, cell))
             return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
 
         loss, step = jax.jit(loss), 1e-6
@@ -196,3 +226,153 @@ def test_gradient_of_the_loss_equals_finite_differences(network):
             numeric = float(loss(up) - loss(down)) / (2 * step)
             products = jax.tree.map(lambda g, d: float((g * d).sum()), gradient, direction)
             assert sum(jax.tree.leaves(products)) == pytest.approx(numeric, rel=1e-6)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rows(Connection):
+    """Each row of a frame meets the same weights; the kernel is (width * channels, outputs)."""
+
+    def receptive(self, spikes_BxS):
+        B, H, *_ = spikes_BxS.shape
+        return spikes_BxS.reshape(B, H, -1)
+
+    def outputs(self, shape):
+        return shape[0], self.kernel.shape[-1]
+
+    def met(self, shape):
+        return shape[0] * math.prod(self.kernel.shape)
+
+
+class OfRows(nn.Module):
+    """A network of the tests' own, with names of parameters that no other has.
+
+    Attributes:
+      width: outputs of a row.
+      classes: K.
+    """
+
+    width: int
+    classes: int
+
+    @nn.compact
+    def __call__(self, frame_shape):
+        H, W, C = frame_shape
+        start, zeros = nn.initializers.normal(0.5), nn.initializers.zeros
+        return [
+            Rows(
+                self.param("strength", start, (W * C, self.width)),
+                self.param("push", zeros, (self.width,)),
+            ),
+            Full(
+                self.param("verdict", start, (H * self.width, self.classes)),
+                self.param("lean", zeros, (self.classes,)),
+            ),
+        ]
+
+
+@functools.cache
+def of_rows(rounding=None):
+    made = small.recipe(network=OfRows(4, small.K), rounding=rounding)
+    return small.trained(made, small.hyper((0, 1)), epochs=12)
+
+
+def test_a_network_of_ones_own_trains_and_is_evaluated():
+    made, hyper_R = small.recipe(network=OfRows(4, small.K)), small.hyper((0, 1))
+    _, first = small.fit(made, hyper_R, epochs=1)
+    _, last = small.fit(made, hyper_R, epochs=12)
+    assert (last.loss < 0.5 * first.loss).all() and (last.accuracy > 0.9).all()
+    trained = of_rows()
+    assert set(trained.params) == {"strength", "push", "verdict", "lean"}
+    data = small.frames()
+    x = np.asarray(trained.model.unpack(data.packed_NxTxP))
+    for run, measured in zip(trained, evaluation.evaluate(trained, data), strict=True):
+        sent = np.einsum("tbhwc,wcn->tbhn", x, run.params["strength"].reshape(6, 2, 4))
+        sent = sent + np.asarray(run.params["push"])
+        _, sent = neurons.integrate(run.hard_cell(), jnp.asarray(sent))
+        current = sent.reshape(*sent.shape[:2], -1) @ run.params["verdict"]
+        _, sent = neurons.integrate(run.hard_cell(), current + run.params["lean"][None, None])
+        accuracy = (sent.mean(axis=0).argmax(axis=-1) == data.labels_N).mean()
+        assert measured["hard_accuracy"] == pytest.approx(float(accuracy))
+        assert measured["soft_accuracy"] > 0.9 and measured["hard_accuracy"] > 0.6
+
+
+def test_a_network_of_ones_own_is_counted():
+    trained, data = of_rows(), small.frames()
+    x = trained.model.unpack(data.packed_NxTxP)
+    for run, found in zip(trained, hardware.count(trained, data), strict=True):
+        first = run.respond(run.hard_cell(), x).spikes[0]
+        assert first.shape == (small.T, small.N, 6, 4)
+        fired = np.array([float(x.sum()), float(first.sum())]) / small.N
+        np.testing.assert_allclose(found["effective_acs_by_layer"], fired * [4, small.K], rtol=1e-6)
+        assert found["dense_by_layer"] == [small.T * 6 * 12 * 4, small.T * 24 * small.K]
+        assert found["membrane_updates_by_layer"] == [small.T * 24, small.T * small.K]
+        assert found["footprint_bytes"] == 4 * (12 * 4 + 4 + 24 * small.K + small.K)
+
+
+def test_a_network_of_ones_own_is_put_on_the_bench():
+    data, keys = small.frames(), jax.random.split(jax.random.key(0), 2)
+    benches = trials.benches(of_rows(), Chip(), data)
+    exact = evaluation.evaluate(of_rows(), data)
+    for bench, own in zip(benches, exact, strict=True):
+        row = bench.width(8, data)
+        assert "error" not in row
+        for kind in ("soft", "hard"):
+            assert row[f"{kind}_accuracy"] == pytest.approx(own[f"{kind}_accuracy"], abs=0.1)
+        assert row["integer_accuracy"] == pytest.approx(own["hard_accuracy"], abs=0.1)
+        assert row["weight_bytes"] == 12 * 4 + 24 * small.K + 4 * (4 + small.K)
+        rows = trials.trials([bench], data, trials.Conditions((4,), (("dead", 0.2),), 2))[0]
+        rows += [bench.variation(kind, 0.2, keys, data) for kind in ("weights", "thresholds")]
+        for row in rows:
+            assert 0 <= row["hard_accuracy"] <= 1 and "error" not in row
+    rounded = of_rows(Rounding(2))[0].connections()
+    assert [len(np.unique(column)) <= 3 for column in rounded[0].kernel.T] == [True] * 4
+
+
+def test_what_a_connection_of_ones_own_has_not_is_refused_by_name():
+    run = of_rows()[0]
+    hard = nir_graph.HardNetwork(run.connections(), run.model.neuron, 0.9, small.SHAPE)
+    with pytest.raises(InputError, match="the connection Rows has no node in NIR"):
+        nir_graph.to_graph(hard)
+    with pytest.raises(InputError, match="the connection Rows has no bound on its norm"):
+        inequalities.describe(run, small.T)
+
+
+class Returning(nn.Module):
+    """A module that lists no connections.
+
+    Attributes:
+      what: it returns.
+    """
+
+    what: str
+
+    @nn.compact
+    def __call__(self, frame_shape):
+        kernel = self.param("kernel", nn.initializers.normal(), (math.prod(frame_shape), K))
+        full = Full(kernel, self.param("bias", nn.initializers.zeros, (K,)))
+        return {
+            "array": kernel,
+            "nothing": None,
+            "no connection": [],
+            "arrays": [kernel, kernel],
+            "one among others": [full, kernel],
+            "one alone": full,
+        }[self.what]
+
+
+@pytest.mark.parametrize(
+    "what", ["array", "nothing", "no connection", "arrays", "one among others", "one alone"]
+)
+def test_a_module_that_lists_no_connections_is_named(what):
+    message = "the network Returning returns .*; it must return the list of its connections"
+    with pytest.raises(TypeError, match=message):
+        Model(Returning(what)).on(small.SHAPE).init(jax.random.key(0))
+    with pytest.raises(TypeError, match=message):
+        small.fit(small.recipe(network=Returning(what)), small.hyper())
+
+
+def test_a_layer_of_flax_is_no_network():
+    """It takes frames, not their shape; whatever it makes of one is not run."""
+    with pytest.raises((TypeError, ValueError)):
+        small.fit(small.recipe(network=nn.Dense(3)), small.hyper())

@@ -1,5 +1,6 @@
 """NIR files against the network itself, run by snnTorch, SpikingJelly and Norse."""
 
+import dataclasses
 import re
 
 import jax
@@ -7,11 +8,12 @@ import jax.numpy as jnp
 import nir
 import numpy as np
 import pytest
+import small_networks
 import small_runs
 import torch_networks
 
-from sast_jax import connections, lif, nir_graph, spikes
-from sast_jax.connections import Connection
+from sast_jax import adaptive, lif, nir_graph, synaptic
+from sast_jax.connections import Connection, Full, Halving
 from sast_jax.errors import InputError
 
 NEAR = 1e-6  # of the threshold, where single precision may decide otherwise
@@ -28,20 +30,19 @@ def run_of(request):
 def near_the_threshold(run, frames) -> np.ndarray:
     """Recordings at which a membrane comes this close to it, in double precision."""
     with jax.enable_x64(True):
-        decay, theta = float(run.hyper.decay), run.recipe.threshold
-        cell = lif.reset_to_zero(decay, theta, spikes.heaviside)
+        neuron = run.trained.model.neuron
+        cell = neuron.hard(float(run.trained.hyper.decay))
         x = jnp.asarray(frames, jnp.float64)
         close = np.zeros(x.shape[1], bool)
         for connection in run.network:
-            wide = Connection(*(jnp.asarray(leaf, jnp.float64) for leaf in connection))
-            current = connections.sums(wide, x)
+            wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), connection)
+            current = wide.sums(x)
 
             def watched(state, now):
                 state, fired = cell(state, now)
-                return state, (fired, abs(state.potential - theta))
+                return state, (fired, abs(state.potential - neuron.threshold))
 
-            rest = jnp.zeros_like(current[0])
-            _, (x, distance) = jax.lax.scan(watched, lif.State(rest, rest), current)
+            _, (x, distance) = jax.lax.scan(watched, cell.rest(current[0]), current)
             close |= np.asarray((distance < NEAR).any(axis=(0, *range(2, distance.ndim))))
     return close
 
@@ -50,8 +51,8 @@ def near_the_threshold(run, frames) -> np.ndarray:
 def test_consumers_make_the_same_spikes(tmp_path, kind, run_of):
     run = run_of(kind)
     frames = small_runs.frames(run)
-    cells = [run.recipe.hard_cell(run.hyper)] * len(run.network)
-    response = connections.respond(run.network, cells, jnp.asarray(frames, jnp.float32))
+    x = jnp.asarray(frames, jnp.float32)
+    response = small_networks.respond(run.network, x, run.trained.hard_cell())
     expected = np.asarray(response.spikes[-1])
     scores = expected.sum(axis=0)
     assert (scores.argmax(axis=-1) == run.test.labels_N).mean() > 0.5  # it has learned something
@@ -79,7 +80,7 @@ def test_what_is_written_is_read_again(tmp_path, kind, parameterisation):
     for a, b in zip(found.connections, hard.connections, strict=True):
         np.testing.assert_allclose(a.kernel, b.kernel, rtol=3e-7)
         np.testing.assert_allclose(a.bias, b.bias, rtol=3e-7)
-    assert (found.decay, found.threshold) == (hard.decay, hard.threshold)
+    assert (found.decay, found.neuron) == (hard.decay, hard.neuron)
     assert found.frame_shape == (34, 34, 2)
     assert (about["dt"], about["reset"], about["time_bins"]) == (1e-4, "zero", 6)
     graph = nir.read(path)
@@ -88,10 +89,23 @@ def test_what_is_written_is_read_again(tmp_path, kind, parameterisation):
     np.testing.assert_allclose(graph.nodes["connection_1"].metadata["scale"], 0.25 / leak)
 
 
-def tiny(decay=0.9, shape=(4, 4, 1)):
+def tiny(decay=0.9, shape=(4, 4, 1), neuron=lif.LIF()):  # noqa: B008
     inputs = shape[0] * shape[1] * shape[2]
-    listed = [Connection(jnp.ones((inputs, 3)), jnp.zeros(3)), Connection(jnp.eye(3), jnp.ones(3))]
-    return nir_graph.HardNetwork(listed, decay, 1.0, shape)
+    listed = [Full(jnp.ones((inputs, 3)), jnp.zeros(3)), Full(jnp.eye(3), jnp.ones(3))]
+    return nir_graph.HardNetwork(listed, neuron, decay, shape)
+
+
+@pytest.mark.parametrize("parameterisation", ["A", "B"])
+def test_synaptic_neurons_are_read_again(tmp_path, parameterisation):
+    hard = tiny(neuron=synaptic.Synaptic(1.5, synapse_decay=0.75))
+    nir.write(tmp_path / "a.nir", nir_graph.to_graph(hard, parameterisation=parameterisation))
+    found, _ = nir_graph.read(tmp_path / "a.nir")
+    for a, b in zip(found.connections, hard.connections, strict=True):
+        np.testing.assert_allclose(a.kernel, b.kernel, rtol=3e-7)
+        np.testing.assert_allclose(a.bias, b.bias, rtol=3e-7)
+    np.testing.assert_allclose(found.decay, hard.decay, rtol=1e-12)
+    np.testing.assert_allclose(found.neuron.synapse_decay, 0.75, rtol=1e-12)
+    assert dataclasses.replace(found.neuron, synapse_decay=0.75) == hard.neuron
 
 
 @pytest.mark.parametrize(
@@ -100,10 +114,19 @@ def tiny(decay=0.9, shape=(4, 4, 1)):
         (tiny(decay=1.0), "a decay of 1 has no time constant in NIR"),
         (
             tiny(shape=(4, 6, 1))._replace(
-                connections=[Connection(jnp.ones((3, 3, 1, 2)), jnp.zeros(2))]
+                connections=[Halving(jnp.ones((3, 3, 1, 2)), jnp.zeros(2))]
             ),
             "frames of 4 x 6 pixels: NIR takes kernels and maps to be square",
         ),
+        (
+            tiny()._replace(connections=[Connection(jnp.ones((16, 3)), jnp.zeros(3))]),
+            "the connection Connection has no node in NIR",
+        ),
+        (
+            tiny(neuron=lif.LIF(reset=lif.BySubtraction())),
+            "the neuron LIF has no node in NIR with the reset BySubtraction",
+        ),
+        (tiny(neuron=adaptive.Adaptive()), "the neuron Adaptive has no node in NIR"),
     ],
 )
 def test_what_nir_cannot_say_is_refused(network, message):
@@ -175,6 +198,11 @@ def spoiled(graph):
     graph.nodes["connection_2"].weight[0, 0] = np.nan
 
 
+def foreign_neurons(graph):
+    node = graph.nodes["neurons_1"]
+    graph.nodes["neurons_1"] = nir.IF(node.r, node.v_threshold, node.v_reset)
+
+
 def subtracting(graph):
     graph.metadata["reset"] = "subtract"
 
@@ -183,14 +211,15 @@ def subtracting(graph):
     "write, message",
     [
         (spoil(growing), "neurons_1 have no decay from 0 to 1"),
-        (spoil(endless), "no finite threshold"),
+        (spoil(endless), "neurons_1 have numbers that are not finite"),
         (spoil(spoiled), "connection_2 has weights that are not finite"),
         (spoil(subtracting), "its reset is not to zero"),
         (text, "not a NIR file that can be read"),
         (nothing, "no such file"),
         (half, "not a NIR file that can be read"),
         (foreign, "not exported by sast_jax"),
-        (spoil(leaky_reset), "neurons_1 are not LIF neurons that reset to zero"),
+        (spoil(leaky_reset), "neurons_1 do not leak and reset to zero"),
+        (spoil(foreign_neurons), "neurons_1 are no neurons that sast_jax exports"),
         (spoil(mixed), "neurons_1 differ from each other"),
         (spoil(two_thresholds), "its layers have different neurons"),
         (spoil(without_shape), "not the graph that sast_jax exports ('frame_shape')"),

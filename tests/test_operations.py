@@ -5,15 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+import small_networks
 import small_runs
 import torch
 import torch_networks
 from neurobench.metrics.static import ConnectionSparsity
 from neurobench.metrics.workload import SynapticOperations
 from neurobench.models import TorchModel
-from test_connections import HARD, NETWORKS, trained
 
-from sast_jax import connections, evaluation, hardware, operations, training
+from sast_jax import evaluation, hardware, operations
+from sast_jax.connections import Full
 
 
 def by_loops(kernel, x):
@@ -33,13 +34,11 @@ def by_loops(kernel, x):
     return total
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", small_networks.NETWORKS)
 def test_effective_and_dense_operations(name):
-    _, params, frames = trained(name)
-    listed = [
-        c._replace(kernel=c.kernel * (abs(c.kernel) > 0.1)) for c in connections.connections(params)
-    ]
-    spikes = connections.respond(listed, [HARD] * len(listed), frames).spikes
+    whole, frames = small_networks.network(name)
+    listed = [c.replace(kernel=c.kernel * (abs(c.kernel) > 0.1)) for c in whole]
+    spikes = small_networks.respond(listed, frames).spikes
     found = operations.count(listed, frames, spikes)
     inputs = [np.asarray(x) for x in (frames, *spikes[:-1])]
     for layer, (connection, x) in enumerate(zip(listed, inputs, strict=True)):
@@ -56,9 +55,8 @@ def test_effective_and_dense_operations(name):
 
 
 def test_inputs_that_are_not_binary_count_as_macs():
-    _, params, frames = trained("MLP")
-    listed = connections.connections(params)
-    spikes = connections.respond(listed, [HARD] * 2, frames).spikes
+    listed, frames = small_networks.network("MLP")
+    spikes = small_networks.respond(listed, frames).spikes
     binary = operations.count(listed, frames, spikes)
     found = operations.count(listed, 0.5 * frames, spikes)
     np.testing.assert_array_equal(found.macs_BxL[:, 0], binary.acs_BxL[:, 0])
@@ -82,7 +80,7 @@ class Whole(torch.nn.Module):
 def test_equals_neurobench_on_the_exported_network(tmp_path, kind, data, request):
     folder = request.getfixturevalue("real_data") / "nmnist_8class" if data == "real" else None
     run = small_runs.train(kind, folder)
-    pruned = [c._replace(kernel=c.kernel * (abs(c.kernel) > 0.02)) for c in run.network]
+    pruned = [c.replace(kernel=c.kernel * (abs(c.kernel) > 0.02)) for c in run.network]
     run = run._replace(network=pruned)
     torch_networks.write(tmp_path / "a.nir", run, "A")
     model = TorchModel(Whole(torch_networks.load("snnTorch", tmp_path / "a.nir")))
@@ -95,10 +93,9 @@ def test_equals_neurobench_on_the_exported_network(tmp_path, kind, data, request
         expected = counter(model, None, (batch,))
         model.reset_hooks()
     frames = jnp.asarray(small_runs.frames(run), jnp.float32)
-    cells = [run.recipe.hard_cell(run.hyper)] * len(pruned)
-    spikes = connections.respond(pruned, cells, frames).spikes
+    spikes = small_networks.respond(pruned, frames, run.trained.hard_cell()).spikes
     counts = operations.count(pruned, frames, spikes)
-    found = operations.report(pruned, counts, run.recipe.frame_shape, len(frames))
+    found = operations.report(pruned, counts, run.trained.model.frame_shape, len(frames))
     assert found["effective_acs"] == expected["Effective_ACs"] > 0
     assert found["effective_macs"] == expected["Effective_MACs"] == 0
     assert found["dense"] == expected["Dense"]
@@ -107,8 +104,8 @@ def test_equals_neurobench_on_the_exported_network(tmp_path, kind, data, request
 
 def test_a_report_of_trained_networks():
     run = small_runs.train("MLP", None)
-    networks_R = jax.tree.map(lambda leaf: leaf[None], (run.params, run.hyper))
-    (found,) = hardware.count(run.recipe, *networks_R, run.test)
+    one_R = jax.tree.map(lambda leaf: leaf[None], run.trained)
+    (found,) = hardware.count(one_R, run.test)
     acs = sum(found["effective_acs_by_layer"])
     np.testing.assert_allclose(found["effective_acs"], acs)
     low, middle, high = found["effective_acs_quartiles"]
@@ -117,26 +114,23 @@ def test_a_report_of_trained_networks():
     assert found["footprint_bytes"] == 4 * (2312 * 64 + 64 * 32 + 32 * 10 + 64 + 32 + 10)
     np.testing.assert_allclose(found["energy_float32_pj"], 0.9 * acs)
     np.testing.assert_allclose(found["energy_integer_pj"], 0.1 * acs)
-    swap = evaluation.Swap(run.recipe, type(run.recipe).hard_cell)
-    rates_L = evaluation.respond(swap, networks_R, run.test.packed_NxTxP).rates_BxL[0].mean(axis=0)
+    answers = evaluation.respond(evaluation.hard, one_R, run.test.packed_NxTxP)
+    rates_L = answers.rates_BxL[0].mean(axis=0)
     fired = 6 * (rates_L * np.array([64, 32, 10]))
     np.testing.assert_allclose(found["spikes_by_layer"], fired, rtol=1e-5)
     np.testing.assert_allclose(found["activation_sparsity"], 1 - fired.sum() / (6 * 106), rtol=1e-5)
 
 
 def test_a_recording_costs_what_its_windows_cost():
-    recipe, hypers = small.recipe(), small.hyper(seeds=(0, 1))
-    params_R = training.initialise(recipe, hypers).params
+    models = small.untrained(small.recipe(), small.hyper(seeds=(0, 1)))
     alone, frames = small.frames(), small.windows()
-    counted = hardware.count(recipe, params_R, hypers, frames)
-    model = hardware.Operations(recipe)
-    acs_RxN = evaluation.respond(model, (params_R, hypers), alone.packed_NxTxP).acs_BxL.sum(axis=2)
+    counted = hardware.count(models, frames)
+    counts = evaluation.respond(hardware.operations_of, models, alone.packed_NxTxP)
+    acs_RxN = counts.acs_BxL.sum(axis=2)
     by_hand = [
         [acs_N[frames.numbers_N == m].sum() for m in range(small.N // 2)] for acs_N in acs_RxN
     ]
-    for two, one, acs_M in zip(
-        counted, hardware.count(recipe, params_R, hypers, alone), by_hand, strict=True
-    ):
+    for two, one, acs_M in zip(counted, hardware.count(models, alone), by_hand, strict=True):
         assert two["effective_acs"] == np.mean(acs_M) > 0
         assert two["effective_acs_quartiles"] == np.percentile(acs_M, (25, 50, 75)).tolist()
         for key in ("effective_acs", "dense", "membrane_updates", "spikes", "energy_float32_pj"):
@@ -146,7 +140,7 @@ def test_a_recording_costs_what_its_windows_cost():
 
 
 def test_counts_are_exact_where_floats_are_not():
-    wide = [connections.Connection(jnp.ones((4097, 4099)), jnp.zeros(4099))]
+    wide = [Full(jnp.ones((4097, 4099)), jnp.zeros(4099))]
     frames = jnp.ones((3, 1, 1, 1, 4097))
     found = operations.count(wide, frames, [jnp.zeros((3, 1, 4099))])
     assert int(found.acs_BxL[0, 0]) == 3 * 4097 * 4099

@@ -1,8 +1,7 @@
 """What is drawn, read back from the figures."""
 
 import numpy as np
-import test_report
-import test_tables
+from made_up_results import curve, entry, rows
 
 from sast_jax import plots, results
 from sast_jax.results import KINDS
@@ -10,7 +9,7 @@ from sast_jax.results import KINDS
 
 def test_a_sweep_is_drawn_over_the_key_that_was_swept():
     runs = [
-        test_report.entry(slope=slope, decay=decay, hard_accuracy=0.1 * slope)
+        entry(slope=slope, decay=decay, hard_accuracy=0.1 * slope)
         for slope in (1.0, 2.0, 3.0)
         for decay in (0.8, 0.9)
     ]
@@ -25,7 +24,7 @@ def test_a_sweep_is_drawn_over_the_key_that_was_swept():
 
 def test_a_sweep_shows_the_validation_split_where_there_is_one():
     runs = [
-        test_report.entry(rho=rho, **{f"validation_{kind}_accuracy": 0.01 * rho for kind in KINDS})
+        entry(rho=rho, **{f"validation_{kind}_accuracy": 0.01 * rho for kind in KINDS})
         | {"validation_transfer_gap": 0.0}
         for rho in (1.0, 2.0)
     ]
@@ -49,8 +48,8 @@ def test_neurons_that_spike_are_shown_in_their_order():
 
 
 def test_settings_of_a_sweep_have_a_colour_each():
-    runs = [test_report.entry(rho=rho, seed=seed) for rho in (0.0, 0.4) for seed in (0, 1)]
-    _, right = plots.curves([test_report.curve(e, 0.1, run) for run in runs for e in (1, 2)]).axes
+    runs = [entry(rho=rho, seed=seed) for rho in (0.0, 0.4) for seed in (0, 1)]
+    _, right = plots.curves([curve(e, 0.1, run) for run in runs for e in (1, 2)]).axes
     by_setting = {}
     for line in right.lines:
         kind, setting = line.get_label().split(" ", 1)
@@ -73,27 +72,27 @@ def test_colours_tell_the_polarities_apart():
 
 
 def test_accuracy_by_step_is_drawn_from_the_first_step_on():
-    (axis,) = plots.early([test_report.entry(hard_accuracy_by_step=[0.2, 0.5, 0.9])]).axes
+    (axis,) = plots.early([entry(hard_accuracy_by_step=[0.2, 0.5, 0.9])]).axes
     hard = axis.lines[KINDS.index("hard")]
     np.testing.assert_allclose(np.array(hard.get_xdata(), float), [1, 2, 3])
     np.testing.assert_allclose(np.array(hard.get_ydata(), float), [20, 50, 90])
 
 
 def test_reliability_pools_the_runs_of_a_setting():
-    other = test_report.entry(seed=1)
+    other = entry(seed=1)
     other["hard_reliability"] = [
         {"count": 0, "confidence": None, "accuracy": None},
         {"count": 12, "confidence": 0.54, "accuracy": 0.25},
         {"count": 0, "confidence": None, "accuracy": None},
     ]
-    (axis,) = plots.reliability([test_report.entry(), other]).axes
+    (axis,) = plots.reliability([entry(), other]).axes
     (hard,) = (line for line in axis.lines if line.get_label() == "hard")
     np.testing.assert_allclose(np.array(hard.get_xdata(), float), [53, 90])
     np.testing.assert_allclose(np.array(hard.get_ydata(), float), [37.5, 100])
 
 
 def test_conditions_of_hardware_are_drawn_from_the_network_as_trained():
-    runs = [test_report.entry(hardware=test_tables.rows(0.7))]
+    runs = [entry(hardware=rows(0.7))]
     widths, mismatch, dropped = plots.conditions(results.summarise(runs), "hardware").axes
     assert (widths.get_xlabel(), mismatch.get_xlabel()) == (
         "bits of a weight",

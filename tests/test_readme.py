@@ -41,7 +41,7 @@ def test_the_sam_snippet_takes_a_step():
 
 
 def test_the_sam_page_runs_from_top_to_bottom():
-    names = run("".join(blocks((ROOT / "sast_jax" / "sam.md").read_text())))
+    names = run("".join(blocks((ROOT / "sast_jax" / "sharpness" / "sam.md").read_text())))
     assert names["losses"].shape == (3, 2)
     assert np.isfinite(names["losses"]).all()
     # One device holds the whole batch, so its mean over devices is SAM of the whole batch.

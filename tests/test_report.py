@@ -2,21 +2,9 @@
 
 import numpy as np
 import pytest
-import test_results
+from made_up_results import curve, diverged, entry
 
 from sast_jax import plots, report, results
-
-
-def entry(**changes):
-    confusion = np.diag([3, 0, 4]).tolist()
-    more = {"soft_confusion": confusion, "hard_confusion": confusion, "recordings": 7}
-    more |= {"soft_rates": [0.1, 0.2], "hard_rates": [0.1, 0.3]}
-    more |= {f"{kind}_accuracy_by_step": [0.5, 0.8] for kind in ("soft", "hard")}
-    bins = [{"count": 0, "confidence": None, "accuracy": None}]
-    bins += [{"count": 4, "confidence": 0.5, "accuracy": 0.75}]
-    bins += [{"count": 12, "confidence": 0.9, "accuracy": 1.0}]
-    more |= {f"{kind}_reliability": bins for kind in ("soft", "hard")}
-    return test_results.run(0.4, 0, 0.8, **more) | changes
 
 
 def write(folder, runs, curves):
@@ -41,17 +29,6 @@ def write(folder, runs, curves):
     return (folder / "report.md").read_text(), (folder / "report.html").read_text()
 
 
-def curve(epoch, loss, run=entry()):  # noqa: B008
-    known = {
-        "run": (run["rho"], run["seed"]),
-        **run,
-        "epoch": epoch,
-        "split": "test",
-        "recordings": 7,
-    }
-    return known | {"loss": loss, "soft_accuracy": 0.9, "hard_accuracy": 0.8}
-
-
 def test_numbers_notes_and_settings_are_on_the_page(tmp_path):
     text, html = write(tmp_path, [entry()], [curve(1, 0.5), curve(2, 0.4)])
     assert "80.00 [70.00, 90.00]" in text
@@ -67,6 +44,6 @@ def test_diverged_runs_and_missing_epochs_do_not_break_it(tmp_path, bad_first):
     nothing = {f"{kind}_rates": [None, None] for kind in ("soft", "hard")}
     unknown = ("confusion", "reliability")
     nothing |= {f"{kind}_{key}": None for kind in ("soft", "hard") for key in unknown}
-    runs = [entry(), entry(**test_results.diverged() | nothing)]
+    runs = [entry(), entry(**diverged() | nothing)]
     text, _ = write(tmp_path, runs[::-1] if bad_first else runs, [curve(1, None)])
     assert "diverged" in text

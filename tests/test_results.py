@@ -3,31 +3,9 @@
 import json
 
 import numpy as np
+from made_up_results import collected, diverged, run
 
 from sast_jax import results, tables
-
-
-def run(rho, seed, hard, **more):
-    known = {"learning_rate": 1e-3, "slope": 1.0, "decay": 0.9, "warmup": 0.2}
-    soft = {"soft_accuracy": 0.9, "soft_accuracy_ci95": [0.8, 0.95], "soft_rate": 0.1}
-    hard = {"hard_accuracy": hard, "hard_accuracy_ci95": [0.7, 0.9], "hard_rate": 0.05}
-    rest = {f"{kind}_{key}": 0.0 for kind in ("soft", "hard") for key in ("ties", "silent")}
-    rest |= {f"{kind}_{key}": 0.25 for kind in ("soft", "hard") for key in ("ece", "nll", "brier")}
-    rest["train_seconds"] = 10.0
-    gap = {"transfer_gap": 0.9 - hard["hard_accuracy"]}
-    return {"rho": rho, "seed": seed, **known, **soft, **hard, **gap, **rest, **more}
-
-
-def diverged():
-    """A run as :func:`sast_jax.evaluation.evaluate` describes one whose weights are NaN."""
-    made = run(0.4, 1, 0.8, diverged=True)
-    nothing = ("accuracy", "accuracy_ci95", "rate", "ties", "silent", "ece", "nll", "brier")
-    made |= {f"{kind}_{key}": None for kind in ("soft", "hard") for key in nothing}
-    return made | {"transfer_gap": None}
-
-
-def collected(runs):
-    return results.collect({"rho": 0.4}, {"experiment": "nmnist", "data": "made up"}, runs)
 
 
 def test_a_row_for_each_setting_with_mean_deviation_and_interval():

@@ -7,40 +7,13 @@ import jax
 import nmnist_files
 import numpy as np
 import pytest
+from jobs import settings, train
 
-from experiments import datasets, run, setup
-from experiments.configs import nmnist
-from sast_jax import training
+from experiments import datasets, run
+from sast_jax import build, training
 from sast_jax.checkpoints import Checkpoints
 from sast_jax.errors import InputError
-
-
-def settings(folder, **changes):
-    config = nmnist.get_config()
-    config.update_from_flattened_dict(
-        {
-            "data.path": str(folder / "data"),
-            "data.time_bins": 4,
-            "data.shift": 0,
-            "data.rotation": 0.0,
-            "data.zoom": 0.0,
-            "network.hidden": (16,),
-            "network.gain": 2.0,
-            "epochs": 3,
-            "batch_size": 8,
-            "learning_rate": 1e-2,
-            "workdir": str(folder / "run"),
-            "hardware.weight_bits": (),
-            "hardware.draws": 0,
-            "corruptions.kinds": "",
-        }
-    )
-    config.update_from_flattened_dict(changes)
-    return config
-
-
-def train(config):
-    return run.run("nmnist", config)
+from sast_jax.settings import read
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +136,7 @@ def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
     spy = lambda *a: given.append(a[-2:]) or known(*a)  # noqa: E731
     monkeypatch.setattr(run.calibration, "after_training", spy)
     train(config)
-    source = datasets.load_nmnist(config.data)
+    source = read(config).data.load()
     _, held_out = datasets.hold_out(source.train, 0.2, config.data.seed)
     ((chooses, measures),) = given
     np.testing.assert_array_equal(chooses.packed_NxTxP, held_out.packed_NxTxP)
@@ -172,7 +145,7 @@ def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
 
 def test_validation_recordings_are_not_trained_on(swept):
     _, config, _ = swept
-    source = datasets.load_nmnist(config.data)
+    source = read(config).data.load()
     train_set, held_out = datasets.hold_out(source.train, 0.2, config.data.seed)
     numbers = [set(zip(f.labels_N, f.numbers_N, strict=True)) for f in (train_set, held_out)]
     assert not numbers[0] & numbers[1]
@@ -205,8 +178,8 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
         train(settings(tmp_path, learning_rate=1e38))
     kept = Checkpoints(tmp_path / "run" / "checkpoints")
     config = settings(tmp_path, learning_rate=1e38)
-    made = setup.recipe(config, (34, 34, 2), 10, 40)
-    like = training.initialise(made, setup.hyperparameters(config))
+    made = build.recipe(read(config), (34, 34, 2), 10, 40)
+    like = training.initialise(made, build.hyperparameters(read(config)))
     state = kept.state(like)
     kept.close()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

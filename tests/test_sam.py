@@ -1,33 +1,23 @@
 """The SAM link against optax's own, a float64 loop, closed forms, and the traps of others."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
 import pytest
+from sam_members import RHO, problem
 
 import sast_jax
-from sast_jax.sam import adaptive_scale_to_norm, sam, scale_to_norm, sharpness_aware
-
-RHO = 0.05
-
-
-def problem(dtype=jnp.float32):
-    """A small network's loss, its parameters and a batch for each step."""
-    keys = jax.random.split(jax.random.key(0), 4)
-    params = {
-        "a": jax.random.normal(keys[0], (7, 5), dtype),
-        "b": jnp.zeros(5, dtype),
-        "c": jax.random.normal(keys[1], (5, 1), dtype),
-    }
-
-    def loss(params, x, y):
-        hidden = jnp.tanh(x @ params["a"] + params["b"][None])
-        return jnp.mean((hidden @ params["c"] - y) ** 2)
-
-    x = jax.random.normal(keys[2], (60, 16, 7), dtype)
-    return params, loss, x, jax.random.normal(keys[3], (60, 16, 1), dtype)
+from sast_jax.sharpness import (
+    adaptive_scale_to_norm,
+    gap_aware,
+    sam,
+    scale_to_norm,
+    sharpness_aware,
+)
 
 
 def train(tx, params, loss, xs, ys, **extra):
@@ -247,6 +237,74 @@ def test_forgotten_arguments_fail_at_once():
         sam(RHO).update(w, sam(RHO).init(w), w)
     with pytest.raises(ValueError, match="parameters"):
         sam(RHO).update(w, sam(RHO).init(w), grad_fn=lambda w: w)
+
+
+def test_chains_that_are_wrong_without_an_error_are_told_in_bold():
+    w = jnp.array([3.0, 4.0])
+    behind = optax.chain(optax.sgd(0.1), sam(RHO))
+    updates, _ = behind.update(w, behind.init(w), w, grad_fn=lambda w: w)
+    np.testing.assert_allclose(updates, w * (1 - RHO / 5), rtol=1e-6)  # uphill by a whole gradient
+    around = optax.MultiSteps(optax.chain(sam(RHO), optax.sgd(0.1)), 2)
+    state = around.init(w)
+    for size in (1.0, 3.0):
+        grad_fn = lambda w, size=size: size * w  # noqa: E731
+        updates, state = around.update(grad_fn(w), state, w, grad_fn=grad_fn)
+    np.testing.assert_allclose(updates, -0.1 * 3 * w * (1 + RHO / 5), rtol=1e-6)  # 3, not 2
+    page = pathlib.Path(sast_jax.__file__).parent / "sharpness" / "sam.md"
+    for text in (sam.__doc__, sharpness_aware.__doc__, page.read_text()):
+        words = " ".join(text.replace("`", "").split())
+        assert (
+            "**The link comes first in its chain, before any optimizer, and accumulation goes "
+            "behind it.**"
+        ) in words
+        assert "optax.MultiSteps(optax.chain(sam(0.1), base), 4)" in words
+        assert "optax.chain(sam(0.1), optax.MultiSteps(base, 4)) is right" in words
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tx: optax.masked(tx, {"a": True, "b": False}),
+        lambda tx: optax.partition({"x": tx, "y": optax.set_to_zero()}, {"a": "x", "b": "y"}),
+        lambda tx: optax.selective_transform(tx, freeze_mask={"a": False, "b": True}),
+    ],
+    ids=["masked", "partition", "selective_transform"],
+)
+@pytest.mark.parametrize(
+    "link", [sam(RHO), gap_aware(scale_to_norm(RHO), 0.3)], ids=["sam", "gsam"]
+)
+def test_wrappers_that_take_parameters_out_are_refused(wrap, link):
+    w = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+    said = r"(?s)optax\.masked, optax\.partition .* optax\.selective_transform do not go around .*"
+    said += r"optax\.chain\(sam\(\.\.\.\), optax\.adam\(\.\.\.\), optax\.freeze\(mask\)\)"
+    said += r".* sam\(rho, mask=\.\.\.\)"
+    with pytest.raises(TypeError, match=said):
+        wrap(optax.chain(link, optax.sgd(0.1))).init(w)
+
+    # A state of all parameters, as from a checkpoint that was written without the wrapper.
+    tx = wrap(optax.GradientTransformationExtraArgs(lambda params: link.init(w), link.update))
+    with pytest.raises(TypeError, match=said):
+        tx.update(w, tx.init(w), w, grad_fn=jax.grad(lambda w: jnp.sum(w["a"] * w["b"])))
+
+
+def test_wrappers_go_behind_the_link_and_around_it_if_they_take_nothing_out():
+    w = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+
+    def updates(*links):
+        tx = optax.chain(*links)
+        return tx.update(w, tx.init(w), w, grad_fn=lambda w: w)[0]
+
+    adam = optax.adam(0.1)
+    expected = updates(sam(RHO), adam)
+    groups = {"x": adam, "y": optax.set_to_zero()}
+    for found in (
+        updates(sam(RHO), adam, optax.freeze({"a": False, "b": True})),
+        updates(sam(RHO), optax.partition(groups, {"a": "x", "b": "y"})),
+    ):
+        np.testing.assert_array_equal(found["a"], expected["a"])
+        np.testing.assert_array_equal(found["b"], 0.0)
+    whole = optax.masked(optax.chain(sam(RHO), adam), {"a": True, "b": True})
+    jax.tree.map(np.testing.assert_array_equal, updates(whole), expected)
 
 
 def test_package_exports_the_link():

@@ -8,8 +8,8 @@ PROGRAM = """
 import functools
 import jax, jax.numpy as jnp, numpy as np, optax
 from jax.sharding import Mesh, PartitionSpec as P
-from sast_jax.sam import sam
-from test_sam_family import CHAINS
+from sam_members import CHAINS
+from sast_jax.sharpness import sam
 
 assert jax.device_count() == 8
 mesh = Mesh(np.array(jax.devices()), "d")

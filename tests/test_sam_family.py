@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_sam import problem
+from sam_members import CHAINS, FAMILY, MEMBERS, RATE, RHO, problem
 
-from sast_jax.sam import (
+from sast_jax.sharpness import (
     adaptive_scale_to_norm,
     bounded_scale_to_norm,
     eval_params,
@@ -18,39 +18,11 @@ from sast_jax.sam import (
     ramp,
     sam,
     scale_to_norm,
-    sharpness_aware,
     vasso,
 )
 
-RHO, RATE, DECAY, STEPS = 0.05, 0.1, 0.2, 20
+DECAY, STEPS = 0.2, 20
 ADAM = optax.adam(RATE)
-FAMILY = {
-    "sam": lambda rho=RHO: sam(rho),
-    "asam": lambda rho=RHO: sam(rho, adaptive=True),
-    "unnormalised": lambda rho=RHO: sharpness_aware(
-        (optax.scale_by_schedule if callable(rho) else optax.scale)(rho)
-    ),
-    "bounded": lambda rho=RHO: sharpness_aware(bounded_scale_to_norm(rho, 0.1)),
-    "vasso": lambda rho=RHO: vasso(rho, 0.3),
-    "friendly": lambda rho=RHO: friendly_sam(rho, 0.7, 0.5),
-    "gsam": lambda rho=RHO: gap_aware(scale_to_norm(rho), 0.3),
-}
-
-
-MEMBERS = {  # (optimizer, radius) -> optimizer
-    name: lambda base, rho=RHO, link=link: optax.chain(link(rho), base)
-    for name, link in FAMILY.items()
-} | {
-    "momentum_sam": lambda base, rho=RHO: momentum_sam(base, rho, 0.8),
-    "stale": lambda base, rho=RHO: perturb_ahead(base, scale_to_norm(rho)),
-}
-
-
-def on_descent(member):
-    return lambda rho=RHO: member(optax.sgd(RATE), rho)
-
-
-CHAINS = {name: on_descent(member) for name, member in MEMBERS.items()}
 
 
 def size(tree):

@@ -9,31 +9,36 @@ import pytest
 import small
 
 from experiments import timing
-from sast_jax import evaluation, lif, networks, spikes, training
+from sast_jax import connections, evaluation, lif, networks, neurons, readouts, training
+from sast_jax.model import Model
+from sast_jax.trained import Trained
 
-NETWORK = networks.ConvNet((3, 4), (5, 3), 3, 2.0)
-CELL = lif.reset_to_zero(0.9, 1.0, spikes.sigmoid(4.0))
+CELL = lif.LIF().smooth(0.9, 4.0)
 FRAMES = jax.random.bernoulli(jax.random.key(1), 0.3, (12, 2, 8, 8, 2)).astype(jnp.float32)
+MODEL = Model(networks.ConvNet((3, 4), (5, 3), 3, 2.0)).on(FRAMES.shape[2:])
 
 
 def init():
-    return NETWORK.init(jax.random.key(0), FRAMES[:1], CELL)["params"]
+    return MODEL.init(jax.random.key(0))
 
 
-def respond(params, steps, cell=CELL, key=None):
-    def apply(frames, states, key):
-        return NETWORK.apply({"params": params}, frames, cell, states, key)
+def respond(params, steps, cell=CELL):
+    network = MODEL.connections(params)
+
+    def apply(cell, frames, states):
+        cells = connections.alike(cell, network)
+        return connections.respond(network, cells, frames, states=states)
 
     if steps is None:
-        return apply(FRAMES, None, key)
-    return networks.in_segments(apply, FRAMES, steps, key)
+        return apply(cell, FRAMES, None)
+    return connections.in_segments(apply, cell, FRAMES, steps)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 12])
 def test_response_and_gradient_are_those_of_the_whole(steps):
     def loss(params, steps):
         response = respond(params, steps)
-        scores = networks.mean_spikes(10.0)(response)
+        scores = readouts.MeanSpikes(10.0)(response)
         return (scores**2).sum() + response.spikes[0][3:].mean(), response
 
     gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
@@ -44,10 +49,9 @@ def test_response_and_gradient_are_those_of_the_whole(steps):
 
 
 def test_noise_is_each_segments_own():
-    make = functools.partial(lif.reset_to_zero, 0.9, 1.0)
-    cell = lif.stochastic(noise=0.5)(make, spikes.sigmoid(4.0))
+    cell = neurons.Stochastic(CELL, jax.random.key(3), noise=0.5)
     still = jax.tree.map(jnp.zeros_like, init())
-    (layer, *_) = respond(still, 6, cell, jax.random.key(3)).spikes
+    (layer, *_) = respond(still, 6, cell).spikes
     assert (layer[0] != layer[6]).mean() > 0.9
     assert (layer[:, 0] != layer[:, 1]).mean() > 0.9
 
@@ -58,19 +62,20 @@ def test_segments_must_divide_the_time():
 
 
 def test_training_and_evaluation_in_segments(monkeypatch):
-    cut, of_segment = networks.in_segments, []
+    cut, of_segment = connections.in_segments, []
 
-    def in_segments(respond, frames, steps, key=None):
+    def in_segments(respond, cell, frames, steps):
         of_segment.append(steps)
-        return cut(respond, frames, steps, key)
+        return cut(respond, cell, frames, steps)
 
-    monkeypatch.setattr(networks, "in_segments", in_segments)
+    monkeypatch.setattr(connections, "in_segments", in_segments)
     found = []
     for made in (small.recipe(epochs=7), small.recipe(epochs=7, segment=1)):
         state_R, _ = small.fit(made, small.hyper())
-        (run,) = evaluation.evaluate(made, state_R.params, small.hyper(), small.frames())
+        trained = Trained.of(made, state_R, small.hyper())
+        (run,) = evaluation.evaluate(trained, small.frames())
         found.append((state_R.params, run["soft_accuracy"], run["hard_accuracy"]))
-        assert set(of_segment) == ({1} if made.segment else set())
+        assert set(of_segment) == ({1} if made.model.segment else set())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *found)
 
 

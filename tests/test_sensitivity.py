@@ -7,41 +7,36 @@ import optax
 import pytest
 import small
 
-from sast_jax import sensitivity
+from sast_jax import connections, sensitivity
 from sast_jax.data import packing
 
 
 @pytest.fixture(scope="module")
 def trained():
-    recipe, hypers = small.recipe(), small.hyper()
-    state, _ = small.fit(recipe, hypers, epochs=2)
-    return recipe, small.run_of(state.params, 0), small.run_of(hypers, 0)
+    return small.trained(small.recipe(), small.hyper())[0]
 
 
-def loss(trained, frames_TxHxWxC, label):
-    recipe, params, hyper = trained
-    response = recipe.network.apply(
-        {"params": params}, frames_TxHxWxC[:, None], recipe.soft_cell(hyper)
-    )
-    return -jax.nn.log_softmax(recipe.readout(response))[0, label]
+def loss(trained, frames_TxHxWxC, label, params=None):
+    network = trained.model.connections(trained.params if params is None else params)
+    response = connections.respond(network, [trained.soft_cell()] * 2, frames_TxHxWxC[:, None])
+    return -jax.nn.log_softmax(trained.model.readout(response))[0, label]
 
 
 def test_equal_one_gradient_at_a_time(trained):
     packed, labels = small.recordings()  # 40, in batches of which none is cut
-    found = sensitivity.gradient_norms(*trained, packed[:11], labels[:11])
-    recipe, params, hyper = trained
+    found = sensitivity.gradient_norms(trained, packed[:11], labels[:11])
     for n in range(11):
         frames = packing.unpack(packed[n], small.SHAPE).astype(jnp.float32)
-        gradients = jax.grad(
-            lambda w, x, n=n: loss((recipe, w, hyper), x, labels[n]), argnums=(0, 1)
-        )(params, frames)
+        gradients = jax.grad(lambda w, x, n=n: loss(trained, x, labels[n], w), argnums=(0, 1))(
+            trained.params, frames
+        )
         for norm, gradient in zip(found, gradients, strict=True):
             np.testing.assert_allclose(norm[n], optax.tree.norm(gradient), rtol=1e-4)
 
 
 def test_the_input_norm_is_the_steepest_slope(trained):
     packed, labels = small.recordings()
-    norm = float(sensitivity.gradient_norms(*trained, packed[:1], labels[:1]).input_N[0])
+    norm = float(sensitivity.gradient_norms(trained, packed[:1], labels[:1]).input_N[0])
     frames = packing.unpack(packed[0], small.SHAPE).astype(jnp.float32)
     gradient = jax.grad(lambda x: loss(trained, x, labels[0]))(frames)
     step = 1e-2 * gradient / norm

@@ -6,7 +6,7 @@ import math
 import nmnist_files
 import numpy as np
 import pytest
-from test_commands import SMALL, command
+from commands import SMALL, command
 
 from experiments import severities
 from sast_jax.data import corruptions, recordings

@@ -11,8 +11,8 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, FEWER, ROOM, Case, few, many
 
-from sast_jax import connections, lif, smoothness, spectral, spikes, theory
-from sast_jax.connections import Connection
+from sast_jax import lif, smoothness, spectral, spikes, theory
+from sast_jax.connections import Full, Halving
 
 RADIUS = 0.1
 
@@ -100,10 +100,10 @@ def test_a_jet_through_a_function_is_exact_for_a_scalar():
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("reset", [lif.reset_to_zero, lif.reset_by_subtraction])
+@pytest.mark.parametrize("reset", lif.RESETS.values())
 @pytest.mark.parametrize("spike", [spikes.sigmoid, spikes.arctan])
 def test_derivatives_of_the_step_are_bounded_closely(reset, spike):
-    neuron = theory.Neuron(reset, spike, 3.0, 0.9, 1.0)
+    neuron = lif.Smooth(reset, spike, 3.0, 0.9, 1.0)
     u = np.linspace(-60, 60, 12_001)
     with jax.enable_x64(True):
 
@@ -120,8 +120,8 @@ def test_derivatives_of_the_step_are_bounded_closely(reset, spike):
 
 def one_neuron(weight=0.0, bias=1.0, scale=30.0):
     """A layer of two outputs, one step, one pixel: the loss is a function of four numbers."""
-    network = [Connection(np.array([[weight, weight]]), np.array([bias, bias]))]
-    neuron = theory.Neuron(lif.reset_to_zero, spikes.sigmoid, 4.0, 0.9, 1.0)
+    network = [Full(np.array([[weight, weight]]), np.array([bias, bias]))]
+    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
 
     def risk(flat):
         s = jax.nn.sigmoid(4.0 * (flat[:2] * 1.0 + flat[2:] - 1.0))
@@ -156,8 +156,8 @@ def test_the_bound_is_near_where_the_loss_bends_and_fails_with_a_wrong_step(monk
 )
 def test_mutations_of_the_derivation_fail(monkeypatch, name, wrong, field):
     """A single score read from a current or spike whose derivatives are known in closed form."""
-    neuron = theory.Neuron(lif.reset_to_zero, spikes.sigmoid, 4.0, 0.9, 1.0)
-    layers = theory.layers([Connection(np.zeros((1, 1)), np.zeros(1))], (1, 1, 1))
+    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    layers = theory.layers([Full(np.zeros((1, 1)), np.zeros(1))], (1, 1, 1))
     monkeypatch.setattr(smoothness, "loss_jet", lambda z: z)
     # s = sigmoid(4 (w x + b - 1)) along (w, b) = t (1, 1) / sqrt 2, and x = 1.
     exact = smoothness.Jet(2**0.5, 2 * 16 / 6 / 3**0.5, 0.0)
@@ -200,7 +200,7 @@ def exactly(function, at=0.0):
 
 @functools.cache
 def scalar_layer():
-    return theory.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    return theory.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
 
 
 def test_the_current_of_a_moving_weight_and_spike_is_exact():
@@ -226,11 +226,11 @@ def test_the_current_of_a_moving_kernel_is_reached_by_one_that_overlaps(k):
     kernel[::2, ::2] = 1 / np.ceil(k / 2)  # of Frobenius norm 1
     frames[:, :, k // 2 % 2 :: 2, k // 2 % 2 :: 2] = 1
     frames *= size / np.linalg.norm(frames)
-    layer = theory.layers([Connection(np.zeros_like(kernel), np.zeros(1))], (side, side, 1))[0]
+    layer = theory.layers([Halving(np.zeros_like(kernel), np.zeros(1))], (side, side, 1))[0]
 
     def current(t):
-        moved = Connection(t * kernel, jnp.zeros(1))
-        return connections.sums(moved, frames * (1 + t + t**2 / 2)).ravel()
+        moved = Halving(t * kernel, jnp.zeros(1))
+        return moved.sums(frames * (1 + t + t**2 / 2)).ravel()
 
     inner = smoothness.Jet(size, size, 0.0)
     allowed = smoothness.current_jet(layer, 0.0, size, steps, inner)
@@ -239,10 +239,10 @@ def test_the_current_of_a_moving_kernel_is_reached_by_one_that_overlaps(k):
 
 
 def test_a_moving_bias_reaches_all_places_at_all_steps():
-    steps, still = 4, Connection(np.zeros((3, 3, 1, 1)), np.zeros(1))
+    steps, still = 4, Halving(np.zeros((3, 3, 1, 1)), np.zeros(1))
     layer = theory.layers([still], (5, 6, 1))[0]
     frames = np.zeros((steps, 1, 5, 6, 1))
-    reached = np.linalg.norm(connections.sums(still._replace(bias=np.ones(1)), frames))
+    reached = np.linalg.norm(still.replace(bias=np.ones(1)).sums(frames))
     assert smoothness.current_jet(layer, 0.0, 0.0, steps, STILL).first == pytest.approx(reached)
 
 
@@ -313,8 +313,8 @@ def test_the_gradient_of_constant_frames_under_a_mean_current_is_exact():
 
     with jax.enable_x64(True):
         reached = float(jnp.linalg.norm(jax.grad(risk)(jnp.array([0.0] * 4 + [*bias]))))
-    neuron = theory.Neuron(lif.reset_to_zero, spikes.sigmoid, 4.0, 0.9, 1.0)
-    network = theory.layers([Connection(np.zeros((2, 2)), bias)], (1, 1, 2))
+    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    network = theory.layers([Full(np.zeros((2, 2)), bias)], (1, 1, 2))
     allowed = smoothness.of_ball(neuron, network, 0.0, 9, np.linalg.norm(frames), scale, True)
     assert reached == pytest.approx(allowed.first)
 
@@ -322,8 +322,8 @@ def test_the_gradient_of_constant_frames_under_a_mean_current_is_exact():
 def test_weights_grow_in_the_ball():
     """No weight leads out of the first layer at the centre; at the edge one of the radius does."""
     radius, x, bias = 2.0, 1000.0, np.array([-50.0, 50.0])
-    neuron = theory.Neuron(lif.reset_to_zero, spikes.sigmoid, 4.0, 0.9, 1.0)
-    still = [Connection(np.zeros((1, 1)), np.ones(1)), Connection(np.zeros((1, 2)), bias)]
+    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    still = [Full(np.zeros((1, 1)), np.ones(1)), Full(np.zeros((1, 2)), bias)]
 
     def risk(w):
         out = radius * np.array([1.0, -1.0]) / np.sqrt(2)
@@ -350,12 +350,12 @@ def test_kernels_and_currents_grow_in_the_ball_as_far_as_they_can(monkeypatch):
 
     monkeypatch.setattr(smoothness, "current_jet", norms)
     monkeypatch.setattr(theory, "state_bound", states)
-    neuron = theory.Neuron(lif.reset_to_zero, spikes.sigmoid, 4.0, 0.9, 1.0)
-    centre = Connection(np.zeros((3, 3, 1, 1)), np.zeros(1))
+    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    centre = Halving(np.zeros((3, 3, 1, 1)), np.zeros(1))
     smoothness.of_ball(neuron, theory.layers([centre], shape), radius, 2, 1.0, 1.0, False)
     kernel = np.zeros((3, 3, 1, 1))
     kernel[::2, ::2] = radius / 2
     assert given["norm"] == pytest.approx(spectral.convolution_norm(kernel, *shape[:2]).upper)
     even = radius / np.sqrt(10)  # nine weights and the bias
-    edge = Connection(np.full((3, 3, 1, 1), even), np.full(1, even))
+    edge = Halving(np.full((3, 3, 1, 1), even), np.full(1, even))
     assert given["current"] == pytest.approx(theory.layers([edge], shape)[0].current)

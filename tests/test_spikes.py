@@ -1,9 +1,12 @@
+"""Spike functions against their formulas, and families of them as values."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sast_jax import spikes
+from sast_jax.errors import InputError
 
 X = np.linspace(-3, 3, 101)
 
@@ -41,3 +44,19 @@ def test_hard_forward_is_exactly_binary_with_the_smooth_derivative(smooth):
     np.testing.assert_array_equal(spike(x), spikes.heaviside(x))
     gradient = jax.grad(lambda x: spike(x).sum())(x)
     np.testing.assert_array_equal(gradient, jax.grad(lambda x: smooth(x).sum())(x))
+
+
+def test_families_are_values_that_name_their_steepest_derivative():
+    own = spikes.Family("sigmoid", spikes.sigmoid.function, spikes.sigmoid.bounds)
+    assert own == spikes.sigmoid != spikes.arctan
+    assert hash(own) == hash(spikes.sigmoid)
+    assert list(spikes.FAMILIES.values()) == [spikes.sigmoid, spikes.arctan]
+    for family in spikes.FAMILIES.values():
+        assert jax.grad(family(4.0))(0.0) == pytest.approx(4 * family.shape.first)
+
+
+def test_a_family_without_bounds_is_refused_by_name():
+    own = spikes.Family("square", lambda slope, x: x**2)
+    np.testing.assert_array_equal(own(1.0)(X), X**2)
+    with pytest.raises(InputError, match="the spike 'square' has no bounds on its derivatives"):
+        own.shape  # noqa: B018

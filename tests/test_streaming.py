@@ -10,11 +10,13 @@ import nmnist_files
 import numpy as np
 import pytest
 import small
-from test_commands import SMALL, command, final_weights
+from commands import SMALL, command, final_weights
 
 from experiments import machine, passes
 from sast_jax import epochs, training
 from sast_jax.data import packing, streaming
+from sast_jax.gradients import Sharpness
+from sast_jax.optimizers import Shuffled
 
 
 def passed(made, hyper_R, streamed):
@@ -23,10 +25,11 @@ def passed(made, hyper_R, streamed):
 
 
 @pytest.mark.parametrize("bytes_", [1, 1300, 10**9])  # a step a chunk, an uneven number, all
-@pytest.mark.parametrize("changes", [{}, {"independent": True, "ascent_size": 3}])
-def test_any_chunks_give_the_bits_of_the_resident_set(bytes_, changes, monkeypatch):
+@pytest.mark.parametrize("sharpness", [Sharpness(), Sharpness(independent=True, part=3)])
+def test_any_chunks_give_the_bits_of_the_resident_set(bytes_, sharpness, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_BYTES", bytes_)
-    made, hyper_R = small.recipe(epochs=3, **changes), small.hyper((0, 1, 2), (0.0, 0.2, 0.3))
+    made = small.recipe(epochs=3, sharpness=sharpness)
+    hyper_R = small.hyper((0, 1, 2), (0.0, 0.2, 0.3))
     expected, metrics, _ = passed(made, hyper_R, False)
     found, measured, seconds = passed(made, hyper_R, True)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -123,8 +126,7 @@ def test_streaming_keeps_nine_tenths_of_the_throughput(monkeypatch):
     made = small.recipe(
         network=small.networks.MLP((256, small.K)),
         frame_shape=(32, 32, 2),
-        batch_size=64,
-        epoch_steps=64,
+        batches=Shuffled(64, 64),
         epochs=8,
     )
     hyper_R, train = small.hyper(), large_set()

@@ -1,12 +1,14 @@
 """Tuning, times and landscapes in one process on a few recordings."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import jobs
 import nmnist_files
 import numpy as np
 import optax
 import pytest
-import test_run
 
 from experiments import datasets, study, trained
 from experiments.configs import nmnist
@@ -22,7 +24,7 @@ def folder(tmp_path_factory, no_pages):
 
 
 def settings(folder, **changes):
-    return test_run.settings(folder, **{"resume": True, "rho": 0.0} | changes)
+    return jobs.settings(folder, **{"resume": True, "rho": 0.0} | changes)
 
 
 def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
@@ -34,7 +36,7 @@ def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
     assert best == found[int(np.argmax(accuracies))]["settings"]
     alone = config.copy_and_resolve_references()
     alone.neurons.hard, alone.learning_rate, alone.workdir = 1.0, 1e-2, str(folder / "alone")
-    (row,) = test_run.train(alone)["summary"]
+    (row,) = jobs.train(alone)["summary"]
     assert {
         "settings": {"neurons.hard": 1.0, "learning_rate": 1e-2},
         "hard_accuracy": row["validation_hard_accuracy_mean"],
@@ -78,28 +80,27 @@ def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
 
 def test_the_landscape_is_that_of_the_training_loss(folder):
     config = settings(folder, workdir=str(folder / "run"), **{"data.validation": 0.2})
-    test_run.train(config)
+    jobs.train(config)
     (found,) = study.landscape(config)
     assert found == study.landscape(config)[0]
     run = trained.load(folder / "run")
-    params, hyper = jax.tree.map(lambda leaf: leaf[0], (run.params_R, run.hyper_R))
-    train, _ = datasets.hold_out(datasets.load_nmnist(config.data).train, 0.2, 0)
+    one = run.trained[0]
+    train, _ = datasets.hold_out(run.settings.data.load().train, 0.2, 0)
 
     def loss(w, n):
-        response = evaluation.apply(
-            run.recipe, w, run.recipe.soft_cell(hyper), jnp.asarray(train.packed_NxTxP)[n]
-        )
-        logs = jax.nn.log_softmax(run.recipe.readout(response))
+        there = dataclasses.replace(one, params=w)
+        response = evaluation.apply(there, one.soft_cell(), jnp.asarray(train.packed_NxTxP)[n])
+        logs = jax.nn.log_softmax(one.model.readout(response))
         return -logs[jnp.arange(len(n)), jnp.asarray(train.labels_N)[n]].mean()
 
     everyone = np.arange(len(train.labels_N))
-    single = jax.jit(lambda n: optax.tree.norm(jax.grad(loss)(params, n[None])))
+    single = jax.jit(lambda n: optax.tree.norm(jax.grad(loss)(one.params, n[None])))
     norms = [float(single(n)) for n in everyone]
     assert found["parameter_gradient"] == pytest.approx(np.mean(norms), rel=1e-3)
-    whole = jax.grad(loss)(params, everyone)
+    whole = jax.grad(loss)(one.params, everyone)
     norm = optax.tree.norm(whole)
-    ahead = jax.tree.map(lambda w, g: w + study.RADIUS * g / norm, params, whole)
-    assert found["rise"] >= 0.999 * float(loss(ahead, everyone) - loss(params, everyone)) > 0
+    ahead = jax.tree.map(lambda w, g: w + study.RADIUS * g / norm, one.params, whole)
+    assert found["rise"] >= 0.999 * float(loss(ahead, everyone) - loss(one.params, everyone)) > 0
     assert found["eigenvalue"] > 0
     assert found["input_gradient"] > 0
     (folder / "run" / "landscape.json").write_text("[{")

@@ -11,7 +11,7 @@ import nmnist_files
 import numpy as np
 import pytest
 import small
-from test_commands import SMALL, command
+from commands import SMALL, command
 
 from experiments import machine, passes
 from sast_jax import epochs, evaluation, sweeps, training
@@ -84,33 +84,31 @@ PROGRAM = """
 import sys
 import jax, numpy as np
 sys.path.insert(0, {tests!r})
-import small, test_sweeps
+import small
 from sast_jax import evaluation
 
 assert jax.device_count() == 8
-hyper_R = small.hyper(test_sweeps.SEEDS, test_sweeps.RHOS)
-state_R, _ = small.fit(small.recipe(), hyper_R)
-measured = evaluation.evaluate(small.recipe(), state_R.params, hyper_R, small.frames())
-hard = [run["hard_accuracy"] for run in measured]
-np.savez({file!r}, *jax.tree.leaves(state_R.params), hard=hard)
+trained = small.trained(small.recipe(), small.hyper({seeds}, {rhos}))
+hard = [run["hard_accuracy"] for run in evaluation.evaluate(trained, small.frames())]
+np.savez({file!r}, *jax.tree.leaves(trained.params), hard=hard)
 """
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
 
 
 def test_eight_devices_share_the_runs(tmp_path):
     file = str(tmp_path / "found.npz")
-    program = PROGRAM.format(tests=os.path.dirname(__file__), file=file)
+    tests = os.path.dirname(__file__)
+    program = PROGRAM.format(tests=tests, file=file, seeds=SEEDS, rhos=RHOS)
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | EIGHT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr.lower()
-    hyper_R = small.hyper(SEEDS, RHOS)
-    state_R, _ = small.fit(small.recipe(), hyper_R)
+    trained = small.trained(small.recipe(), small.hyper(SEEDS, RHOS))
     found = np.load(file)
-    for i, leaf in enumerate(jax.tree.leaves(state_R.params)):
+    for i, leaf in enumerate(jax.tree.leaves(trained.params)):
         close(found[f"arr_{i}"], leaf)
-    expected = evaluation.evaluate(small.recipe(), state_R.params, hyper_R, small.frames())
+    expected = evaluation.evaluate(trained, small.frames())
     assert found["hard"].tolist() == [run["hard_accuracy"] for run in expected]
 
 

@@ -1,26 +1,8 @@
 """Rows of the tables by hand."""
 
-import test_results
+from made_up_results import collected, diverged, rows, run
 
 from sast_jax import results, tables
-
-
-def rows(hard):
-    """Conditions of hardware as :func:`sast_jax.trials.trials` lists them for one run."""
-
-    def row(condition, kind, level, hard, integer=True):
-        values = {"soft": hard + 0.1, "hard": hard, "integer": hard - 0.1 if integer else None}
-        accuracies = {f"{name}_accuracy": value for name, value in values.items()}
-        ends = {f"{key}_ci95": v and [v - 0.1, v + 0.1] for key, v in accuracies.items()}
-        return {"condition": condition, "kind": kind, "level": level, **accuracies, **ends}
-
-    return [
-        row("INT8", "weight_bits", 8, hard) | {"clipped": [0.02, 0.0], "synops": 1234.4},
-        row("INT2", "weight_bits", 2, hard - 0.1),
-        row("weight mismatch 0.3", "weights", 0.3, hard, integer=False),
-        row("dropped spikes 0.1", "dropped", 0.1, hard),
-    ]
-
 
 OPERATIONS = {
     "effective_acs": 300.0,
@@ -37,7 +19,7 @@ OPERATIONS = {
 
 
 def test_conditions_of_one_run_have_its_own_intervals():
-    done = test_results.collected([test_results.run(0.4, 0, 0.8, hardware=rows(0.7))])
+    done = collected([run(0.4, 0, 0.8, hardware=rows(0.7))])
     text = tables.hardware(done, "github").splitlines()
     assert text[2].split("|")[1:-1] == [
         " 0.4   ",
@@ -49,11 +31,11 @@ def test_conditions_of_one_run_have_its_own_intervals():
         " 1,234    ",
     ]
     assert text[4].split("|")[-4].strip() == "-"  # mismatch of integers
-    assert tables.hardware(test_results.collected([test_results.run(0.4, 0, 0.8)])) == ""
+    assert tables.hardware(collected([run(0.4, 0, 0.8)])) == ""
 
 
 def test_conditions_of_several_runs_have_the_interval_over_them():
-    runs = [test_results.run(0.4, i, 0.8, hardware=rows(h)) for i, h in enumerate((0.6, 0.7, 0.8))]
+    runs = [run(0.4, i, 0.8, hardware=rows(h)) for i, h in enumerate((0.6, 0.7, 0.8))]
     (row,) = results.summarise(runs)
     trial = row["hardware"][0]
     assert (trial["condition"], trial["n"]) == ("INT8", 3)
@@ -65,9 +47,7 @@ def test_conditions_of_several_runs_have_the_interval_over_them():
 
 def test_the_validation_split_comes_first():
     both = {"hardware": rows(0.7), "validation_hardware": rows(0.6)}
-    text = tables.hardware(
-        test_results.collected([test_results.run(0.4, 0, 0.8, **both)]), "github"
-    )
+    text = tables.hardware(collected([run(0.4, 0, 0.8, **both)]), "github")
     cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines()]
     assert cells[0][:3] == ["rho", "split", "condition"]
     assert cells[2] == ["0.4", "validation", "INT8", "70.00 [60.00, 80.00]"]
@@ -83,11 +63,10 @@ def test_corruptions_are_a_row_a_kind_and_a_column_a_severity():
     trials = [trial("hot_pixels", level, 0.9 - 0.1 * level) for level in (1, 3)]
     means = {"soft_corruption_accuracy": 0.7, "hard_corruption_accuracy": 0.7}
     runs = [
-        test_results.run(0.4, seed, 0.8, corruptions=trials, integer_corruption_accuracy=None)
-        | means
+        run(0.4, seed, 0.8, corruptions=trials, integer_corruption_accuracy=None) | means
         for seed in (0, 1)
     ]
-    text = tables.corruptions(test_results.collected(runs), "github")
+    text = tables.corruptions(collected(runs), "github")
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     assert cells[0] == ["rho", "spikes", "corruption", "severity 1", "severity 3"]
     assert cells[2:] == [
@@ -96,17 +75,17 @@ def test_corruptions_are_a_row_a_kind_and_a_column_a_severity():
         ["0.4", "hard", "hot pixels", "80.00", "60.00"],
         ["0.4", "hard", "mean 70.00 [70.00, 70.00]", "", ""],
     ]
-    assert tables.corruptions(test_results.collected([test_results.run(0.4, 0, 0.8)])) == ""
+    assert tables.corruptions(collected([run(0.4, 0, 0.8)])) == ""
 
 
 def counted(operations):
-    return test_results.collected([test_results.run(0.4, 0, 0.8, operations=operations)])
+    return collected([run(0.4, 0, 0.8, operations=operations)])
 
 
 def test_a_diverged_setting_does_not_hide_the_others():
-    runs = [test_results.diverged() | {"rho": 0.0, "hardware": []}]
-    runs += [test_results.run(0.4, 0, 0.8, hardware=rows(0.7))]
-    assert "INT8" in tables.hardware(test_results.collected(runs))
+    runs = [diverged() | {"rho": 0.0, "hardware": []}]
+    runs += [run(0.4, 0, 0.8, hardware=rows(0.7))]
+    assert "INT8" in tables.hardware(collected(runs))
 
 
 def test_operations_by_layer_and_in_all():

@@ -1,5 +1,6 @@
 """State, step factor and input gradients against their bounds, on random networks in float64."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,12 +11,16 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, ROOM, few, many
 
-from sast_jax import lif, spikes, theory
-from sast_jax.connections import Connection
+from sast_jax import adaptive, lif, neurons, spikes, synaptic, theory
+from sast_jax.connections import Connection, Full
+from sast_jax.errors import InputError
+from sast_jax.lif import BySubtraction, ToZero
+
+RESETS = lif.RESETS.values()
 
 
-def neuron(reset=lif.reset_to_zero, spike=spikes.sigmoid, slope=4.0, decay=0.9, threshold=1.0):
-    return theory.Neuron(reset, spike, slope, decay, threshold)
+def neuron(reset=ToZero(), spike=spikes.sigmoid, slope=4.0, decay=0.9, threshold=1.0):  # noqa: B008
+    return lif.Smooth(reset, spike, slope, decay, threshold)
 
 
 def hold_states(case):
@@ -42,7 +47,7 @@ def slope_of_step(kind, u_M, scalars):
 def _slopes(kind, u_M, scalars):
     reset, family, _ = cases.KINDS[kind]
     slope, decay, threshold = scalars
-    cell = reset(decay, threshold, family(slope))
+    cell = lif.LIF(threshold, family, reset).smooth(decay, slope)
 
     def next_u(u):
         return cell(lif.State(u, family(slope)(u - threshold)), 0.0)[0].potential
@@ -112,11 +117,11 @@ def test_lipschitz_bounds_hold_a_thousand_times(case):
     hold_lipschitz(case)
 
 
-@pytest.mark.parametrize("reset", [lif.reset_to_zero, lif.reset_by_subtraction])
+@pytest.mark.parametrize("reset", RESETS)
 def test_a_steady_negative_current_reaches_the_state_bound(reset):
     one = neuron(reset, slope=8.0, decay=0.8)
     current = np.full((60, 1), -10.0)
-    u = np.abs(lif.potentials(one.cell(), jnp.asarray(current)))
+    u = np.abs(neurons.potentials(one.cell(), jnp.asarray(current)))
     bound = theory.state_bound(one, 10.0, 60)
     assert bound / 2 < u.max() <= bound * (1 + 1e-6)
     assert theory.state_bound(one, 10.0, 60) <= (10.0 + 0.8 * one.subtracts) / (1 - 0.8)
@@ -124,15 +129,15 @@ def test_a_steady_negative_current_reaches_the_state_bound(reset):
 
 def test_the_reset_by_subtraction_alone_moves_the_potential():
     """A flat spike far from the threshold still takes its share of it at every step."""
-    one = neuron(lif.reset_by_subtraction, spikes.arctan, slope=0.3)
-    u = lif.potentials(one.cell(), jnp.zeros((20, 1)))
+    one = neuron(BySubtraction(), spikes.arctan, slope=0.3)
+    u = neurons.potentials(one.cell(), jnp.zeros((20, 1)))
     bound = theory.state_bound(one, 0.0, 20)
     assert bound / 5 < np.abs(u).max() <= bound
-    driven = lif.potentials(one.cell(), jnp.full((60, 1), -10.0))
+    driven = neurons.potentials(one.cell(), jnp.full((60, 1), -10.0))
     assert (1 - 0.9**60) * 10 / 0.1 < np.abs(driven).max() <= theory.state_bound(one, 10.0, 60)
 
 
-@pytest.mark.parametrize("reset", [lif.reset_to_zero, lif.reset_by_subtraction])
+@pytest.mark.parametrize("reset", RESETS)
 def test_a_coarse_grid_still_encloses_the_step_factor(reset, monkeypatch):
     one, u = neuron(reset), np.linspace(-5, 5, 200_001)
     dense = np.abs(theory.step_factor(one, u)).max()
@@ -157,11 +162,11 @@ def test_between_points_the_step_factor_bends_as_far_as_allowed(monkeypatch):
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_spikes_remember_earlier_frames(norm):
     """A flat subtractive neuron is nearly linear: its spikes stay away for as long as u does."""
-    one = neuron(lif.reset_by_subtraction, slope=1e-3)
-    layer = theory.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    one = neuron(BySubtraction(), slope=1e-3)
+    layer = theory.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
     q = theory.contraction(one).upper
     with jax.enable_x64(True):
-        u = lif.potentials(one.cell(), jnp.stack([jnp.zeros((12, 1)), jnp.ones((12, 1))], 1))
+        u = neurons.potentials(one.cell(), jnp.stack([jnp.zeros((12, 1)), jnp.ones((12, 1))], 1))
         sent = np.asarray(one.spike(one.slope)(u - one.threshold))
     order = 2 if norm == "l2" else np.inf
     gain = np.linalg.norm((sent[:, 1] - sent[:, 0]).ravel(), order)
@@ -173,7 +178,7 @@ def test_spikes_remember_earlier_frames(norm):
 def test_a_mean_over_constant_frames_is_exact():
     """Each step says the same, so that the scores move by 1 / sqrt T of the frames' l2 norm."""
     one, T, scale = neuron(decay=0.0), 8, 3.0
-    layer = theory.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    layer = theory.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
     found = theory.scores_of_frames(one, [layer], [0.0], T, scale, True)
     moved = scale * np.ones(T).mean()
     assert found.l2 == pytest.approx(moved / np.linalg.norm(np.ones(T)))
@@ -183,13 +188,13 @@ def test_a_mean_over_constant_frames_is_exact():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_currents_of_a_layer_hold_its_bias_and_are_attained(sign):
     weights, bias = sign * np.array([[2.0], [3.0]]), np.array([sign * 5.0])
-    found = theory.layers([Connection(weights, bias)], (1, 1, 2))[0].current
+    found = theory.layers([Full(weights, bias)], (1, 1, 2))[0].current
     corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     assert found == np.abs(corners @ weights + bias).max() == 10
 
 
 @pytest.mark.parametrize("spike", [spikes.sigmoid, spikes.arctan])
-@pytest.mark.parametrize("reset", [lif.reset_to_zero, lif.reset_by_subtraction])
+@pytest.mark.parametrize("reset", RESETS)
 def test_the_step_factor_is_enclosed_narrowly_and_attained(spike, reset):
     for slope in (0.5, 4.0, 12.0):
         for bound in (0.3, 5.0, 300.0):
@@ -204,7 +209,7 @@ def test_the_step_factor_is_enclosed_narrowly_and_attained(spike, reset):
 
 def test_an_unbounded_subtractive_neuron_has_a_closed_form():
     for slope, q in ((4.0, 0.9), (8.0, 0.9), (12.0, 0.9 * 2), (0.5, 0.9)):
-        found = theory.contraction(neuron(lif.reset_by_subtraction, slope=slope))
+        found = theory.contraction(neuron(BySubtraction(), slope=slope))
         assert found.upper == pytest.approx(q if slope != 12.0 else 0.9 * 2)
     with pytest.raises(ValueError, match="finite bound"):
         theory.contraction(neuron())
@@ -218,7 +223,7 @@ def test_the_supremum_says_something_where_the_crude_bound_is_vacuous():
     assert all(theory.crude_contraction(neuron(slope=slope), 5.0) > 1 for slope in q)
 
 
-@pytest.mark.parametrize("spike", theory.SHAPES)
+@pytest.mark.parametrize("spike", spikes.FAMILIES.values(), ids=spikes.FAMILIES)
 def test_shapes_bound_the_derivatives_and_are_not_generous(spike):
     x = np.linspace(-40, 40, 40_001)
     with jax.enable_x64(True):
@@ -226,14 +231,44 @@ def test_shapes_bound_the_derivatives_and_are_not_generous(spike):
         for _ in range(3):
             functions.append(jax.grad(functions[-1]))
         first, second, third = (np.asarray(jax.vmap(f)(x)) for f in functions[1:])
-    shape, near = theory.SHAPES[spike], np.abs(x) < 30
-    found = theory.Shape(
+    shape, near = spike.shape, np.abs(x) < 30
+    found = spikes.Shape(
         *(np.abs(d).max() for d in (first, second, third, x * second, x * third)),
         np.abs(second[near] / first[near]).max(),
     )
     for name, bound, value in zip(shape._fields, shape, found, strict=True):
         assert value <= bound * (1 + 1e-9), name
         assert value > 0.99 * bound, name
+
+
+@dataclasses.dataclass(frozen=True)
+class Halved(lif.Reset):
+    """A reset of one's own."""
+
+    def after(self, u, s, threshold):
+        return u * (1 - s / 2)
+
+
+@pytest.mark.parametrize(
+    "ask, message",
+    [
+        (lambda: lif.LIF(reset=Halved()).theory(0.9, 4.0), "no bounds in the theory with Halved"),
+        (lambda: neuron(Halved()).subtracts, "Halved is none of ToZero and BySubtraction"),
+        (lambda: synaptic.Synaptic().theory(0.9, 4.0), "the neuron Synaptic has no bounds in the"),
+        (lambda: adaptive.Adaptive().theory(0.9, 4.0), "the neuron Adaptive has no bounds in the"),
+        (
+            lambda: theory.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1)),
+            "the connection Connection has no",
+        ),
+        (
+            lambda: theory.contraction(neuron(spike=spikes.Family("line", lambda k, x: k * x)), 1),
+            "the spike 'line' has no bounds on its derivatives",
+        ),
+    ],
+)
+def test_what_has_no_bounds_is_named(ask, message):
+    with pytest.raises(InputError, match=message):
+        ask()
 
 
 def test_memory_beyond_double_precision_of_its_square_is_finite():
@@ -260,7 +295,8 @@ def test_a_wrong_step_of_the_derivation_fails(name, wrong):
     one = neuron(slope=4.0)
     current = jnp.asarray(np.full((12, 1), -0.2))
     more = current - 0.1
-    away = np.asarray(lif.potentials(one.cell(), more) - lif.potentials(one.cell(), current))
+    u, v = (neurons.potentials(one.cell(), given) for given in (current, more))
+    away = np.asarray(v - u)
     grown = {
         "memory": np.linalg.norm(away) / np.linalg.norm(more - current),
         "geometric": np.abs(away).max() / 0.1,
@@ -273,7 +309,7 @@ def test_a_wrong_step_of_the_derivation_fails(name, wrong):
 
 def test_a_neuron_at_its_threshold_reaches_the_lipschitz_bounds():
     one, w = neuron(slope=4.0), np.array([[0.3], [0.4]])
-    layer = theory.layers([Connection(w, np.ones(1))], (1, 1, 2))[0]
+    layer = theory.layers([Full(w, np.ones(1))], (1, 1, 2))[0]
     args = one, [layer], [0.0], 1, 7.0, False
 
     def score(x):

@@ -1,5 +1,6 @@
 """experiments.theory in one process and as a command; the convergence theorem on real data."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -15,7 +16,8 @@ from ml_collections import ConfigDict
 
 from experiments import bounds, run, trained
 from experiments.configs import nmnist, nmnist_paper, theory_aligned
-from sast_jax import moments, theory_page
+from sast_jax import moments, optimizers, settings, theory_page
+from sast_jax.data import sets
 from sast_jax.errors import InputError
 
 QUICK = {"hardware.weight_bits": (), "hardware.draws": 0, "corruptions.kinds": ""}
@@ -77,7 +79,8 @@ def test_without_sam_nothing_is_perturbed(reported):
 def test_the_last_moment_is_of_the_checkpoint(reported):
     """One whose weights are all zero has the risk of a guess, wherever training ends."""
     found = trained.load(reported[0] / "run")
-    found = found._replace(params_R=jax.tree.map(jnp.zeros_like, found.params_R))
+    blank = jax.tree.map(jnp.zeros_like, found.trained.params)
+    found = found._replace(trained=dataclasses.replace(found.trained, params=blank))
     recordings = trained.training_set(found)
     _, course_PxR, same = bounds._retrace(found, recordings, recordings, 2)
     classes = found.record["classes"]
@@ -90,7 +93,7 @@ def test_what_a_practical_run_violates_is_said():
     runs = [{"rho": 0.4, "learning_rate": 0.1}, {"rho": 0.0, "learning_rate": 0.2}]
 
     def broken(config, whole=True):
-        entries = bounds.assumptions(config, runs, course, whole)
+        entries = bounds.assumptions(settings.read(config), runs, course, whole)
         return " ".join(entry["text"] for entry in entries if not entry["met"])
 
     said = broken(nmnist_paper.get_config())
@@ -130,8 +133,9 @@ def test_settings_are_named_by_all_that_varies():
         {"rho": 0.1, "learning_rate": rate, "seed": s} for rate in (0.1, 0.2) for s in (0, 1)
     ]
     runs = [one | {"slope": 4.0, "decay": 0.9, "warmup": 0.0} for one in settings]
-    recipe = types.SimpleNamespace(epoch_steps=3)
-    found = types.SimpleNamespace(runs=runs, record={"epoch": 3}, recipe=recipe)
+    recipe = types.SimpleNamespace(batches=optimizers.Shuffled(steps=3))
+    models = types.SimpleNamespace(recipe=recipe)
+    found = types.SimpleNamespace(runs=runs, record={"epoch": 3}, trained=models)
     course = moments.Moment(*[np.ones((3, 4))] * len(moments.Moment._fields))
     groups = bounds._groups(found, [0, 1, 3], course)
     assert [g["name"] for g in groups] == [
@@ -153,8 +157,7 @@ def test_a_broken_bound_is_drawn_as_broken():
 
 
 def test_windows_that_answer_together_are_refused(tmp_path, monkeypatch):
-    config = ConfigDict({"data": {"windows": 2}})
-    loaded = types.SimpleNamespace(config=config)
+    loaded = types.SimpleNamespace(settings=settings.Settings(data=sets.GestureData()))
     monkeypatch.setattr(bounds.trained, "load", lambda workdir: loaded)
     with pytest.raises(InputError, match=r"--config\.data\.windows=1"):
         bounds.report(tmp_path, None, 16, 2)

@@ -9,22 +9,15 @@ import optax
 import pytest
 import small
 
-from sast_jax import epochs, lif, spikes, training
+from sast_jax import connections, epochs, lif, links, neurons, spikes, training
+from sast_jax.controls import HardForward
 from sast_jax.data import augmentation, packing
-from sast_jax.sam import (
-    momentum_sam,
-    perturb_ahead,
-    sam,
-    scale_to_norm,
-    sharpness_aware,
-    vasso,
-)
+from sast_jax.gradients import Ahead, Grouped, Sharpness
+from sast_jax.sharpness import scale_to_norm, sharpness_aware
+from sast_jax.trained import Trained
 
 step = jax.jit(training.train_step, static_argnums=0)
-
-
-def stale(optimizer, radius):
-    return perturb_ahead(optimizer, scale_to_norm(radius))
+STALE = Ahead(links.Stale())
 
 
 def sgd(rate, steps):
@@ -33,10 +26,6 @@ def sgd(rate, steps):
 
 def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def moved(key, frames):
-    return augmentation.shift(key, frames, 1)
 
 
 def momentum_ascent(radius):
@@ -68,8 +57,9 @@ def test_a_step_equals_a_plain_one(ascend):
     new, (loss, _) = step(made, state, h, batch, ascent)
 
     def plain(params, x, y):
-        cell = lif.reset_to_zero(0.7, 1.0, spikes.sigmoid(4.0))
-        scores = 10 * made.network.apply({"params": params}, x, cell).spikes[-1].mean(0)
+        cell = neurons.Cell(lif.LIF(1.0), 0.7, spikes.sigmoid(4.0))
+        network = made.model.connections(params)
+        scores = 10 * connections.respond(network, [cell] * 2, x).spikes[-1].mean(0)
         return -jax.nn.log_softmax(scores)[jnp.arange(len(y)), y].mean()
 
     at = state.params
@@ -103,18 +93,20 @@ def test_a_radius_of_zero_equals_training_without_sam():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"independent": True},
-        {"ascent_size": 2},
-        {"groups": 4},
-        {"augment": moved},
-        {"forward": spikes.hard_forward},
-        {"cell": lif.reset_by_subtraction},
-        {"ascent": lambda radius: sam(radius, adaptive=True)},
-        {"ascent": vasso},
-        {"ahead": momentum_sam},
+        {"sharpness": Sharpness(independent=True)},
+        {"sharpness": Sharpness(part=2)},
+        {"sharpness": Grouped(4)},
+        {"augment": augmentation.Shift(1)},
+        {"controls": (HardForward(),)},
+        {"neuron": lif.LIF(reset=lif.BySubtraction())},
+        {"sharpness": Sharpness(links.Sam(adaptive=True))},
+        {"sharpness": Sharpness(links.Vasso())},
+        {"sharpness": Ahead(links.Momentum())},
     ],
-    ids=lambda changes: next(iter(changes)),
-)
+    ids=[
+        "independent", "part", "groups", "augment", "forward", "reset", "adaptive", "vasso", "ahead"
+    ],
+)  # fmt: skip
 def test_each_option_changes_the_run_and_stays_deterministic(changes):
     plain, _ = small.fit(small.recipe(), small.hyper())
     changed, metrics = small.fit(small.recipe(**changes), small.hyper())
@@ -125,7 +117,7 @@ def test_each_option_changes_the_run_and_stays_deterministic(changes):
 
 
 def test_a_perturbation_made_ahead_is_in_the_parameters_but_not_in_those_to_evaluate():
-    made, hypers = small.recipe(ahead=stale, optimizer=sgd), small.hyper(rhos=(0.3,))
+    made, hypers = small.recipe(sharpness=STALE, optimizer=sgd), small.hyper(rhos=(0.3,))
     state, h = small.run_of(training.initialise(made, hypers), 0), small.run_of(hypers, 0)
     packed, labels = small.recordings()
     frames = jnp.moveaxis(packing.unpack(packed[: small.B], small.SHAPE), 1, 0).astype(jnp.float32)
@@ -143,8 +135,8 @@ def test_a_perturbation_made_ahead_is_in_the_parameters_but_not_in_those_to_eval
         before = jax.tree.map(lambda w, g, norm=norm: w + 0.3 * g / norm, w, g)
     close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5)  # noqa: E731
     jax.tree.map(close, state.params, before)
-    jax.tree.map(close, training.trained(made, state), w)
-    assert training.trained(plain, state) is state.params
+    jax.tree.map(close, Trained.of(made, state, h).params, w)
+    assert Trained.of(plain, state, h).params is state.params
 
 
 def test_ahead_takes_one_gradient_a_step():
@@ -155,21 +147,21 @@ def test_ahead_takes_one_gradient_a_step():
         lowered = epochs.train_epoch.lower(made, state, hypers, packed, labels, True)
         return lowered.compile().cost_analysis()["flops"]
 
-    assert cost(small.recipe(ahead=stale)) < 0.7 * cost(small.recipe())
+    assert cost(small.recipe(sharpness=STALE)) < 0.7 * cost(small.recipe())
 
 
 def test_groups_average_the_sam_gradients_of_their_parts():
-    made, hypers = small.recipe(groups=2), small.hyper(rhos=(0.3,))
-    optimizer = dataclasses.replace(made, optimizer=lambda rate, steps: optax.sgd(1.0))
-    state, h = small.run_of(training.initialise(optimizer, hypers), 0), small.run_of(hypers, 0)
+    made = small.recipe(sharpness=Grouped(2), optimizer=sgd)
+    hypers = small.hyper(rhos=(0.3,))
+    state, h = small.run_of(training.initialise(made, hypers), 0), small.run_of(hypers, 0)
     packed, labels = small.recordings()
     frames = jnp.moveaxis(packing.unpack(packed[: small.B], small.SHAPE), 1, 0).astype(jnp.float32)
     halves = [(frames[:, part], labels[: small.B][part]) for part in (slice(0, 4), slice(4, 8))]
-    one = dataclasses.replace(optimizer, groups=1)
+    one = dataclasses.replace(made, sharpness=Sharpness())
     steps = [step(one, state, h, half, half)[0].params for half in halves]
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *steps)
     batch = frames, labels[: small.B]
-    grouped = step(optimizer, state, h, batch, batch)[0].params
+    grouped = step(made, state, h, batch, batch)[0].params
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grouped, mean)
 
 
@@ -205,13 +197,14 @@ def test_divergence_of_one_member_is_marked_and_leaves_the_others_alone():
 
 
 def test_after_a_late_start_the_ramp_begins_there():
-    made, h = small.recipe(first_epoch=3), small.run_of(small.hyper(rhos=(0.6,), warmup=0.5), 0)
-    begin, ramp = 3 * made.epoch_steps, 3 * made.epoch_steps  # half of six epochs
+    made = small.recipe(sharpness=Sharpness(start=3))
+    h = small.run_of(small.hyper(rhos=(0.6,), warmup=0.5), 0)
+    begin, ramp = 3 * made.batches.steps, 3 * made.batches.steps  # half of six epochs
     grads = {"w": jnp.array([3.0, 4.0])}
 
     def radius(step):
         seen = []
-        link, _ = training._links(made, h, step)
+        link, _ = made.links(h, step)
         link.update(grads, link.init(grads), grads, grad_fn=lambda w: seen.append(w) or w)
         return float(jnp.linalg.norm(seen[0]["w"] - grads["w"]))
 
@@ -221,30 +214,31 @@ def test_after_a_late_start_the_ramp_begins_there():
 
 def test_an_independent_batch_only_chooses_the_perturbation():
     hypers = small.hyper(rhos=(0.0,))
-    independent, _ = small.fit(small.recipe(independent=True), hypers)
+    independent, _ = small.fit(small.recipe(sharpness=Sharpness(independent=True)), hypers)
     plain, _ = small.fit(small.recipe(), hypers, ascend=False)
     assert_same(independent.params, plain.params)
 
 
 def test_a_stateful_ascent_goes_on_under_groups():
-    smoothed = dataclasses.replace(small.recipe(groups=2), ascent=momentum_ascent)
+    smoothed = small.recipe(sharpness=Grouped(2, momentum_ascent))
     state, _ = small.fit(smoothed, small.hyper(), epochs=1)
     counts = [leaf for leaf in jax.tree.leaves(state.optimizer[0]) if leaf.shape == (1,)]
-    assert [int(count[0]) for count in counts] == [smoothed.epoch_steps]
+    assert [int(count[0]) for count in counts] == [smoothed.batches.steps]
     assert all(count.dtype == jnp.int32 for count in counts)
 
 
 def test_the_slope_grows_geometrically():
     h = small.run_of(small.hyper(slope=2.0, slope_end=8.0), 0)
-    total = small.recipe().epochs * small.recipe().epoch_steps
-    slopes = [training.slope_at(small.recipe(), h, step) for step in (0, total // 2, total)]
+    total = small.recipe().epochs * small.recipe().batches.steps
+    assert total == small.recipe().steps
+    slopes = [small.recipe().slope_at(h, step) for step in (0, total // 2, total)]
     np.testing.assert_allclose(slopes, [2, 4, 8], rtol=1e-6)
 
 
 def test_vmap_over_runs_equals_one_after_another_to_rounding(monkeypatch):
     grid = small.hyper(seeds=(0, 1))
     mapped, _ = small.fit(small.recipe(), grid, epochs=1)
-    another = small.recipe(threshold=1.0 + 1e-9)  # so that nothing compiled before is used
+    another = small.recipe(neuron=lif.LIF(1.0 + 1e-9))  # so that nothing compiled before is used
     state = training.initialise(another, grid)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax.lax, "map", None)

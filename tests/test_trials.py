@@ -10,7 +10,6 @@ import small
 
 from sast_jax import (
     chips,
-    connections,
     evaluation,
     hardware,
     integers,
@@ -20,8 +19,8 @@ from sast_jax import (
     variation,
 )
 from sast_jax.chips import Chip
+from sast_jax.connections import Full
 from sast_jax.data import packing
-from sast_jax.training import Recipe
 from sast_jax.trials import Conditions
 
 CHIP = Chip()
@@ -34,9 +33,7 @@ def calibration():
 
 @pytest.fixture(scope="module")
 def trained():
-    recipe, hypers = small.recipe(), small.hyper(seeds=(0, 1))
-    state, _ = small.fit(recipe, hypers, epochs=8)
-    return recipe, state.params, hypers
+    return small.trained(small.recipe(), small.hyper(seeds=(0, 1)), epochs=8)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,7 @@ def rows(trained):
 
 
 def tried(trained, conditions, calibrated=None, chip=CHIP):
-    benches_R = trials.benches(*trained, chip, calibrated)
+    benches_R = trials.benches(trained, chip, calibrated)
     return trials.trials(benches_R, small.frames(), conditions)
 
 
@@ -63,26 +60,25 @@ def test_a_row_for_each_condition_of_each_run(rows):
 
 
 def test_a_width_is_the_rounded_network_and_the_integer_one(trained, rows):
-    recipe, params_R, hypers = trained
-    for r, run in enumerate(rows):
-        params, hyper = jax.tree.map(lambda leaf, r=r: leaf[r], (params_R, hypers))
-        network = connections.connections(params)
-        grams = chips.grams(recipe, network, hyper, CHIP, calibration())
+    for one, run in zip(trained, rows, strict=True):
+        network = one.connections()
+        grams = chips.grams(one, network, CHIP, calibration())
         for row in run[:2]:
             chip = dataclasses.replace(CHIP, weight_bits=row["level"])
             kernels = chips.kernels(network, chip, grams)
-            neurons, layers = chips.to_integers(recipe, network, hyper, chip, kernels)
-            rounded = params | {
+            neurons, layers = chips.to_integers(one, network, chip, kernels)
+            params = one.params | {
                 f"Dense_{i}": {
-                    "kernel": np.asarray(layer.kernel, np.float32) * np.asarray(layer.scale),
-                    "bias": params[f"Dense_{i}"]["bias"],
+                    "kernel": layer.connection.kernel.astype(jnp.float32) * layer.scale[None],
+                    "bias": one.params[f"Dense_{i}"]["bias"],
                 }
                 for i, layer in enumerate(layers)
             }
-            one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (rounded, hyper))
-            for name, cell in (("soft", Recipe.soft_cell), ("hard", Recipe.hard_cell)):
-                swap = evaluation.Swap(recipe, cell)
-                scores = evaluation.respond(swap, one, small.frames().packed_NxTxP).scores_BxK[0]
+            rounded = dataclasses.replace(one, params=params)
+            rounded_R = jax.tree.map(lambda leaf: leaf[None], rounded)
+            for name, model in (("soft", evaluation.soft), ("hard", evaluation.hard)):
+                answers = evaluation.respond(model, rounded_R, small.frames().packed_NxTxP)
+                scores = answers.scores_BxK[0]
                 hits = int((scores.argmax(-1) == small.frames().labels_N).sum())
                 assert row[f"{name}_accuracy"] == hits / small.N
                 assert row[f"{name}_accuracy_ci95"] == intervals.wilson(hits, small.N)
@@ -91,7 +87,7 @@ def test_a_width_is_the_rounded_network_and_the_integer_one(trained, rows):
             answers = np.asarray(response.spikes[-1], int).sum(axis=0).argmax(axis=-1)
             assert row["integer_accuracy"] == (answers == small.frames().labels_N).mean()
             np.testing.assert_allclose(row["clipped"], np.mean(clipped, axis=0), rtol=1e-6)
-            ints = [connections.Connection(layer.kernel, layer.bias) for layer in layers]
+            ints = [layer.connection for layer in layers]
             acs = operations.count(ints, x, response.spikes).acs_BxL.sum(axis=-1)
             np.testing.assert_allclose(row["synops"], acs.mean(), rtol=1e-6)
             bits = 8 * row["weight_bytes"] - 32 * (16 + 3)
@@ -99,8 +95,7 @@ def test_a_width_is_the_rounded_network_and_the_integer_one(trained, rows):
 
 
 def test_a_variation_is_the_mean_over_its_devices(trained, rows):
-    recipe, params_R, hypers = trained
-    params, hyper = jax.tree.map(lambda leaf: leaf[0], (params_R, hypers))
+    one, model = trained[0], trained.model
     x = jnp.moveaxis(packing.unpack(small.recordings()[0], small.SHAPE), 1, 0).astype(jnp.float32)
 
     @jax.jit
@@ -108,19 +103,14 @@ def test_a_variation_is_the_mean_over_its_devices(trained, rows):
         device = variation.draw(
             key,
             variation.Variation(thresholds=0.3),
-            connections.connections(params),
-            hyper.decay,
-            recipe.threshold,
+            one.connections(),
+            model.neuron,
+            one.hyper.decay,
             x,
         )
+        return model.readout(device(lambda neuron, decay: neuron.hard(decay))).argmax(axis=-1)
 
-        def cell(decay, threshold):
-            changed = dataclasses.replace(recipe, threshold=threshold)
-            return changed.hard_cell(hyper._replace(decay=decay))
-
-        return recipe.readout(device(cell)).argmax(axis=-1)
-
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), hyper.seed), 3)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), one.hyper.seed), 3)
     accuracies = [float((answers(key) == small.frames().labels_N).mean()) for key in keys]
     row = rows[0][3]
     assert row["kind"] == "thresholds"
@@ -131,16 +121,13 @@ def test_a_variation_is_the_mean_over_its_devices(trained, rows):
 
 
 def test_windows_answer_with_their_mean_scores_and_cost_their_sum(trained):
-    recipe, *networks_R = trained
-    params_R, hypers = jax.tree.map(lambda leaf: leaf[:1], tuple(networks_R))
     frames, truth = small.windows(), small.windows().labels_N[: small.N // 2]
-    (bench,) = trials.benches(recipe, params_R, hypers, CHIP, None)
+    (bench,) = trials.benches(trained[:1], CHIP, None)
     keys_D = jax.random.split(jax.random.key(1), 2)
     rows = [bench.width(8, frames), bench.corruption("noise", 1, frames)]
     rows.append(bench.variation("dead", 0.4, keys_D, frames))
-    neurons, layers = chips.to_integers(
-        recipe, bench.network, bench.hyper, CHIP, bench._kernels(CHIP)
-    )
+    neurons, layers = chips.to_integers(bench.trained, bench.network, CHIP, bench._kernels(CHIP))
+    floats = bench.network, bench.trained.hyper
 
     def answers(model, *network):
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], network)
@@ -149,21 +136,19 @@ def test_windows_answer_with_their_mean_scores_and_cost_their_sum(trained):
     def accuracy(scores_NxK, vote=small.voted):
         return (vote(scores_NxK).argmax(axis=-1) == truth).mean()
 
-    found = answers(hardware.OnChip(recipe, neurons), None, None, layers)
+    found = answers(hardware.OnChip(trained.model, neurons), None, None, layers)
     for row in rows[:2]:
         assert row["integer_accuracy"] == accuracy(found.scores_BxK[0])
         both = found.acs_BxL[0].sum(axis=-1)
         assert row["synops"] == (both[: small.N // 2] + both[small.N // 2 :]).mean()
-    float_scores = answers(hardware.Device(recipe), None, None, bench.network, bench.hyper)
+    float_scores = answers(hardware.Device(trained.model), None, None, *floats)
     for name, own in float_scores._asdict().items():
         assert rows[1][f"{name}_accuracy"] == accuracy(own.scores_BxK[0])
         assert accuracy(own.scores_BxK[0], lambda s: s[: small.N // 2]) != accuracy(
             own.scores_BxK[0]
         )
     each = [
-        answers(
-            hardware.Device(recipe), key, variation.Variation(dead=0.4), bench.network, bench.hyper
-        )
+        answers(hardware.Device(trained.model), key, variation.Variation(dead=0.4), *floats)
         for key in keys_D
     ]
     for name in ("soft", "hard"):
@@ -180,20 +165,18 @@ def test_integer_networks_meet_the_same_faults(trained, rows):
 
 
 def test_other_seeds_meet_other_devices(trained, rows):
-    recipe, params_R, hypers = trained
-    twice = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], (params_R, hypers))
-    params_R, hypers = twice[0], twice[1]._replace(seed=hypers.seed)
+    twice = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], trained)
+    twice = dataclasses.replace(twice, hyper=twice.hyper._replace(seed=trained.hyper.seed))
     conditions = Conditions((), (("thresholds", 0.3), ("dead", 0.6)), draws=3)
-    one, other = tried((recipe, params_R, hypers), conditions)
+    one, other = tried(twice, conditions)
     assert one[0]["hard_accuracy"] == rows[0][3]["hard_accuracy"]
     assert other[1]["hard_accuracy_ci95"] != one[1]["hard_accuracy_ci95"]
 
 
 def test_a_run_of_nan_has_no_rows_and_a_narrow_word_is_said(trained):
-    recipe, params_R, hypers = trained
-    spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), params_R)
+    params_R = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), trained.params)
     conditions = Conditions((8,))
-    bad, good = tried((recipe, spoiled, hypers), conditions)
+    bad, good = tried(dataclasses.replace(trained, params=params_R), conditions)
     assert bad == [] and len(good) == 1
     narrow = dataclasses.replace(CHIP, membrane_bits=4)
     (row,), _ = tried(trained, conditions, chip=narrow)
@@ -207,7 +190,7 @@ def test_a_run_of_nan_has_no_rows_and_a_narrow_word_is_said(trained):
 def test_scales_are_chosen_as_the_chip_says():
     rng = np.random.default_rng(0)
     kernel = jnp.asarray(rng.normal(size=(200, 2)) * [0.1, 1.0], jnp.float32)
-    network = [connections.Connection(kernel, jnp.zeros(2))]
+    network = [Full(kernel, jnp.zeros(2))]
 
     def scale(name):
         chip = Chip(weight_bits=3, scale=name)
@@ -220,13 +203,11 @@ def test_scales_are_chosen_as_the_chip_says():
 def test_calibration_counts():
     """Inputs that never fire must not count for the scale of the weights."""
     kernel = jnp.concatenate([jnp.full((36, 1), 0.1), jnp.full((36, 1), 5.0)])
-    network = [connections.Connection(kernel, jnp.zeros(1))]
-    recipe, hyper = small.recipe(), small.run_of(small.hyper(), 0)
+    network = [Full(kernel, jnp.zeros(1))]
+    one = small.untrained(small.recipe(), small.hyper())[0]
     bits = np.repeat([1, 0], 36)[None, None].repeat(4, axis=1).repeat(40, axis=0)
     data = small.frames()._replace(packed_NxTxP=np.packbits(bits.astype(np.uint8), axis=-1))
-    grams = chips.grams(
-        recipe, network, hyper, Chip(), data
-    )  # in batches of which the last is smaller
+    grams = chips.grams(one, network, Chip(), data)  # in batches of which the last is smaller
     np.testing.assert_allclose(grams[0][:36, :36], 1, rtol=1e-6)
     assert not grams[0][36:].any()
     chip = Chip(weight_bits=2)
@@ -235,11 +216,11 @@ def test_calibration_counts():
 
 
 def test_corrupted_recordings_meet_all_three_networks(trained):
-    benches_R = trials.benches(*trained, CHIP, calibration())
+    benches_R = trials.benches(trained, CHIP, calibration())
     clean, silent = small.frames(), small.frames()
     silent = silent._replace(packed_NxTxP=np.zeros_like(silent.packed_NxTxP))
     rows_R = trials.corruptions(benches_R, [("noise", 1, clean), ("event_drop", 5, silent)])
-    expected = evaluation.evaluate(*trained, clean)
+    expected = evaluation.evaluate(trained, clean)
     for run, (same, nothing), (width,) in zip(
         expected, rows_R, trials.trials(benches_R, clean, Conditions((8,))), strict=True
     ):

@@ -1,23 +1,21 @@
 """Devices against the network itself, and the statistics they are drawn with."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from test_connections import HARD, trained
+import small_networks
 
-from sast_jax import connections, lif, spikes, variation
+from sast_jax import variation
+from sast_jax.connections import Full
+from sast_jax.lif import LIF
 from sast_jax.variation import Variation
-
-CELL = functools.partial(lif.reset_to_zero, spike=spikes.heaviside)
 
 
 @jax.jit
 def respond(key, levels, network, frames):
-    return variation.draw(key, levels, network, 0.9, 1.0, frames)(CELL)
+    return variation.draw(key, levels, network, LIF(1.0), 0.9, frames)(LIF.hard)
 
 
 def device(network, frames, seed=0, **changes):
@@ -26,17 +24,15 @@ def device(network, frames, seed=0, **changes):
 
 @pytest.mark.parametrize("name", ["MLP", "ConvNet"])
 def test_no_variation_is_the_network_itself(name):
-    _, params, frames = trained(name)
-    network = connections.connections(params)
-    expected = connections.respond(network, [HARD] * len(network), frames)
+    network, frames = small_networks.network(name)
+    expected = small_networks.respond(network, frames)
     for a, b in zip(device(network, frames).spikes, expected.spikes, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("kind", ["weights", "thresholds", "leaks", "dead", "dropped", "spurious"])
 def test_each_kind_changes_spikes_and_is_drawn_anew_for_each_device(kind):
-    _, params, frames = trained("MLP")
-    network = connections.connections(params)
+    network, frames = small_networks.network("MLP")
     plain, one = device(network, frames), device(network, frames, **{kind: 0.3})
     assert (plain.spikes[0] != one.spikes[0]).any()
     again, other = (device(network, frames, seed, **{kind: 0.3}) for seed in (0, 1))
@@ -46,7 +42,7 @@ def test_each_kind_changes_spikes_and_is_drawn_anew_for_each_device(kind):
 
 def wide(current, neurons=4000, steps=6):
     """One layer of neurons that all have the same current, and a frame for it."""
-    connection = connections.Connection(jnp.zeros((1, neurons)), jnp.full(neurons, current))
+    connection = Full(jnp.zeros((1, neurons)), jnp.full(neurons, current))
     return [connection], jnp.ones((steps, 1, 1, 1, 1))
 
 
@@ -81,12 +77,11 @@ def test_leaks_stay_within_their_range():
 
 
 def test_draws_can_be_vectorised():
-    _, params, frames = trained("MLP")
-    network = connections.connections(params)
+    network, frames = small_networks.network("MLP")
 
     def scores(key):
-        device = variation.draw(key, Variation(weights=0.3), network, 0.9, 1.0, frames)
-        return device(CELL).spikes[-1]
+        device = variation.draw(key, Variation(weights=0.3), network, LIF(1.0), 0.9, frames)
+        return device(LIF.hard).spikes[-1]
 
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.jit(jax.vmap(scores))(keys)

@@ -7,76 +7,73 @@ import sys
 import pytest
 
 from experiments import workdirs
-from experiments.configs import nmnist
 from sast_jax.errors import InputError
+from sast_jax.settings import Settings
 
 
-def config(**changes):
-    made = nmnist.get_config()
-    made.update(changes)
-    return made
+def settings(**changes):
+    return Settings().changed(changes)
 
 
 def test_the_default_folder_follows_the_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = workdirs.claim("nmnist", config(), "data")
-    assert first == workdirs.claim("nmnist", config(resume=True), "data")
-    elsewhere = config()
-    elsewhere.data.path = "the/same/recordings/elsewhere"
-    assert first == workdirs.claim("nmnist", elsewhere, "data")
-    other = workdirs.claim("nmnist", config(rho=0.5), "data")
+    first = workdirs.claim(settings(), "data")
+    assert first == workdirs.claim(settings(resume=True), "data")
+    elsewhere = settings(**{"data.path": "the/same/recordings/elsewhere"})
+    assert first == workdirs.claim(elsewhere, "data")
+    other = workdirs.claim(settings(rho=0.5), "data")
     assert first != other
     assert first.parent == other.parent
-    assert workdirs.claim("nmnist", config(), "other data") not in (first, other)
+    assert workdirs.claim(settings(), "other data") not in (first, other)
     written = json.loads((other / "config.json").read_text())
     assert (written["rho"], written["experiment"]) == (0.5, "nmnist")
 
 
 def test_another_run_is_refused_and_the_difference_named(tmp_path):
     folder = str(tmp_path / "run")
-    workdirs.claim("nmnist", config(workdir=folder), "data")
+    workdirs.claim(settings(workdir=folder), "data")
     before = (tmp_path / "run" / "config.json").read_text()
     with pytest.raises(InputError, match=r"run: holds another run \(rho is 0.4 there and 0.5 here"):
-        workdirs.claim("nmnist", config(workdir=folder, rho=0.5, resume=True), "data")
+        workdirs.claim(settings(workdir=folder, rho=0.5, resume=True), "data")
     with pytest.raises(InputError, match="on other recordings"):
-        workdirs.claim("nmnist", config(workdir=folder), "other data")
+        workdirs.claim(settings(workdir=folder), "other data")
     assert (tmp_path / "run" / "config.json").read_text() == before
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="not empty and not a run"):
-        workdirs.claim("nmnist", config(workdir=str(tmp_path)), "data")
+        workdirs.claim(settings(workdir=str(tmp_path)), "data")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_folder_whose_run_never_began_is_taken(tmp_path):
     with workdirs.held(tmp_path):
         pass
-    assert workdirs.claim("nmnist", config(workdir=str(tmp_path)), "data") == tmp_path
+    assert workdirs.claim(settings(workdir=str(tmp_path)), "data") == tmp_path
 
 
 def test_an_unfinished_run_wants_resume(tmp_path):
     folder = str(tmp_path / "run")
-    workdirs.claim("nmnist", config(workdir=folder), "data")
+    workdirs.claim(settings(workdir=folder), "data")
     (tmp_path / "run" / "checkpoints").mkdir()
     with pytest.raises(InputError, match=r"--config\.resume=True"):
-        workdirs.claim("nmnist", config(workdir=folder), "data")
-    workdirs.claim("nmnist", config(workdir=folder, resume=True), "data")
+        workdirs.claim(settings(workdir=folder), "data")
+    workdirs.claim(settings(workdir=folder, resume=True), "data")
     whole = json.dumps(dict.fromkeys(("config", "runs", "summary"), "something"))
     (tmp_path / "run" / "results.json").write_text(whole)
-    workdirs.claim("nmnist", config(workdir=folder), "data")  # finished: reported again
+    workdirs.claim(settings(workdir=folder), "data")  # finished: reported again
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        workdirs.claim("nmnist", config(workdir=str(tmp_path / "file" / "run")), "data")
+        workdirs.claim(settings(workdir=str(tmp_path / "file" / "run")), "data")
 
 
 def test_a_damaged_file_is_named(tmp_path):
     folder = str(tmp_path / "run")
-    workdirs.claim("nmnist", config(workdir=folder), "data")
+    workdirs.claim(settings(workdir=folder), "data")
     (tmp_path / "run" / "results.json").write_text('{"half')
     with pytest.raises(InputError, match=r"results\.json: damaged"):
         workdirs.finished(tmp_path / "run")
@@ -85,7 +82,7 @@ def test_a_damaged_file_is_named(tmp_path):
         workdirs.finished(tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text("")
     with pytest.raises(InputError, match=r"config\.json: damaged"):
-        workdirs.claim("nmnist", config(workdir=folder), "data")
+        workdirs.claim(settings(workdir=folder), "data")
 
 
 def test_a_second_process_is_kept_out(tmp_path):

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 from hypothesis import strategies as st
 
-from sast_jax import connections, lif, networks, spikes, theory
-from sast_jax.connections import Connection
+from sast_jax import lif, neurons, readouts, spikes, theory
+from sast_jax.connections import Full, Halving
 
 few = hypothesis.settings(max_examples=50, deadline=None)
 many = hypothesis.settings(max_examples=1000, deadline=None)
@@ -20,10 +20,10 @@ ROOM = 1 + ROUNDING  # a factor
 SHAPE, T, B, K = (3, 3, 1), 8, 3, 3
 SCALE = 5.0
 KINDS = {  # static: a program each
-    "zero sigmoid MLP": (lif.reset_to_zero, spikes.sigmoid, [(9, 4), (4, K)]),
-    "zero arctan ConvNet": (lif.reset_to_zero, spikes.arctan, [(3, 3, 1, 2), (8, K)]),
-    "subtract sigmoid MLP": (lif.reset_by_subtraction, spikes.sigmoid, [(9, 4), (4, K)]),
-    "subtract arctan ConvNet": (lif.reset_by_subtraction, spikes.arctan, [(3, 3, 1, 2), (8, K)]),
+    "zero sigmoid MLP": (lif.ToZero(), spikes.sigmoid, [(9, 4), (4, K)]),
+    "zero arctan ConvNet": (lif.ToZero(), spikes.arctan, [(3, 3, 1, 2), (8, K)]),
+    "subtract sigmoid MLP": (lif.BySubtraction(), spikes.sigmoid, [(9, 4), (4, K)]),
+    "subtract arctan ConvNet": (lif.BySubtraction(), spikes.arctan, [(3, 3, 1, 2), (8, K)]),
 }
 
 
@@ -42,12 +42,12 @@ class Case(NamedTuple):
     @property
     def neuron(self):
         reset, spike, _ = KINDS[self.kind]
-        return theory.Neuron(reset, spike, self.slope, self.decay, self.threshold)
+        return lif.Smooth(reset, spike, self.slope, self.decay, self.threshold)
 
     def network(self):
         rng = np.random.default_rng(self.seed)
         return [
-            Connection(
+            (Full if len(shape) == 2 else Halving)(
                 self.gain * rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])),
                 0.5 * self.gain * rng.normal(size=shape[-1]),
             )
@@ -111,13 +111,13 @@ def simulate(kind, network, frames, scalars, length, reads_current, hard=False):
     reset, family, _ = KINDS[kind]
     slope, decay, threshold = scalars
     spike = spikes.heaviside if hard else family(slope)
-    cell = reset(decay, threshold, spike)
+    cell = neurons.Cell(lif.LIF(threshold, family, reset), decay, spike)
     run, sent = Run([], [], [], None), frames
     for connection in network:
-        current = connections.sums(connection, sent)
-        _, sent = lif.integrate(cell, current)
+        current = connection.sums(sent)
+        _, sent = neurons.integrate(cell, current)
         run.currents.append(current)
-        run.potentials.append(lif.potentials(cell, current))
+        run.potentials.append(neurons.potentials(cell, current))
         run.spikes.append(sent)
     counted = jnp.where(reads_current, current, sent)
     shown = (jnp.arange(T) < length)[:, None, None]
@@ -151,7 +151,7 @@ def before(case, x_TxBxN):
 
 
 def readout(case):
-    make = networks.mean_current if case.reads_current else networks.mean_spikes
+    make = readouts.MeanCurrent if case.reads_current else readouts.MeanSpikes
     return make(SCALE)
 
 

@@ -11,7 +11,7 @@ import torch
 from snntorch import import_nir
 from spikingjelly.activation_based import nir_exchange
 
-from sast_jax import nir_graph
+from sast_jax import connections, nir_graph
 
 STEP = 1e-4
 IMPORTERS = {
@@ -29,8 +29,9 @@ def load(consumer: str, path) -> torch.nn.Module:
 
 def write(path, run, parameterisation: str, **more) -> nir_graph.HardNetwork:
     """Exports a network of :mod:`small_runs`."""
+    model = run.trained.model
     hard = nir_graph.HardNetwork(
-        run.network, float(run.hyper.decay), run.recipe.threshold, run.recipe.frame_shape
+        run.network, model.neuron, float(run.trained.hyper.decay), model.frame_shape
     )
     nir.write(path, nir_graph.to_graph(hard, parameterisation=parameterisation, dt=STEP, **more))
     return hard
@@ -39,7 +40,7 @@ def write(path, run, parameterisation: str, **more) -> nir_graph.HardNetwork:
 def channels_first(run, frames_TxBxHxWxC: np.ndarray) -> torch.Tensor:
     """Frames as the exported network takes them: maps or, for an MLP, vectors."""
     frames = frames_TxBxHxWxC.transpose(0, 1, 4, 2, 3).astype(np.float32)
-    if run.network[0].kernel.ndim == 2:
+    if isinstance(run.network[0], connections.Full):
         frames = frames.reshape(*frames.shape[:2], -1)
     return torch.from_numpy(frames)
 
@@ -47,7 +48,7 @@ def channels_first(run, frames_TxBxHxWxC: np.ndarray) -> torch.Tensor:
 def respond(module: torch.nn.Module, frames_TxBxS: torch.Tensor) -> np.ndarray:
     """Spikes of the output layer, (T, B, K)."""
     for part in module.modules():
-        if isinstance(part, snntorch.Leaky):  # which goes on from its last call otherwise
+        if isinstance(part, snntorch.Leaky | snntorch.Synaptic):  # which go on from their last call
             part.reset_mem()
     state, spikes = None, []
     with torch.no_grad():

@@ -3,8 +3,32 @@
 All steps of time and both polarities of a recording are treated alike, and frames stay binary.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """:func:`shift` by up to so many pixels, as a value."""
+
+    pixels: int
+
+    def __call__(self, key: jax.Array, frames_BxTxHxWxC: jax.Array) -> jax.Array:
+        return shift(key, frames_BxTxHxWxC, self.pixels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """:func:`affine` within these bounds, as a value."""
+
+    pixels: float = 0.0
+    degrees: float = 0.0
+    zoom: float = 0.0
+
+    def __call__(self, key: jax.Array, frames_BxTxHxWxC: jax.Array) -> jax.Array:
+        return affine(key, frames_BxTxHxWxC, self.pixels, self.degrees, self.zoom)
 
 
 def shift(key: jax.Array, frames_BxTxHxWxC: jax.Array, pixels: int) -> jax.Array:

@@ -19,8 +19,8 @@ class TrainState(train_state.TrainState):
     Examples:
       >>> import jax, jax.numpy as jnp, optax
       >>> from flax import linen as nn
-      >>> from sast_jax.flax_sam import TrainState
-      >>> from sast_jax.sam import sam
+      >>> from sast_jax.sharpness import sam
+      >>> from sast_jax.sharpness.flax import TrainState
       >>> class Net(nn.Module):
       ...     @nn.compact
       ...     def __call__(self, x):
@@ -83,7 +83,11 @@ class TrainState(train_state.TrainState):
 
 
 def nnx_grad_fn(
-    loss: Callable[..., Any], model: nnx.Module, *args: Any, wrt: Any = nnx.Param
+    loss: Callable[..., Any],
+    model: nnx.Module,
+    *args: Any,
+    wrt: Any = nnx.Param,
+    has_aux: bool = False,
 ) -> Callable[[Any], Any]:
     """The ``grad_fn`` for ``nnx.Optimizer.update``, on copies of a model.
 
@@ -92,11 +96,13 @@ def nnx_grad_fn(
     :func:`sast_jax.eval_params`, take ``nnx.as_pure`` of the optimizer's state and the parameters.
 
     Args:
-      loss: ``loss(model, *args)``, a scalar.
+      loss: ``loss(model, *args)``, a scalar, or a scalar and auxiliary values.
       model: copied as it is now; what a copy changes in itself, such as its batch statistics, is
         dropped.
       *args: of the loss, usually a batch.
       wrt: the variables that are trained, as the optimizer's ``wrt``.
+      has_aux: the loss returns ``(value, aux)``, as :func:`flax.nnx.grad` has it; the ``aux`` of
+        the perturbed parameters is dropped.
 
     Returns:
       A function from parameters to their gradient, in nnx's own states.
@@ -104,8 +110,8 @@ def nnx_grad_fn(
     Examples:
       >>> import jax.numpy as jnp, optax
       >>> from flax import nnx
-      >>> from sast_jax.flax_sam import nnx_grad_fn
-      >>> from sast_jax.sam import sam
+      >>> from sast_jax.sharpness import sam
+      >>> from sast_jax.sharpness.flax import nnx_grad_fn
       >>> class Net(nnx.Module):
       ...     def __init__(self, rngs):
       ...         self.dense = nnx.Linear(1, 1, rngs=rngs)
@@ -129,6 +135,7 @@ def nnx_grad_fn(
 
     def grad_fn(params):
         copy = nnx.merge(graphdef, params, rest, copy=True)
-        return nnx.as_pure(nnx.grad(loss, argnums=nnx.DiffState(0, wrt))(copy, *args))
+        found = nnx.grad(loss, argnums=nnx.DiffState(0, wrt), has_aux=has_aux)(copy, *args)
+        return nnx.as_pure(found[0] if has_aux else found)
 
     return grad_fn

@@ -1,4 +1,4 @@
-"""Weights as training sees them: Max's table, straight-through gradients, the trainer itself."""
+"""Rounded weights in training: Max's table, straight-through gradients, the trainer itself."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import chips, connections, evaluation, quantisation, training, weights
+from sast_jax import chips, evaluation, quantisation, training
+from sast_jax.quantisation import Rounding
+from sast_jax.trained import Trained
 
 KERNEL = jax.random.normal(jax.random.key(0), (4000, 3)) * jnp.array([[0.1, 1.0, 5.0]])
 PARAMS = {"Dense_0": {"kernel": KERNEL, "bias": jnp.array([0.123, -4.56, 7.89])}}
@@ -24,33 +26,24 @@ def test_the_scale_for_normal_weights_is_that_of_the_table(bits, spacing):
 
 
 def test_rounded_kernels_have_few_levels_and_biases_stay():
-    seen = weights.rounded(3, True)(PARAMS)["Dense_0"]
+    seen = Rounding(3, True)(PARAMS)["Dense_0"]
     assert [len(np.unique(column)) for column in np.asarray(seen["kernel"]).T] == [7, 7, 7]
     np.testing.assert_array_equal(seen["bias"], PARAMS["Dense_0"]["bias"])
 
 
 def test_gradients_pass_straight_through():
     def loss(params):
-        return (weights.rounded(2, False)(params)["Dense_0"]["kernel"] ** 2).sum()
+        return (Rounding(2, False)(params)["Dense_0"]["kernel"] ** 2).sum()
 
     grads = jax.grad(loss)(PARAMS)["Dense_0"]["kernel"]
-    seen = weights.rounded(2, False)(PARAMS)["Dense_0"]["kernel"]
+    seen = Rounding(2, False)(PARAMS)["Dense_0"]["kernel"]
     np.testing.assert_allclose(grads, 2 * seen, rtol=1e-6)
-
-
-def test_noise_is_relative_and_anew_for_each_key():
-    seen = weights.noisy(0.3)(KEY, PARAMS)["Dense_0"]
-    factor = np.asarray(seen["kernel"] / KERNEL)
-    np.testing.assert_allclose([factor.mean(), factor.std()], [1, 0.3], atol=0.01)
-    other = weights.noisy(0.3)(jax.random.key(2), PARAMS)["Dense_0"]
-    assert (other["kernel"] != seen["kernel"]).all()
-    assert (seen["bias"] != PARAMS["Dense_0"]["bias"]).all()
 
 
 def test_training_sees_them_and_keeps_its_own():
     hypers = small.hyper(rhos=(0.0,))
     plain = small.recipe()
-    rounding = small.recipe(rounding=weights.rounded(2, True))
+    rounding = small.recipe(rounding=Rounding(2, True))
     state = training.initialise(plain, hypers)
     batch = small.batch()
     one = jax.tree.map(lambda leaf: leaf[0], (state, hypers))
@@ -58,49 +51,29 @@ def test_training_sees_them_and_keeps_its_own():
     def losses(recipe, key):
         return training.train_step(recipe, *one, batch, None, key)[1][0]
 
-    # Rounded, the loss of a network is that of its rounded weights; noise changes with the key.
-    seen = rounding.rounding(one[0].params)
+    # Rounded, the loss of a network is that of its rounded weights.
+    seen = rounding.model.rounded(one[0].params)
     by_hand = training.train_step(plain, one[0]._replace(params=seen), one[1], batch, None, KEY)
     np.testing.assert_allclose(losses(rounding, KEY), by_hand[1][0], rtol=1e-5)
     assert losses(rounding, KEY) != losses(plain, KEY)
-    noisy = small.recipe(noise=weights.noisy(0.5))
-    assert losses(noisy, KEY) == losses(noisy, KEY) != losses(noisy, jax.random.key(9))
     trained, _ = training.train_step(rounding, *one, batch, None, KEY)
     assert len(np.unique(trained.params["Dense_0"]["kernel"])) > 100
-
-
-def test_both_gradients_of_a_step_meet_the_same_noise():
-    """With a radius of nearly nothing, SAM under noise is plain training under the same noise."""
-    recipe = small.recipe(noise=weights.noisy(0.5))
-    (state, hyper) = jax.tree.map(
-        lambda leaf: leaf[0],
-        (training.initialise(recipe, h := small.hyper(rhos=(1e-9,))), h),
-    )
-    batch = small.batch()
-    plain, _ = training.train_step(recipe, state, hyper, batch, None, KEY)
-    with_sam, _ = training.train_step(recipe, state, hyper, batch, batch, KEY)
-    for a, b in zip(jax.tree.leaves(plain.params), jax.tree.leaves(with_sam.params), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_what_is_evaluated_is_rounded_and_stays_so_on_a_chip():
     """Each width that training rounds to is met exactly, and plain training is not that good."""
     hypers = small.hyper(rhos=(0.0,))
     for bits in (2, 3, 4):
-        recipe = small.recipe(rounding=weights.rounded(bits, True))
+        recipe = small.recipe(rounding=Rounding(bits, True))
         state, _ = small.fit(recipe, hypers, epochs=12)
-        params = small.run_of(training.trained(recipe, state), 0)
-        network = connections.connections(params)
-        for c, latent in zip(network, connections.connections(state.params), strict=True):
+        trained = Trained.of(recipe, state, hypers)
+        latent = recipe.model.connections(small.run_of(state.params, 0))
+        network = trained[0].connections()
+        for c, own in zip(network, latent, strict=True):
             levels = [len(np.unique(column)) for column in np.asarray(c.kernel).T]
-            assert max(levels) <= 2**bits - 1 < len(np.unique(latent.kernel))
+            assert max(levels) <= 2**bits - 1 < len(np.unique(own.kernel))
         chip = chips.Chip(weight_bits=bits)
         rounded = chips.rounded(network, chips.kernels(network, chip))
         for a, b in zip(rounded, network, strict=True):
             np.testing.assert_allclose(a.kernel, b.kernel, rtol=1e-5, atol=1e-7)
-    assert (
-        evaluation.evaluate(recipe, training.trained(recipe, state), hypers, small.frames())[0][
-            "soft_accuracy"
-        ]
-        > 0.9
-    )
+    assert evaluation.evaluate(trained, small.frames())[0]["soft_accuracy"] > 0.9

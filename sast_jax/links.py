@@ -1,0 +1,131 @@
+"""Which perturbation SAM takes, as values: a radius makes them links of an optax chain.
+
+See :mod:`sast_jax.sharpness` for what each does. The names are those of ``config.sam.method``; a
+field that has a namesake in ``config.sam`` is set from there.
+"""
+
+import dataclasses
+
+import jax
+import optax
+
+from sast_jax.sharpness import (
+    bounded_scale_to_norm,
+    friendly_sam,
+    gap_aware,
+    momentum_sam,
+    perturb_ahead,
+    sam,
+    scale_to_norm,
+    sharpness_aware,
+    vasso,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sam:
+    """Towards the gradient, over a fixed distance; ``adaptive``: ASAM's element-wise radius."""
+
+    adaptive: bool = False
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        return sam(radius, adaptive=self.adaptive)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unnormalised:
+    """Towards the gradient, over the radius times its norm."""
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        return sharpness_aware(optax.scale(radius))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded:
+    """As SAM, but over no more than ``bound`` times the gradient's norm."""
+
+    bound: float = 2.0
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        return sharpness_aware(bounded_scale_to_norm(radius, self.bound))
+
+
+@dataclasses.dataclass(frozen=True)
+class Vasso:
+    """Along a running mean of the gradients."""
+
+    theta: float = 0.4
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        return vasso(radius, self.theta)
+
+
+@dataclasses.dataclass(frozen=True)
+class Friendly:
+    """Along the gradient without its running mean."""
+
+    decay: float = 0.6
+    weight: float = 1.0
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        return friendly_sam(radius, self.decay, self.weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomDirection:
+    """A random direction in the place of the gradient's, of the same norm.
+
+    SAM's lead over this control is due to its direction. The link's ``update`` needs the keyword
+    ``key``, anew each time.
+    """
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformationExtraArgs:
+        def update(updates, state, params=None, *, key, **extra_args):
+            return optax.tree.random_like(key, updates), state
+
+        direction = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+        return sharpness_aware(optax.chain(direction, scale_to_norm(radius)))
+
+
+@dataclasses.dataclass(frozen=True)
+class GapAware:
+    """GSAM: descends the gap between perturbed and plain loss as well, with weight ``alpha``."""
+
+    alpha: float = 0.1
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        return gap_aware(scale_to_norm(radius), self.alpha)
+
+
+@dataclasses.dataclass(frozen=True)
+class Momentum:
+    """Ahead of time: against the momentum of the gradients."""
+
+    momentum: float = 0.9
+
+    def __call__(
+        self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike
+    ) -> optax.GradientTransformation:
+        return momentum_sam(optimizer, radius, self.momentum)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stale:
+    """Ahead of time: along the gradient of the step before."""
+
+    def __call__(
+        self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike
+    ) -> optax.GradientTransformation:
+        return perturb_ahead(optimizer, scale_to_norm(radius))
+
+
+LINKS = {
+    "sam": Sam,
+    "unnormalised": Unnormalised,
+    "bounded": Bounded,
+    "vasso": Vasso,
+    "friendly": Friendly,
+    "random": RandomDirection,
+    "gsam": GapAware,
+}
+AHEAD = {"momentum": Momentum, "stale": Stale}

@@ -1,0 +1,64 @@
+"""What a network did, and how class scores are read from it."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Response(NamedTuple):
+    """What a network did: spikes of each layer (T, B, ...), the last one's current, end states."""
+
+    spikes: tuple[jax.Array, ...]
+    current_TxBxK: jax.Array
+    states: tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Readout:
+    """How class scores are read: a factor on the time-mean of some evidence. Equal by value.
+
+    Attributes:
+      scale: the factor.
+    """
+
+    scale: float = 10.0
+
+    def evidence(self, response: Response) -> jax.Array:
+        """What counts for each class at each step, (T, B, K)."""
+        raise NotImplementedError
+
+    def __call__(self, response: Response) -> jax.Array:
+        """Class scores (B, K)."""
+        return self.scale * self.evidence(response).mean(axis=0)
+
+    def after_each_step(self, response: Response) -> jax.Array:
+        """Class scores (T, B, K) if the recording had ended after each step."""
+        evidence_TxBxK = self.evidence(response).astype(jnp.float32)
+        steps_T = jnp.arange(1, len(evidence_TxBxK) + 1)
+        return self.scale * jnp.cumsum(evidence_TxBxK, axis=0) / steps_T[:, None, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanSpikes(Readout):
+    """Reads the time-mean of the output layer's spikes times ``scale``."""
+
+    def evidence(self, response):
+        return response.spikes[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanCurrent(Readout):
+    """Reads the time-mean of the output layer's input current times ``scale``."""
+
+    def evidence(self, response):
+        return response.current_TxBxK
+
+
+READOUTS = {"spikes": MeanSpikes, "current": MeanCurrent}
+
+
+def firing_rates(response: Response) -> jax.Array:
+    """Mean spike of each layer over steps and neurons, per recording: (B, layers)."""
+    return jnp.stack([s.mean(axis=(0, *range(2, s.ndim))) for s in response.spikes], axis=-1)

@@ -1,0 +1,138 @@
+"""Sharpness-aware minimization at one gradient a step: the parameters carry the perturbation."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .ascents import scale_to_norm
+from .numbers import ScalarOrSchedule, real_leaves, require
+
+
+class PerturbedState(NamedTuple):
+    """State of :func:`perturb_ahead`: of its parts, and the perturbation inside the parameters."""
+
+    base: optax.OptState
+    ascent: optax.OptState
+    perturbation: optax.Updates
+
+
+def perturb_ahead(
+    base: optax.GradientTransformation, ascent: optax.GradientTransformation
+) -> optax.GradientTransformationExtraArgs:
+    r"""Sharpness-aware minimization at one gradient a step, with the perturbation of the last step.
+
+    .. math:: w_{t+1} = w_t + \mathrm{base}(g_t), \quad g_t = \nabla L(w_t + a_t),
+              \quad a_{t+1} = a(g_t)
+
+    The parameters that are trained are :math:`w_t + a_t`, so nothing needs a second gradient;
+    :func:`eval_params` takes :math:`a_t` out of them. ``base`` sees :math:`w_t`. With a radius of 0
+    it is ``base`` up to rounding. Keep the parameters in float32: in bfloat16 what is put in and
+    taken out again adds up to a drift. Integer parameters stay where they are.
+    ``optax.apply_if_finite`` goes around all of this and not around ``base`` alone, as a gradient
+    that is no number would stay in the perturbation.
+
+    Args:
+      base: the whole optimizer, learning rate included; nothing may follow in a chain.
+      ascent: maps the gradient of a step to the perturbation of the next.
+
+    Returns:
+      A transformation whose ``update`` needs ``params``.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from sast_jax.sharpness import eval_params, perturb_ahead, scale_to_norm
+      >>> tx = perturb_ahead(optax.sgd(0.25), scale_to_norm(0.5))
+      >>> grad_fn = jax.grad(lambda w: jnp.sum(w**2))
+      >>> w = jnp.array([0.0, 4.0])
+      >>> updates, state = tx.update(grad_fn(w), tx.init(w), w)
+      >>> w = optax.apply_updates(w, updates)
+      >>> print(w, eval_params(state, w))
+      [0.  2.5] [0. 2.]
+    """
+    base, ascent = optax.with_extra_args_support(base), optax.with_extra_args_support(ascent)
+
+    def init_fn(params):
+        real = real_leaves(params, params)
+        return PerturbedState(base.init(real), ascent.init(real), optax.tree.zeros_like(real))
+
+    def update_fn(updates, state, params=None, **extra_args):
+        if params is None:
+            raise ValueError("perturb_ahead needs the parameters: update(grads, state, params).")
+        plain = optax.tree.sub(real_leaves(params, params), state.perturbation)
+        updates = real_leaves(params, updates)
+        step, base_state = base.update(updates, state.base, plain, **extra_args)
+        ahead, ascent_state = ascent.update(updates, state.ascent, plain, **extra_args)
+        ahead = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), ahead, state.perturbation)
+        moved = jax.tree.map(lambda s, a, b: s + (a - b), step, ahead, state.perturbation)
+        moved = jax.tree.map(lambda w, m: jnp.zeros_like(w) if m is None else m, params, moved)
+        return moved, PerturbedState(base_state, ascent_state, ahead)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def momentum_sam(
+    base: optax.GradientTransformation, rho: ScalarOrSchedule, momentum: float = 0.9
+) -> optax.GradientTransformationExtraArgs:
+    r"""Momentum-SAM: the perturbation points against the momentum of the gradients.
+
+    .. math:: v_{t+1} = \mu v_t + g_t, \qquad a_{t+1} = -\rho \, v_{t+1} / \lVert v_{t+1} \rVert
+
+    The sign is the paper's: a step along :math:`-v` has just been made, and going on in that
+    direction leads up again. The momentum is of gradients alone, where the paper's code for SGD
+    takes weight decay into it. It is kept here beside the optimizer's own, at the cost of
+    one more copy of the parameters, so that any optimizer will do.
+
+    Args:
+      base: the whole optimizer, as in :func:`perturb_ahead`; the paper's has the same momentum.
+      rho: radius, as in :func:`sam`.
+      momentum: :math:`\mu`.
+
+    Returns:
+      A transformation, as of :func:`perturb_ahead`.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from sast_jax.sharpness import eval_params, momentum_sam
+      >>> tx = momentum_sam(optax.sgd(0.25), rho=0.5)
+      >>> grad_fn = jax.grad(lambda w: jnp.sum(w**2))
+      >>> w = jnp.array([0.0, 4.0])
+      >>> updates, state = tx.update(grad_fn(w), tx.init(w), w)
+      >>> w = optax.apply_updates(w, updates)
+      >>> print(w, eval_params(state, w))
+      [0.  1.5] [0. 2.]
+
+    Reference: Becker et al., Momentum-SAM, arXiv 2401.12033, algorithm 1.
+    """
+    require("momentum", momentum, lambda momentum: 0 <= momentum < 1, "from 0 to below 1")
+    return perturb_ahead(
+        base, optax.chain(optax.trace(momentum), scale_to_norm(rho), optax.scale(-1.0))
+    )
+
+
+def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
+    """Parameters to evaluate, without the perturbation that :func:`perturb_ahead` keeps in them.
+
+    Go on with the parameters as they are trained: with the same state, the next step would take the
+    perturbation out of these a second time. Averages over steps should be of these.
+
+    Args:
+      state: of an optimizer with one :func:`perturb_ahead` or :func:`momentum_sam` for all of the
+        parameters in it, alone or inside of chains, ``MultiSteps``, ``apply_if_finite`` or
+        ``inject_hyperparams``.
+      params: as they are trained.
+
+    Returns:
+      A tree like ``params``.
+
+    Raises:
+      ValueError: there is none, or more than one.
+    """
+    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, PerturbedState))
+    found = [leaf for leaf in leaves if isinstance(leaf, PerturbedState)]
+    if len(found) != 1:
+        raise ValueError(
+            f"the state holds {len(found)} optimizers of perturb_ahead or momentum_sam and not one."
+        )
+    return jax.tree.map(lambda w, a: w if a is None else w - a, params, found[0].perturbation)

@@ -1,0 +1,56 @@
+"""What links and ascents share: sums over trees, real and integer leaves, arguments in range."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+ScalarOrSchedule = jax.typing.ArrayLike | optax.Schedule
+NOT_NEGATIVE = lambda number: 0 <= number < float("inf"), "finite and not negative"
+
+
+def real_leaves(params, tree):
+    """The tree with None, which transformations pass over, in the place of integer parameters."""
+    if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
+        raise TypeError("SAM is of real parameters; keep the parts of complex ones apart.")
+    return jax.tree.map(lambda w, leaf: None if is_integer(w) else leaf, params, tree)
+
+
+def is_integer(leaf) -> bool:
+    """Whether it is an integer parameter, or the gradient of one, which is of no real type."""
+    return not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.inexact)
+
+
+def global_norm(tree) -> jax.Array:
+    """Global norm, or 1 for a tree of zeros, where the norm has no derivative."""
+    squared = dot(tree, tree)
+    return jnp.sqrt(jnp.where(squared > 0, squared, 1))
+
+
+def dot(a, b) -> jax.Array:
+    """Sum of products over all leaves but integer ones, in float32 at least."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    products = [
+        jnp.sum(at_least_float32(x) * at_least_float32(y)) for x, y in pairs if not is_integer(x)
+    ]
+    return sum(products, start=jnp.zeros([]))
+
+
+def at_least_float32(leaf):
+    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+
+def require(name, value, sound, wanted) -> None:
+    """Refuses a value; one that is traced is taken as it is."""
+    if is_traced(value):
+        return
+    number = np.asarray(value)
+    real = any(jnp.issubdtype(number.dtype, kind) for kind in (jnp.integer, jnp.floating))
+    if not real or number.ndim:
+        raise ValueError(f"{name} is {value!r}; it must be one number, {wanted}.")
+    if not sound(number):
+        raise ValueError(f"{name} is {value!r}; it must be {wanted}.")
+
+
+def is_traced(value) -> bool:
+    return isinstance(value, jax.core.Tracer)

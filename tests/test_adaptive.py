@@ -1,0 +1,138 @@
+"""The neuron with an adaptive threshold against a loop and finite differences, and how it adapts.
+
+What it shares with other neurons, training and refusals among it, stands in test_neurons.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import own_neurons
+import pytest
+
+from sast_jax import lif, neurons
+from sast_jax.adaptive import Adaptive
+from sast_jax.errors import InputError
+from sast_jax.fields import checked
+
+DECAY, THRESHOLD, FADES, RISE = 0.8, 0.7, 0.85, 0.3
+
+
+def neuron(reset="zero", fades=FADES, rise=RISE):
+    reset = lif.RESETS[reset]
+    return Adaptive(THRESHOLD, reset=reset, adaptation_decay=fades, adaptation=rise)
+
+
+def loop(reset, spike, current_TxN):
+    """The equations of the module docstring, one neuron and one step at a time."""
+
+    def step(state, current):
+        u, s, a = state
+        before = THRESHOLD + RISE * a
+        a = FADES * a + s
+        u = own_neurons.left(reset, DECAY, u, s, before) + current
+        s = spike(u - (THRESHOLD + RISE * a))
+        return (u, s, a), s
+
+    return own_neurons.loop(step, (0.0, 0.0, 0.0), current_TxN)
+
+
+@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_it_is_a_loop_over_neurons_and_steps(reset, kind):
+    current = np.random.default_rng(0).normal(0.4, 0.6, (30, 20))
+    plain = {"hard": own_neurons.hard, "soft": own_neurons.smooth(3.0)}[kind]
+    cell = {"hard": neuron(reset).hard(DECAY), "soft": neuron(reset).smooth(DECAY, 3.0)}[kind]
+    with jax.enable_x64(True):
+        _, found = neurons.integrate(cell, jnp.asarray(current))
+    np.testing.assert_allclose(found, loop(reset, plain, current), rtol=1e-12)
+    assert 0.1 < found.mean() < 0.9
+
+
+@pytest.mark.parametrize("reset", lif.RESETS)
+def test_the_gradient_is_that_of_finite_differences(reset):
+    with jax.enable_x64(True):
+        current = jnp.asarray(np.random.default_rng(1).normal(0.5, 0.5, (15, 3)))
+        weights = jnp.asarray(np.random.default_rng(2).normal(size=(15, 3)))
+
+        @jax.jit
+        def loss(current, decay, fades, rise):
+            cell = neuron(reset, fades, rise).smooth(decay, 4.0)
+            return (weights * neurons.integrate(cell, current)[1]).sum()
+
+        at = [current, DECAY, FADES, RISE]
+        gradient = jax.grad(loss, argnums=(0, 1, 2, 3))(*at)
+        for number, found in enumerate(gradient):
+
+            def along(x, number=number):
+                return loss(*at[:number], x, *at[number + 1 :])
+
+            numeric = own_neurons.differences(along, np.asarray(at[number]))
+            np.testing.assert_allclose(found, numeric, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_without_adaptation_it_is_the_lif_neuron_bit_for_bit(reset, kind):
+    current = 0.3 + jax.random.normal(jax.random.key(0), (200, 100))
+    own, plain = neuron(reset, rise=0.0), lif.LIF(THRESHOLD, reset=lif.RESETS[reset])
+    cells = [n.hard(DECAY) if kind == "hard" else n.smooth(DECAY, 4.0) for n in (own, plain)]
+    ends, found = zip(*(neurons.integrate(cell, current) for cell in cells), strict=True)
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*(end.potential for end in ends))
+    np.testing.assert_array_equal(*(neurons.potentials(cell, current) for cell in cells))
+
+
+@pytest.mark.parametrize("reset", lif.RESETS)
+def test_segments_of_time_equal_the_whole(reset):
+    cell = neuron(reset).smooth(DECAY, 4.0)
+    current = jax.random.normal(jax.random.key(0), (12, 5))
+    end, whole = neurons.integrate(cell, current)
+    state, first = neurons.integrate(cell, current[:5])
+    state, second = neurons.integrate(cell, current[5:], state)
+    np.testing.assert_array_equal(jnp.concatenate([first, second]), whole)
+    jax.tree.map(np.testing.assert_array_equal, state, end)
+
+
+@pytest.mark.parametrize("reset", lif.RESETS)
+def test_under_a_constant_current_spikes_become_rarer(reset):
+    current = jnp.full((150, 1), 0.35)
+
+    def intervals(own):
+        _, out = neurons.integrate(own.hard(0.9), current)
+        return np.diff(np.flatnonzero(np.asarray(out[:, 0])))
+
+    slow = Adaptive(THRESHOLD, reset=lif.RESETS[reset], adaptation_decay=0.98, adaptation=0.1)
+    between = intervals(slow)
+    assert len(between) >= 6
+    assert (np.diff(between) >= 0).all() and between[-1] >= 2 * between[0]
+    assert np.ptp(intervals(lif.LIF(THRESHOLD, reset=lif.RESETS[reset]))) <= 1
+
+
+def test_a_threshold_rises_with_each_spike_and_falls_between():
+    """b_t from the state: the threshold and a rise for each spike before, faded since."""
+    current = jax.random.normal(jax.random.key(0), (40, 7))
+    own = neuron().hard(DECAY)
+    _, out = neurons.integrate(own, current)
+    state, rises = None, []
+    for t in range(40):
+        state, _ = neurons.integrate(own, current[t : t + 1], state)
+        rises.append(np.asarray(state.adaptation))
+    out = np.asarray(out)
+    expected = [
+        sum(FADES ** (t - 1 - k) * out[k] for k in range(t)) + 0 * out[0] for t in range(40)
+    ]
+    np.testing.assert_allclose(rises, expected, atol=1e-5)
+    assert out.any()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"adaptation_decay": 1.0}, "adaptation_decay=1.0 must be a number from 0 to below 1"),
+        ({"adaptation_decay": -0.1}, "adaptation_decay=-0.1 must be a number from 0 to below 1"),
+        ({"adaptation": -0.1}, "adaptation=-0.1 must be a number from 0 up"),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        checked(Adaptive(**changes))
