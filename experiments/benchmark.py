@@ -21,14 +21,17 @@ import tabulate
 import tonic
 from absl import flags
 
-from experiments import cli, files, machine, timing
-from sast_jax import epochs, lif, networks, pages, training
+from experiments import cli
 from sast_jax.data import cache, packing, recordings
 from sast_jax.errors import InputError
-from sast_jax.model import Model
-from sast_jax.optimizers import Adam, Constant, Shuffled
-from sast_jax.readouts import MeanSpikes
-from sast_jax.recipe import Hyperparameters, Recipe
+from sast_jax.reports import pages
+from sast_jax.runs import files, timing
+from sast_jax.snn import lif, networks
+from sast_jax.snn.model import Model
+from sast_jax.snn.readouts import MeanSpikes
+from sast_jax.training import epochs, machine, stepping
+from sast_jax.training.optimizers import Adam, Constant, Shuffled
+from sast_jax.training.recipe import Hyperparameters, Recipe
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")
 _ROUNDS = flags.DEFINE_integer("rounds", 60, "turns of the step", lower_bound=3)
@@ -70,7 +73,7 @@ def steps(rounds: int) -> dict[str, np.ndarray]:
     inputs_TxBxI = batch[0].reshape(TIME_BINS, BATCH, -1)
     weights, moments = bare_state(state.params)
     reference = jax.jit(bare_step)
-    step = jax.jit(training.train_step, static_argnums=0)
+    step = jax.jit(stepping.train_step, static_argnums=0)
     eighth = batch[0][:, : BATCH // 8], batch[1][: BATCH // 8]
     return timing.in_turns(
         {
@@ -96,7 +99,7 @@ def grid() -> dict[str, np.ndarray]:
     def train(members):
         rhos, seeds = zip(*members, strict=True)
         hyper_R = hyperparameters(seeds, rhos)
-        state_R = training.initialise(made, hyper_R)
+        state_R = stepping.initialise(made, hyper_R)
         for _ in range(GRID_EPOCHS):
             state_R, metrics = epochs.train_epoch(made, state_R, hyper_R, packed, labels, True)
         return jax.block_until_ready(metrics)
@@ -126,10 +129,10 @@ def recipe() -> Recipe:
     return made.on(SHAPE, BATCH)
 
 
-def library() -> tuple[Recipe, Hyperparameters, training.TrainState]:
+def library() -> tuple[Recipe, Hyperparameters, stepping.TrainState]:
     """The same as this library trains it: recipe, one run's values and fresh state."""
     made, hyper_R = recipe(), hyperparameters([0], [RHO])
-    state_R = training.initialise(made, hyper_R)
+    state_R = stepping.initialise(made, hyper_R)
     hyper, state = jax.tree.map(lambda leaf: leaf[0], (hyper_R, state_R))
     return made, hyper, state
 

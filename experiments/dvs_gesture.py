@@ -4,7 +4,8 @@ python -m experiments.dvs_gesture --config.rho=0.4
 python -m experiments.dvs_gesture --config=experiments/configs/dvs_gesture_paper.py
 """
 
-from experiments import cli, run
+from experiments import cli
+from sast_jax.runs import run
 
 _config = cli.define_config("dvs_gesture")
 

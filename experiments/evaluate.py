@@ -23,9 +23,11 @@ import pathlib
 
 from absl import flags
 
-from experiments import cli, datasets, files, machine, measure, trained
-from sast_jax import results
-from sast_jax.settings import Corruptions, Hardware, kinds_of
+from experiments import cli
+from sast_jax.reports import results
+from sast_jax.runs import files, measure, reloaded, selection
+from sast_jax.runs.settings import Corruptions, Hardware, kinds_of
+from sast_jax.training import machine
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings; the run's own if none")
@@ -40,24 +42,24 @@ _CORRUPTIONS = cli.define_settings("corruptions", Corruptions())
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
-    found = trained.load(pathlib.Path(_CHECKPOINT.value).expanduser())
+    found = reloaded.load(pathlib.Path(_CHECKPOINT.value).expanduser())
     record, settings = found.record, found.settings.changed(_HARDWARE() | _CORRUPTIONS())
     found = found._replace(settings=settings)
     hardware = settings.hardware
     tried = hardware.weight_bits or hardware.draws or kinds_of(settings.corruptions.kinds)
-    train = trained.calibration_set(found) if tried else None
+    train = reloaded.calibration_set(found) if tried else None
     data = settings.data
     if _DATA_PATH.value is not None:
         elsewhere = {"source": "folder", "path": _DATA_PATH.value}
         data = dataclasses.replace(data, **elsewhere, train_limit=0, test_limit=0)
     source = data.load((_SPLIT.value,))
-    chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
+    chosen_N = selection.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""
     words = f"{source.name}; {len(frames.truth_M)} {_SPLIT.value} recordings{chosen}"
     print(f"Data: {words}")
     print(f"Trained on: {record['data']}")
-    datasets.warn(source, frames, record["simulated"])
+    selection.warn(source, frames, record["simulated"])
     benches_R = measure.benches(found.trained, train, settings)
     measured = measure.measure(found.trained, benches_R, frames, settings)
     corrupted = measure.corrupted(benches_R, source.recorded[_SPLIT.value], settings, chosen_N)

@@ -14,10 +14,14 @@ from typing import NamedTuple
 import jax
 from absl import flags
 
-from experiments import cli, datasets, files
-from sast_jax import connections, evaluation, neurons, nir_graph, readouts, results
+from experiments import cli
 from sast_jax.data import packing, sets
 from sast_jax.errors import InputError
+from sast_jax.evaluation import swap
+from sast_jax.hardware import nir_graph
+from sast_jax.reports import results
+from sast_jax.runs import files, selection
+from sast_jax.snn import connections, neurons, readouts
 
 _FILE = flags.DEFINE_string("file", None, "NIR file", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
@@ -41,11 +45,11 @@ class Exported(NamedTuple):
     decay: float
     readout: readouts.Readout
 
-    def __call__(self, network, packed_BxTxP: jax.Array) -> evaluation.Outcome:
+    def __call__(self, network, packed_BxTxP: jax.Array) -> swap.Outcome:
         frames = packing.time_first(packed_BxTxP, self.frame_shape)
         cells = connections.alike(self.neuron.hard(self.decay), network)
         response = connections.respond(network, cells, frames)
-        return evaluation.read(self.readout, response)
+        return swap.read(self.readout, response)
 
 
 def main() -> None:
@@ -53,7 +57,7 @@ def main() -> None:
     hard, about = nir_graph.read(pathlib.Path(_FILE.value).expanduser())
     readout, data = _settings(about)
     source = data.load((_SPLIT.value,))
-    chosen_N = datasets.chosen(source, _SPLIT.value, _ABOVE.value)
+    chosen_N = selection.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     count = len(frames.truth_M)
     if hard.frame_shape != source.frame_shape or len(hard.connections[-1].bias) != source.classes:
@@ -64,12 +68,12 @@ def main() -> None:
         )
     print(f"Data: {source.name}; {count} {_SPLIT.value} recordings")
     print(f"Trained on: {about['trained_on']}")
-    datasets.warn(source, frames, bool(about["simulated"]))
+    selection.warn(source, frames, bool(about["simulated"]))
     model = Exported(hard.frame_shape, hard.neuron, hard.decay, readout)
     network_R = jax.tree.map(lambda leaf: leaf[None], list(hard.connections))
-    answers = evaluation.respond(model, network_R, frames.packed_NxTxP)
-    only = jax.tree.map(lambda leaf: leaf[0], evaluation.by_recording(answers, frames))
-    measured = evaluation.measure(only, frames.truth_M, frames.labels_N)
+    answers = swap.respond(model, network_R, frames.packed_NxTxP)
+    only = jax.tree.map(lambda leaf: leaf[0], swap.by_recording(answers, frames))
+    measured = swap.measure(only, frames.truth_M, frames.labels_N)
     done = {f"hard_{key}": value for key, value in measured.items()}
     done = {"recordings": count, "data": source.name, **done}
     low, high = (100 * end for end in done["hard_accuracy_ci95"])

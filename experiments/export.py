@@ -17,10 +17,11 @@ import pathlib
 import nir
 from absl import flags
 
-from experiments import cli, files, measure, trained
-from sast_jax import build, chips, nir_graph, stablehlo
+from experiments import cli
 from sast_jax.errors import InputError
-from sast_jax.trained import Trained
+from sast_jax.hardware import formats, nir_graph, stablehlo
+from sast_jax.runs import build, files, measure, reloaded
+from sast_jax.training.trained import Trained
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _FORMAT = flags.DEFINE_enum("format", "nir", ["nir", "stablehlo"], "what to write")
@@ -37,7 +38,7 @@ def main() -> None:
     file = files.asked_for(_OUT.value)
     if not 0 < _DT.value < math.inf:
         raise InputError(f"--dt={_DT.value} must be above 0 seconds")
-    found = trained.load(pathlib.Path(_CHECKPOINT.value).expanduser())
+    found = reloaded.load(pathlib.Path(_CHECKPOINT.value).expanduser())
     if not 0 <= _RUN.value < len(found.runs):
         raise InputError(f"--run={_RUN.value}: choose from 0 to {len(found.runs) - 1}")
     one = found.trained[_RUN.value]
@@ -47,10 +48,10 @@ def main() -> None:
     network, scales = one.connections(), None
     if bits:
         chip = dataclasses.replace(build.chip(found.settings), weight_bits=bits)
-        calibration = measure.few(trained.calibration_set(found), found.settings)
-        grams = chips.grams(one, network, chip, calibration)
-        kernels = chips.kernels(network, chip, grams)
-        network, scales = chips.rounded(network, kernels), [k.scale for k in kernels]
+        calibration = measure.few(reloaded.calibration_set(found), found.settings)
+        grams = formats.grams(one, network, chip, calibration)
+        kernels = formats.kernels(network, chip, grams)
+        network, scales = formats.rounded(network, kernels), [k.scale for k in kernels]
     time_bins = found.settings.data.time_bins
     if _FORMAT.value == "stablehlo":
         data = stablehlo.export(one, network, time_bins)

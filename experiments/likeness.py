@@ -11,10 +11,12 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from sast_jax.data import likeness, packing, recordings, simulation, sources
+from sast_jax.data import packing, recordings
+from sast_jax.data.sets import loading
+from sast_jax.data.simulated import digits, likeness
 from sast_jax.errors import InputError
 
-_DATA_PATH = flags.DEFINE_string("data_path", sources.DEFAULT_PATH, "folder with raw recordings")
+_DATA_PATH = flags.DEFINE_string("data_path", loading.DEFAULT_PATH, "folder with raw recordings")
 _BINS = 31  # of 10 ms
 
 
@@ -34,8 +36,8 @@ def main() -> None:
     print(f"REAL_FALLING = {described['falling']:.4f}")
     print("REAL_PROFILE_31x2 =", np.round(real.profile_TxC, 1).tolist())
     labels, numbers = split.labels_N[chosen], split.numbers_N[chosen]
-    images = simulation.digits_of_files(labels, numbers)
-    simulated = simulation.record(jax.random.key(0), images, labels, numbers)
+    images = digits.digits_of_files(labels, numbers)
+    simulated = digits.record(jax.random.key(0), images, labels, numbers)
     print(likeness.compare(likeness.describe(frames(simulated)), described))
 
 

@@ -4,7 +4,8 @@ python -m experiments.nmnist --config.rho=0.4
 python -m experiments.nmnist --config=experiments/configs/nmnist_paper.py
 """
 
-from experiments import cli, run
+from experiments import cli
+from sast_jax.runs import run
 
 _config = cli.define_config("nmnist")
 

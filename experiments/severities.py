@@ -14,10 +14,12 @@ from collections.abc import Callable
 import numpy as np
 from absl import flags
 
-from experiments import cli, datasets, trained
-from sast_jax import evaluation, tables
+from experiments import cli
 from sast_jax.data import corruptions, recordings
 from sast_jax.errors import InputError
+from sast_jax.evaluation import swap
+from sast_jax.reports import tables
+from sast_jax.runs import reloaded, selection
 
 POINTS = (1, 3, 10, 25, 50)
 DECADES = 4  # between the least level that is tried and the largest
@@ -82,14 +84,14 @@ def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
     Raises:
       InputError: nothing was held out, or the recordings are others or gone.
     """
-    found = trained.load(workdir)
+    found = reloaded.load(workdir)
     data = found.settings.data
     if not data.validation:
         raise InputError(
             f"{workdir}: held no recordings out; train with --config.data.validation=0.2"
         )
-    source = trained.training_source(found)
-    rows_N = np.flatnonzero(datasets.held_out(source.train, data.validation, data.seed))
+    source = reloaded.training_source(found)
+    rows_N = np.flatnonzero(selection.held_out(source.train, data.validation, data.seed))
     where = source.recorded["train"]
     windows = len(source.train.labels_N) // len(where.recordings.labels_N)
     few = recordings.take(where.recordings, np.unique(rows_N // windows))
@@ -97,7 +99,7 @@ def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
 
     def accuracy(change):
         frames = where.pack(few, change)
-        answers = evaluation.respond(evaluation.hard, found.trained, frames.packed_NxTxP)
+        answers = swap.respond(swap.hard, found.trained, frames.packed_NxTxP)
         scores = answers.scores_BxK
         return float((frames.vote(scores).argmax(axis=-1) == frames.truth_M).mean())
 

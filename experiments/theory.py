@@ -13,8 +13,8 @@ import pathlib
 
 from absl import flags
 
-from experiments import bounds, cli
-from sast_jax import theory_page
+from experiments import cli
+from sast_jax.theory import page, report
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings; the run's own if none")
@@ -26,8 +26,8 @@ _POINTS = flags.DEFINE_integer("points", 8, "moments of training that are measur
 
 def main() -> None:
     workdir = pathlib.Path(_CHECKPOINT.value).expanduser()
-    done = bounds.report(workdir, _DATA_PATH.value, _RECORDINGS.value, _POINTS.value)
-    print("\n".join(theory_page.conclusions(done)))
+    done = report.report(workdir, _DATA_PATH.value, _RECORDINGS.value, _POINTS.value)
+    print("\n".join(page.conclusions(done)))
     print(f"report: {workdir / 'theory.html'}")
 
 

@@ -17,9 +17,10 @@ import pathlib
 import jax
 from absl import flags
 
-from experiments import cli, family, study, workdirs
-from sast_jax import settings
+from experiments import cli
+from experiments.sam_family import family
 from sast_jax.errors import InputError
+from sast_jax.runs import settings, study, workdirs
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/variants", "folder for the runs and the table")

@@ -7,8 +7,9 @@ import time
 
 import jax
 
-from sast_jax import build, settings, training
-from sast_jax.checkpoints import Checkpoints
+from sast_jax.runs import build, settings
+from sast_jax.runs.checkpoints import Checkpoints
+from sast_jax.training import stepping
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMALL = (  # the same epochs for all, so that they share what is compiled
@@ -50,6 +51,6 @@ def final_weights(workdir):
     record = checkpoints.record()
     given = settings.read(record["config"])
     made = build.recipe(given, (34, 34, 2), 10, record["train_rows"])
-    state = checkpoints.state(training.shapes(made, build.hyperparameters(given)))
+    state = checkpoints.state(stepping.shapes(made, build.hyperparameters(given)))
     checkpoints.close()
     return record["epoch"], jax.tree.leaves((state.params, state.optimizer, state.step))

@@ -6,7 +6,7 @@ import pathlib
 import jax
 import pytest
 
-from experiments import run
+from sast_jax.runs import run
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -1,7 +1,7 @@
 """The main job in one process on a few recordings: quick settings, and a run of them."""
 
-from experiments import run
 from experiments.configs import nmnist
+from sast_jax.runs import run
 
 
 def settings(folder, **changes):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sast_jax import results
+from sast_jax.reports import results
 
 
 def run(rho, seed, hard, **more):
@@ -18,7 +18,7 @@ def run(rho, seed, hard, **more):
 
 
 def diverged():
-    """A run as :func:`sast_jax.evaluation.evaluate` describes one whose weights are NaN."""
+    """A run as :func:`sast_jax.evaluation.swap.evaluate` describes one whose weights are NaN."""
     made = run(0.4, 1, 0.8, diverged=True)
     nothing = ("accuracy", "accuracy_ci95", "rate", "ties", "silent", "ece", "nll", "brier")
     made |= {f"{kind}_{key}": None for kind in ("soft", "hard") for key in nothing}
@@ -55,7 +55,7 @@ def curve(epoch, loss, run=entry()):  # noqa: B008
 
 
 def rows(hard):
-    """Conditions of hardware as :func:`sast_jax.trials.trials` lists them for one run."""
+    """Conditions of hardware as :func:`sast_jax.hardware.bench.trials` lists them for one run."""
 
     def row(condition, kind, level, hard, integer=True):
         values = {"soft": hard + 0.1, "hard": hard, "integer": hard - 0.1 if integer else None}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import lif, neurons
+from sast_jax.snn import lif, neurons
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,15 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax import networks, training
 from sast_jax.data import packing
-from sast_jax.epochs import train_epoch
-from sast_jax.gradients import Sharpness
-from sast_jax.model import Model
-from sast_jax.optimizers import Adam, Constant, Shuffled
-from sast_jax.readouts import MeanSpikes
-from sast_jax.recipe import Hyperparameters, Recipe
-from sast_jax.trained import Trained
+from sast_jax.snn import networks
+from sast_jax.snn.model import Model
+from sast_jax.snn.readouts import MeanSpikes
+from sast_jax.training import stepping
+from sast_jax.training.epochs import train_epoch
+from sast_jax.training.gradients import Sharpness
+from sast_jax.training.optimizers import Adam, Constant, Shuffled
+from sast_jax.training.recipe import Hyperparameters, Recipe
+from sast_jax.training.trained import Trained
 
 SHAPE = (6, 6, 2)
 N, T, K, B = 40, 5, 3, 8
@@ -85,7 +86,7 @@ def hyper(seeds=(0,), rhos=None, **changes):
 
 def fit(made, hyper_R, epochs=2, ascend=True, state=None):
     packed, labels = recordings()
-    state = training.initialise(made, hyper_R) if state is None else state
+    state = stepping.initialise(made, hyper_R) if state is None else state
     for _ in range(epochs):
         state, metrics = train_epoch(made, state, hyper_R, packed, labels, ascend)
     return state, metrics
@@ -98,7 +99,7 @@ def trained(made, hyper_R, epochs=2, ascend=True):
 
 def untrained(made, hyper_R):
     """The models of runs before their first step."""
-    return Trained.of(made, training.initialise(made, hyper_R), hyper_R)
+    return Trained.of(made, stepping.initialise(made, hyper_R), hyper_R)
 
 
 def run_of(tree, index):

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from sast_jax import connections, lif, networks
-from sast_jax.model import Model
+from sast_jax.snn import connections, lif, networks
+from sast_jax.snn.model import Model
 
 HARD = lif.LIF().hard(0.9)
 SHAPE = (7, 6, 2)

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import setup
 from experiments.configs import nmnist
-from sast_jax import connections, epochs, training
-from sast_jax.data import packing, sources
-from sast_jax.trained import Trained
+from sast_jax.data import packing
+from sast_jax.data.sets import loading
+from sast_jax.runs import build, settings
+from sast_jax.snn import connections
+from sast_jax.training import epochs, stepping
+from sast_jax.training.trained import Trained
 
 
 class Run(NamedTuple):
@@ -43,16 +45,17 @@ def train(kind: str, folder: pathlib.Path | None) -> Run:
     config.network.kernel, config.network.gain = 3, 2.0
     config.learning_rate, config.batch_size = 4e-3, 32
     config.data.update(shift=0, rotation=0.0, zoom=0.0)
-    source = sources.nmnist(
+    source = loading.nmnist(
         "simulated" if folder is None else "folder",
         "" if folder is None else folder,
         time_bins=config.data.time_bins,
         train_limit=1500,
         test_limit=200,
     )
-    recipe = setup.recipe(config, source.frame_shape, source.classes, 1500)
-    hyper_R = setup.hyperparameters(config)
-    state_R = training.initialise(recipe, hyper_R)
+    given = settings.read(config)
+    recipe = build.recipe(given, source.frame_shape, source.classes, 1500)
+    hyper_R = build.hyperparameters(given)
+    state_R = stepping.initialise(recipe, hyper_R)
     for _ in range(config.epochs):
         state_R, _ = epochs.train_epoch(
             recipe, state_R, hyper_R, source.train.packed_NxTxP, source.train.labels_N, False

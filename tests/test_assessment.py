@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 from commands import command
 
-from experiments import assessment as command_module
-from experiments import checks, datasets, methods, setup, workdirs
+from sast_jax.runs import build, settings
+from experiments.assessment import command as command_module
+from experiments.assessment import methods
+from experiments.assessment import page as page_lib
 from experiments.configs import assessment as config_file
 from experiments.configs import nmnist, theory_aligned
-from sast_jax import assessment
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import DivergedError, InputError
+from sast_jax.runs import selection, workdirs
 
 
 def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
     """A method's row, whose seeds have these hard accuracies."""
     runs = []
     for seed, value in enumerate(hard):
-        known = dict.fromkeys(assessment.MEASURES, 0.5) | {"seed": seed, "hard_accuracy": value}
+        known = dict.fromkeys(page_lib.MEASURES, 0.5) | {"seed": seed, "hard_accuracy": value}
         runs.append(known | {"transfer_gap": gaps[seed]} | changes)
     quartiles = [time - 0.1, time, time + 0.1]
     radii = zip((0.2, 0.4, 0.8), (0.8, 0.9, None), strict=True)
@@ -49,7 +51,7 @@ def test_the_conclusion_says_what_the_numbers_say():
         "hard forward": row([0.95, 0.961, 0.972], time=1.1),
         "weight decay": row([0.70, 0.71, 0.72], time=1.05),
     }
-    (said,) = assessment.conclusions(done(better)).values()
+    (said,) = page_lib.conclusions(done(better)).values()
     text = " ".join(said)
     assert "SAST is better than plain training: 91.13 against 81.00 %, +10.13 [" in text
     assert (
@@ -64,14 +66,14 @@ def test_the_conclusion_says_what_the_numbers_say():
     assert "SAST takes 2.00 times as long" in text
     assert text.endswith("by the quartiles not clearly slower: hard forward (1.10).")
     worse = better | {"SAST": row([0.70, 0.712, 0.722], time=2.0, gaps=(0.9, 0.91, 0.92))}
-    text = " ".join(assessment.conclusions(done(worse))["paper"])
+    text = " ".join(page_lib.conclusions(done(worse))["paper"])
     assert "SAST is worse than plain training" in text
     assert "Worse than plain training of as many epochs: gap, points +41.00" in text
     equal = better | {"SAST": row([0.79, 0.81, 0.83])}
-    text = " ".join(assessment.conclusions(done(equal))["paper"])
+    text = " ".join(page_lib.conclusions(done(equal))["paper"])
     assert "no difference between SAST and plain training is shown: 81.00 against 81.00" in text
     lost = better | {"SAST": row([None, None, None])}
-    assert assessment.conclusions(done(lost))["paper"] == [
+    assert page_lib.conclusions(done(lost))["paper"] == [
         "SAST and plain training have no finite runs of one seed, so nothing can be said."
     ]
 
@@ -90,7 +92,7 @@ def test_the_conclusion_compares_with_equal_cost_and_with_other_ways_to_be_robus
     for name, values in chips.items():
         for run, value in zip(rows[name]["runs"], values, strict=True):
             run["INT2"], run["INT4"] = value, None
-    text = " ".join(assessment.conclusions(done(rows))["paper"])
+    text = " ".join(page_lib.conclusions(done(rows))["paper"])
     assert "With as many gradients each, SAST is worse than plain training: -4.97 [" in text
     told = "In 1.70 times plain training's time, where SAST takes 2.00, no difference between SAST"
     assert told in text
@@ -110,25 +112,25 @@ def test_what_only_an_uncorrected_interval_shows_is_said_to_be_so():
         for values in ((0.5, 0.5, 0.5, 0.5), (0.51, 0.53, 0.51, 0.53))
     )
     alone = {"plain": matched | {"runs": plain}, "SAST": matched | {"runs": sast}}
-    assert "INT2 % +2.00 [+0.16, +3.84]." in " ".join(assessment.conclusions(done(alone))["paper"])
+    assert "INT2 % +2.00 [+0.16, +3.84]." in " ".join(page_lib.conclusions(done(alone))["paper"])
     among = alone | {"plain twice as long": matched | {"runs": plain}, "weight decay": matched}
-    text = " ".join(assessment.conclusions(done(among))["paper"])
+    text = " ".join(page_lib.conclusions(done(among))["paper"])
     told = "no difference between SAST and plain training is shown after correction for all methods"
     assert f"INT2 %: with as many gradients each, {told}: +2.00 [+0.16, +3.84]" in text
 
 
 def test_equal_cost_is_a_planned_comparison():
     values = {"SAST": [0.90, 0.912, 0.922], "weight decay": [0.90, 0.913, 0.921]}
-    values |= {name: [0.89, 0.9, 0.914] for name in assessment.PLANNED}
+    values |= {name: [0.89, 0.9, 0.914] for name in page_lib.PLANNED}
     rows = {name: row(hard) for name, hard in values.items()}
-    found = assessment.differences(rows)["hard_accuracy"]
-    alone = assessment.differences({k: rows[k] for k in ("SAST", "plain")})["hard_accuracy"]
-    assert {found[name].p for name in assessment.PLANNED} == {alone["plain"].p}
+    found = page_lib.differences(rows)["hard_accuracy"]
+    alone = page_lib.differences({k: rows[k] for k in ("SAST", "plain")})["hard_accuracy"]
+    assert {found[name].p for name in page_lib.PLANNED} == {alone["plain"].p}
 
 
 def test_means_are_those_of_the_seeds_that_are_compared():
     rows = {"plain": row([0.80, 0.82, None]), "SAST": row([0.90, 0.91, 0.2])}
-    said = assessment.conclusions(done(rows))["paper"][0]
+    said = page_lib.conclusions(done(rows))["paper"][0]
     assert "90.50 against 81.00 %, +9.50" in said
 
 
@@ -137,20 +139,20 @@ def test_the_page_has_every_method_and_difference(tmp_path):
         {"plain": row([0.8, 0.81]), "SAST": row([0.9, 0.92]), "weight decay": row([None, 0.5])}
     )
     made["regimes"]["paper"]["methods"]["plain"]["environment"] = {"device": "gpu", "cores": 8}
-    assessment.write(tmp_path, made)
+    page_lib.write(tmp_path, made)
     text = (tmp_path / "assessment.md").read_text()
     assert text.endswith(
         "Machine: device cpu.\n\nTrained on device gpu, cores 8 instead: plain (paper).\n"
     )
     for one in made["regimes"]["paper"]["methods"].values():
         one["environment"] = {"device": "gpu", "cores": 8}
-    assessment.write(tmp_path, made)
+    page_lib.write(tmp_path, made)
     everywhere = (tmp_path / "assessment.md").read_text()
     assert everywhere.endswith("Trained on device gpu, cores 8 instead: all methods (paper).\n")
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| plain")]
     assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
     assert "\n\n- With hard spikes" in text
-    assert assessment.summary(made).startswith("none: test split, means of 3 seeds")
+    assert page_lib.summary(made).startswith("none: test split, means of 3 seeds")
     assert "**Note.** SAST: odd." in text and "Few people." in text
     assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
     assert "rho 0.4: 90.00; rho 0.8: -" in text and "at the end of what was tried" not in text
@@ -217,9 +219,9 @@ def test_a_rate_is_matched_before_it_is_accurate():
 
 def test_a_missed_rate_is_told():
     runs = [{"validation_soft_rate": rate} for rate in (0.1, None, 0.13)]
-    assert assessment.missed_rate(0.12, runs) == []
+    assert page_lib.missed_rate(0.12, runs) == []
     said = "soft rate 11.50 % on validation, where SAST's is 15.00 %"
-    assert assessment.missed_rate(0.15, runs) == [said]
+    assert page_lib.missed_rate(0.15, runs) == [said]
 
 
 @pytest.mark.parametrize(
@@ -261,8 +263,8 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
     assert lost["remarks"] == ["no finite loss"]
     lost |= {"time": [1, 1, 1]}
     rows = {"plain": lost, "SAST": row([0.9] * 5, gaps=[0.1] * 5)}
-    assert "no finite runs" in assessment.conclusions(done(rows))["paper"][0]
-    assessment.write(tmp_path, done(rows))
+    assert "no finite runs" in page_lib.conclusions(done(rows))["paper"][0]
+    page_lib.write(tmp_path, done(rows))
     assert "**Note.** plain: no finite loss" in (tmp_path / "assessment.md").read_text()
     penalty = command_module._assess(config, "paper", tmp_path, "rate penalty", {"SAST": lost})
     assert penalty["remarks"] == ["no run of SAST is finite"]
@@ -270,7 +272,7 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
 
 def test_reasons_for_no_integer_network_are_told_once():
     rows = [{"kind": "weight_bits", "error": "too many"}, {"kind": "weights"}]
-    assert assessment.failures([{"hardware": rows}] * 2) == ["no integer network: too many"]
+    assert page_lib.failures([{"hardware": rows}] * 2) == ["no integer network: too many"]
 
 
 def test_the_theory_aligned_method_is_the_theory_aligned_config():
@@ -322,7 +324,7 @@ def test_a_mistake_in_the_command_is_one_line():
 
 
 def test_an_entry_keeps_what_the_tables_show():
-    measured = {key: 0.25 for key in assessment.MEASURES} | {"seed": 3}
+    measured = {key: 0.25 for key in page_lib.MEASURES} | {"seed": 3}
     measured["hardware"] = [
         {"kind": "weight_bits", "level": 4, "integer_accuracy": 0.9, "hard_accuracy": 0.8},
         {"kind": "weights", "level": 0.6, "integer_accuracy": None, "hard_accuracy": 0.7},
@@ -330,13 +332,13 @@ def test_an_entry_keeps_what_the_tables_show():
     measured["corruptions"] = [{"condition": "noise 3", "hard_accuracy": 0.6}]
     around = {"eigenvalue": 4.0, "rise": float("nan"), "residual": 1.0}
     measured["hardware"][0]["synops"] = 700.0
-    kept = assessment.entry(measured, around)
+    kept = page_lib.entry(measured, around)
     assert (kept["INT4"], kept["mismatch_0.6"], kept["eigenvalue"]) == (0.9, 0.7, 4.0)
     assert (kept["INT4_synops"], kept["residual"]) == (700.0, 1.0)
     assert kept["rise"] is None
     assert kept["corruptions"] == {"noise 3": 0.6}
     more = {"corruptions", "residual", "INT4_synops"}
-    assert set(kept) == {*assessment.MEASURES, *assessment.KEPT, *more}
+    assert set(kept) == {*page_lib.MEASURES, *page_lib.KEPT, *more}
 
 
 @pytest.mark.parametrize(
@@ -377,7 +379,7 @@ def assessed(tmp_path_factory):
 
 def assess(config, folder):
     made = command_module._settings(config, "default", methods.METHODS["SAST"])
-    source = datasets.load(config.dataset, made.data)
+    source = selection.load(config.dataset, made.data)
     return command_module._all(config, *command_module.chosen(config), source, folder / "run")
 
 

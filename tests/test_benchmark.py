@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benchmark, timing
-from sast_jax import training
+from experiments import benchmark
 from sast_jax.data import recordings
+from sast_jax.runs import timing
+from sast_jax.training import stepping
 
 
 def test_bare_step_and_library_end_with_the_same_weights():
@@ -22,7 +23,7 @@ def test_bare_step_and_library_end_with_the_same_weights():
     bare, *_, value = jax.jit(benchmark.bare_step)(
         weights, moments, 0, batch[0].reshape(5, 16, -1), batch[1]
     )
-    step = jax.jit(training.train_step, static_argnums=0)
+    step = jax.jit(stepping.train_step, static_argnums=0)
     new, (loss, _) = step(made, state, hyper, batch, None)
     np.testing.assert_allclose(loss, value, rtol=1e-5)
     ours, _ = benchmark.bare_state(new.params)

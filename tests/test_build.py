@@ -9,21 +9,12 @@ import optax
 import pytest
 
 from experiments.configs import nmnist
-from sast_jax import (
-    build,
-    controls,
-    gradients,
-    lif,
-    neurons,
-    optimizers,
-    readouts,
-    registry,
-    settings,
-    spikes,
-    trials,
-)
 from sast_jax.errors import InputError
-from sast_jax.settings import Settings
+from sast_jax.hardware import bench
+from sast_jax.runs import build, settings
+from sast_jax.runs.settings import Settings
+from sast_jax.snn import lif, neurons, readouts, registry, spikes
+from sast_jax.training import controls, gradients, optimizers
 
 
 def test_a_late_start_is_counted_in_whole_epochs():
@@ -255,7 +246,7 @@ def test_a_random_perturbation_does_not_look_at_the_gradient():
 def test_conditions_are_those_of_the_config():
     config = nmnist.get_config()
     config.hardware.update(weight_bits=(4, 2), scale="max", leak="shifts", draws=3)
-    config.hardware.update({kind: () for kind in trials.NAMES if kind != "weight_bits"})
+    config.hardware.update({kind: () for kind in bench.NAMES if kind != "weight_bits"})
     config.hardware.dropped = (0.1, 0.2)
     found = build.conditions(settings.read(config))
     assert (found.weight_bits, found.draws) == ((4, 2), 3)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import training
-from sast_jax.checkpoints import Checkpoints
 from sast_jax.errors import InputError
+from sast_jax.runs.checkpoints import Checkpoints
+from sast_jax.training import stepping
 
 
 def raw(state):
@@ -39,7 +39,7 @@ def test_parameters_optimizer_step_and_key_come_back(tmp_path):
     read = Checkpoints(tmp_path / "checkpoints")
     assert read.latest() == 2
     assert read.record() == {"epoch": 2, "config": {"sweep": [0.1, 0.2]}}
-    like = jax.eval_shape(lambda h: training.initialise(small.recipe(), h), hypers)
+    like = jax.eval_shape(lambda h: stepping.initialise(small.recipe(), h), hypers)
     restored = read.state(like)
     read.close()
     assert jax.tree.structure(restored) == jax.tree.structure(state)
@@ -58,10 +58,10 @@ def test_a_folder_without_checkpoints_is_named_and_not_made(tmp_path):
 
 _SAVE_ON_THE_SECOND_OF_TWO = """
 import jax, small, sys
-from sast_jax import training
-from sast_jax.checkpoints import Checkpoints
+from sast_jax.runs.checkpoints import Checkpoints
+from sast_jax.training import stepping
 with jax.default_device(jax.devices()[1]):
-    state = training.initialise(small.recipe(), small.hyper())
+    state = stepping.initialise(small.recipe(), small.hyper())
 assert jax.tree.leaves(state.params)[0].devices() == {jax.devices()[1]}
 written = Checkpoints(sys.argv[1])
 written.save(1, state, {})
@@ -78,7 +78,7 @@ def test_a_checkpoint_of_another_machine_comes_back_on_this_one(tmp_path):
         check=True,
     )
     read = Checkpoints(tmp_path)
-    expected = training.initialise(small.recipe(), small.hyper())
+    expected = stepping.initialise(small.recipe(), small.hyper())
     like = jax.eval_shape(lambda: expected)
     restored = read.state(like)
     read.close()
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_another_machine_comes_back_on_this_one(tmp_path):
 @pytest.mark.parametrize("damage", [lambda data: b"\x00", lambda data: data[: len(data) // 2]])
 def test_a_damaged_checkpoint_is_named(tmp_path, item, damage):
     written = Checkpoints(tmp_path)
-    state = training.initialise(small.recipe(), small.hyper())
+    state = stepping.initialise(small.recipe(), small.hyper())
     written.save(4, state, {"epoch": 4})
     written.close()
     for path in (tmp_path / "4" / item).rglob("*"):
@@ -104,9 +104,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path, item, damage):
 
 def test_a_state_of_other_shapes_is_refused(tmp_path):
     written = Checkpoints(tmp_path)
-    written.save(1, training.initialise(small.recipe(), small.hyper()), {})
+    written.save(1, stepping.initialise(small.recipe(), small.hyper()), {})
     written.close()
-    other = training.initialise(small.recipe(), small.hyper(seeds=(0, 1)))
+    other = stepping.initialise(small.recipe(), small.hyper(seeds=(0, 1)))
     read = Checkpoints(tmp_path)
     with pytest.raises(InputError, match=r"/1: cannot be read"):
         read.state(other)

@@ -18,7 +18,7 @@ import pytest
 from commands import ROOT, SMALL, command, final_weights, start, wait_for_epochs
 
 from experiments import download
-from sast_jax.data import likeness
+from sast_jax.data.simulated import likeness
 from sast_jax.errors import InputError
 
 

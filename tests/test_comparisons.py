@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sast_jax import comparisons
+from sast_jax.evaluation import comparisons
 
 
 def test_mean_interval_and_test_are_those_of_pairs():

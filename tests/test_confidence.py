@@ -5,7 +5,7 @@ import optax
 import pytest
 import scipy.special
 
-from sast_jax import confidence
+from sast_jax.evaluation import confidence
 
 
 def random_scores(rng, count=5000, classes=4, temperature=1.0):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_networks import HARD, NETWORKS, SHAPE, network, respond, trained
 
-from sast_jax import connections, lif, networks, neurons, spikes
-from sast_jax.model import Model
+from sast_jax.snn import connections, lif, networks, neurons, spikes
+from sast_jax.snn.model import Model
 
 
 def in_flax(params, frames):

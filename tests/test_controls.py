@@ -9,21 +9,19 @@ import optax
 import pytest
 import small
 
-from sast_jax import (
-    controls,
-    evaluation,
-    lif,
-    links,
-    networks,
-    neurons,
-    readouts,
-    spikes,
-    training,
+from sast_jax.evaluation import swap
+from sast_jax.snn import lif, networks, neurons, readouts, spikes
+from sast_jax.snn.model import Model
+from sast_jax.training import controls, links, stepping
+from sast_jax.training.controls import (
+    Adversary,
+    HardForward,
+    RatePenalty,
+    StochasticNeurons,
+    WeightNoise,
 )
-from sast_jax.controls import Adversary, HardForward, RatePenalty, StochasticNeurons, WeightNoise
-from sast_jax.gradients import Sharpness
-from sast_jax.model import Model
-from sast_jax.trained import Trained
+from sast_jax.training.gradients import Sharpness
+from sast_jax.training.trained import Trained
 
 KEY = jax.random.key(1)
 
@@ -71,16 +69,16 @@ def descend(rate, steps):
 def test_a_random_step_is_the_gradient_at_a_point_that_far_away():
     recipe = small.recipe(sharpness=Sharpness(links.RandomDirection()), optimizer=descend)
     hypers = small.hyper(rhos=(0.5,))
-    state, hyper = small.run_of((training.initialise(recipe, hypers), hypers), 0)
+    state, hyper = small.run_of((stepping.initialise(recipe, hypers), hypers), 0)
     batch, seen = small.batch(), []
     spied = dataclasses.replace(recipe, sharpness=Sharpness(Spying(seen)))
-    stepped, _ = training.train_step(spied, state, hyper, batch, batch, KEY)
-    training.train_step(spied, state, hyper, batch, batch, jax.random.key(5))
+    stepped, _ = stepping.train_step(spied, state, hyper, batch, batch, KEY)
+    stepping.train_step(spied, state, hyper, batch, batch, jax.random.key(5))
     moved, other = (optax.tree.sub(w, state.params) for w in seen)
     assert optax.tree.norm(moved) == pytest.approx(0.5, rel=1e-5)
     assert abs(float(optax.tree.vdot(moved, other))) < 0.25 * 5 / optax.tree.size(moved) ** 0.5
     there = state._replace(params=seen[0])
-    plain, _ = training.train_step(recipe, there, hyper, batch, None, KEY)
+    plain, _ = stepping.train_step(recipe, there, hyper, batch, None, KEY)
     gradient = optax.tree.sub(there.params, plain.params)
     for ours, expected in zip(
         jax.tree.leaves(optax.tree.sub(state.params, stepped.params)),
@@ -92,9 +90,9 @@ def test_a_random_step_is_the_gradient_at_a_point_that_far_away():
 
 def test_a_step_without_a_key_says_so():
     recipe, hypers = small.recipe(controls=(StochasticNeurons(noise=0.1),)), small.hyper()
-    state, hyper = small.run_of((training.initialise(recipe, hypers), hypers), 0)
+    state, hyper = small.run_of((stepping.initialise(recipe, hypers), hypers), 0)
     with pytest.raises(TypeError, match="needs a key"):
-        training.train_step(recipe, state, hyper, small.batch(), None)
+        stepping.train_step(recipe, state, hyper, small.batch(), None)
 
 
 def test_the_rate_penalty_by_hand():
@@ -111,7 +109,7 @@ def test_the_rate_penalty_moves_rates_to_its_target(target):
     for penalties in ((), (RatePenalty(target, 100.0),)):
         trained = small.trained(small.recipe(controls=penalties), hypers, epochs=12)
         packed, _ = small.recordings()
-        rate = evaluation.respond(evaluation.soft, trained, packed).rates_BxL.mean()
+        rate = swap.respond(swap.soft, trained, packed).rates_BxL.mean()
         distances.append(abs(rate - target))
     assert distances[1] < 0.5 * distances[0]
     assert distances[1] < 0.03
@@ -227,11 +225,11 @@ def test_training_against_the_adversary_makes_networks_less_sensitive():
 def test_a_control_changes_the_loss_and_no_control_leaves_it(control, draws):
     hypers = small.hyper(rhos=(0.0,))
     plain, other = small.recipe(), small.recipe(controls=(control,))
-    state, hyper = small.run_of((training.initialise(plain, hypers), hypers), 0)
+    state, hyper = small.run_of((stepping.initialise(plain, hypers), hypers), 0)
     batch = small.batch()
 
     def loss(recipe, key):
-        return float(training.train_step(recipe, state, hyper, batch, None, key)[1][0])
+        return float(stepping.train_step(recipe, state, hyper, batch, None, key)[1][0])
 
     assert loss(plain, KEY) == loss(plain, None) != loss(other, KEY)
     if draws:
@@ -254,11 +252,11 @@ def test_both_gradients_of_a_step_meet_the_same_noise():
     recipe = small.recipe(controls=(WeightNoise(0.5),))
     (state, hyper) = jax.tree.map(
         lambda leaf: leaf[0],
-        (training.initialise(recipe, h := small.hyper(rhos=(1e-9,))), h),
+        (stepping.initialise(recipe, h := small.hyper(rhos=(1e-9,))), h),
     )
     batch = small.batch()
-    plain, _ = training.train_step(recipe, state, hyper, batch, None, KEY)
-    with_sam, _ = training.train_step(recipe, state, hyper, batch, batch, KEY)
+    plain, _ = stepping.train_step(recipe, state, hyper, batch, None, KEY)
+    with_sam, _ = stepping.train_step(recipe, state, hyper, batch, batch, KEY)
     for a, b in zip(jax.tree.leaves(plain.params), jax.tree.leaves(with_sam.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -282,10 +280,10 @@ def test_controls_of_ones_own_act_one_after_another():
     hypers, batch = small.hyper(rhos=(0.0,)), small.batch()
     plain = small.recipe(optimizer=descend)
     both = small.recipe(optimizer=descend, controls=(Affine(2.0, 0.1), Affine(0.5, -0.3)))
-    state, hyper = small.run_of((training.initialise(plain, hypers), hypers), 0)
-    _, (found, _) = training.train_step(both, state, hyper, batch, None, KEY)
+    state, hyper = small.run_of((stepping.initialise(plain, hypers), hypers), 0)
+    _, (found, _) = stepping.train_step(both, state, hyper, batch, None, KEY)
     seen = jax.tree.map(lambda w: 0.5 * (2.0 * w + 0.1) - 0.3, state.params)
-    _, (value, _) = training.train_step(plain, state._replace(params=seen), hyper, batch, None)
+    _, (value, _) = stepping.train_step(plain, state._replace(params=seen), hyper, batch, None)
     one = Trained(plain, seen, hyper)
     scores = plain.model.readout(one.respond(one.soft_cell(), batch[0]))
     expected = value + 2.5 * scores.mean() - 0.2 * seen["Dense_0"]["bias"][0]
@@ -304,9 +302,9 @@ def test_two_controls_of_a_kind_draw_numbers_of_their_own():
     assert own[0] == KEY
     hypers, batch = small.hyper(rhos=(0.0,)), small.batch()
     recipes = [small.recipe(controls=(WeightNoise(0.5),) * number) for number in (1, 2)]
-    state, hyper = small.run_of((training.initialise(recipes[0], hypers), hypers), 0)
+    state, hyper = small.run_of((stepping.initialise(recipes[0], hypers), hypers), 0)
     losses = [
-        training.train_step(recipe, state, hyper, batch, None, KEY)[1][0] for recipe in recipes
+        stepping.train_step(recipe, state, hyper, batch, None, KEY)[1][0] for recipe in recipes
     ]
     assert losses[0] != losses[1]
 
@@ -316,9 +314,9 @@ def test_a_control_draws_the_same_numbers_whatever_others_there_are():
     noise = WeightNoise(0.5)
     alone = small.recipe(controls=(noise,))
     among = small.recipe(controls=(RatePenalty(0.1, 0.0), StochasticNeurons(), noise))
-    state, hyper = small.run_of((training.initialise(alone, hypers), hypers), 0)
+    state, hyper = small.run_of((stepping.initialise(alone, hypers), hypers), 0)
     losses = [
-        training.train_step(recipe, state, hyper, batch, None, KEY)[1][0]
+        stepping.train_step(recipe, state, hyper, batch, None, KEY)[1][0]
         for recipe in (alone, among)
     ]
     np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from theory_cases import few, many
 
-from sast_jax import convergence
+from sast_jax.theory import convergence
 
 N, D, STEPS = 3, 2, 3  # terms of the sum, dimensions, steps: 9^3 runs are all there can be
 SETTINGS = {

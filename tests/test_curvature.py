@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sam_members import problem
 
-from sast_jax.curvature import rise, top_eigenvalue
+from sast_jax.evaluation.curvature import rise, top_eigenvalue
 
 
 def test_equals_the_whole_hessian_of_a_network():

@@ -10,9 +10,10 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, FEWER, ROUNDING, Case, few, many
 
-from sast_jax import certificates, enclosures, lif, neurons, readouts, spikes, theory
-from sast_jax.connections import Full
-from sast_jax.enclosures import Interval
+from sast_jax.snn import lif, neurons, readouts, spikes
+from sast_jax.snn.connections import Full
+from sast_jax.theory import certificates, enclosures, lipschitz
+from sast_jax.theory.enclosures import Interval
 
 
 def traced_neuron(kind, scalars):
@@ -41,7 +42,7 @@ def hold_enclosures(case):
     for interval, u, layer in zip(found, run.potentials, case.layers(), strict=True):
         low, high, u = (cases.before(case, x) for x in (*interval, u))
         assert (low - ROUNDING <= u).all() and (u <= high + ROUNDING).all()
-        bound = theory.state_bound(case.neuron, layer.current, case.length)
+        bound = lipschitz.state_bound(case.neuron, layer.current, case.length)
         assert max(high.max(), -low.min()) <= bound + ROUNDING  # so that it is never worse
 
 

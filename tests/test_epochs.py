@@ -3,14 +3,14 @@
 import numpy as np
 import small
 
-from sast_jax import epochs, training
-from sast_jax.gradients import Sharpness
-from sast_jax.optimizers import Independent, Shuffled
+from sast_jax.training import epochs, stepping
+from sast_jax.training.gradients import Sharpness
+from sast_jax.training.optimizers import Independent, Shuffled
 
 
 def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():
     made = small.recipe(batches=Shuffled(8, 5))
-    state_R = training.initialise(made, small.hyper((0, 1)))
+    state_R = stepping.initialise(made, small.hyper((0, 1)))
     first = epochs.epoch_order(made, state_R, small.N, True)
     assert first.ascent is None
     assert (np.sort(first.descent.reshape(2, -1)) == np.arange(small.N)).all()
@@ -23,7 +23,7 @@ def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():
 
 def test_independent_batches_are_drawn_from_the_whole_set_each_time():
     made = small.recipe(batches=Independent(small.N, 50), sharpness=Sharpness(independent=True))
-    state_R = training.initialise(made, small.hyper())
+    state_R = stepping.initialise(made, small.hyper())
     order = epochs.epoch_order(made, state_R, small.N, True)
     for batches_SxB in (order.descent[0], order.ascent[0]):
         counts_N = np.bincount(batches_SxB.ravel(), minlength=small.N)

@@ -6,29 +6,30 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import confidence, connections, evaluation, lif, neurons, spikes
 from sast_jax.data import packing
-from sast_jax.trained import Trained
+from sast_jax.evaluation import confidence, swap
+from sast_jax.snn import connections, lif, neurons, spikes
+from sast_jax.training.trained import Trained
 
 
 @pytest.mark.parametrize(
     ("batch_size", "block"), [(small.N, 10**9), (16, 10**9), (7, 1000), (1000, 10**9)]
 )
 def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
-    monkeypatch.setattr(evaluation, "BLOCK_BYTES", block)
+    monkeypatch.setattr(swap, "BLOCK_BYTES", block)
     made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0, decay=0.7)
     trained = small.untrained(made, hypers)
     data = small.frames()
     packed = data.packed_NxTxP
     assert packed[0].nbytes * 14 <= 1000 < packed[0].nbytes * small.N  # two batches of 7
     unpacked = jnp.moveaxis(packing.unpack(packed, small.SHAPE), 1, 0).astype(jnp.float32)
-    both = evaluation.respond(evaluation.both, trained, packed, batch_size)
+    both = swap.respond(swap.both, trained, packed, batch_size)
     for model, of_both, spike in (
         # The slope that training ends with.
-        (evaluation.soft, both.soft, spikes.sigmoid(8.0)),
-        (evaluation.hard, both.hard, spikes.heaviside),
+        (swap.soft, both.soft, spikes.sigmoid(8.0)),
+        (swap.hard, both.hard, spikes.heaviside),
     ):
-        outcome = evaluation.respond(model, trained, packed, batch_size)
+        outcome = swap.respond(model, trained, packed, batch_size)
         np.testing.assert_allclose(outcome.scores_BxK, of_both.scores_BxK, atol=1e-5)
         np.testing.assert_allclose(outcome.rates_BxL, of_both.rates_BxL, atol=1e-6)
         for run in range(2):
@@ -48,7 +49,7 @@ def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
 def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
     hypers = small.hyper(seeds=(0, 1))
     trained = small.trained(small.recipe(), hypers, epochs=6)
-    runs = evaluation.evaluate(trained, small.frames())
+    runs = swap.evaluate(trained, small.frames())
     assert len(runs) == 2
     for run in runs:
         assert run["transfer_gap"] == run["soft_accuracy"] - run["hard_accuracy"]
@@ -63,11 +64,11 @@ def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
 def test_windows_answer_with_their_mean_scores():
     hypers, frames = small.hyper(), small.windows()
     trained = small.trained(small.recipe(), hypers, epochs=2)
-    (run,) = evaluation.evaluate(trained, frames)
+    (run,) = swap.evaluate(trained, frames)
     assert run["recordings"] == small.N // 2
     truth = frames.labels_N[: small.N // 2]
-    for prefix, model in (("soft_", evaluation.soft), ("hard_", evaluation.hard)):
-        answers = evaluation.respond(model, trained, frames.packed_NxTxP)
+    for prefix, model in (("soft_", swap.soft), ("hard_", swap.hard)):
+        answers = swap.respond(model, trained, frames.packed_NxTxP)
         scores = small.voted(answers.scores_BxK[0])
         confusion = np.zeros((small.K, small.K), int)
         np.add.at(confusion, (truth, scores.argmax(axis=-1)), 1)
@@ -88,8 +89,8 @@ def inverted(key, frames):
 def test_what_is_evaluated_is_never_augmented():
     hypers = small.hyper()
     plain, augmenting = (
-        evaluation.respond(
-            evaluation.soft,
+        swap.respond(
+            swap.soft,
             small.untrained(small.recipe(augment=augment), hypers),
             small.recordings()[0],
         )
@@ -102,8 +103,8 @@ def test_measure_counts_by_hand():
     scores = np.array([[1, 0, 0], [0, 0, 0], [0, 2, 2], [0, 0, 5]], np.float32)
     rates = np.array([[0.5, 0.1], [0.5, 0.0], [0.1, 0.2], [0.1, 0.3]], np.float32)
     early = np.array([[0, 1], [0, 0], [2, 2], [0, 2]])
-    answers = evaluation.Outcome(scores, rates, early)
-    measured = evaluation.measure(answers, np.array([0, 0, 2, 2]))
+    answers = swap.Outcome(scores, rates, early)
+    measured = swap.measure(answers, np.array([0, 0, 2, 2]))
     assert measured["accuracy_by_step"] == [0.75, 0.75]
     assert measured["accuracy"] == 0.75  # the silent one falls to class 0, the tie to class 1
     assert measured["ties"] == 0.5
@@ -119,7 +120,7 @@ def test_a_network_of_nan_has_no_accuracy():
     spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), trained.params)
     spoiled = Trained(trained.recipe, spoiled, hypers)
     assert spoiled.finite().tolist() == [False, True]
-    bad, good = evaluation.evaluate(spoiled, small.frames())
+    bad, good = swap.evaluate(spoiled, small.frames())
     for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_confusion"):
         assert bad[key] is None
     assert bad["soft_rates"] == [None, None]

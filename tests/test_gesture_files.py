@@ -10,7 +10,7 @@ import numpy.lib.recfunctions  # which tonic takes for granted
 import pytest
 import tonic
 
-from sast_jax.data import gesture_files
+from sast_jax.data.formats import tonic_gestures
 from sast_jax.errors import InputError
 
 
@@ -33,8 +33,8 @@ def written(tmp_path):
 @pytest.mark.parametrize("kind", ["tree", "archive"])
 def test_events_labels_and_subjects_come_back(written, kind):
     folder, content = written
-    split = gesture_files.find_split(folder / kind, "train")
-    assert gesture_files.find_split(folder / kind, "test") is None
+    split = tonic_gestures.find_split(folder / kind, "train")
+    assert tonic_gestures.find_split(folder / kind, "test") is None
     assert len(split.names) == len(content) == 6
     for i, rows in enumerate(rows_of(split)):
         name = split.names[i][split.names[i].index("ibmGestureTrain/") :].replace(".tar.gz/", "/")
@@ -44,7 +44,7 @@ def test_events_labels_and_subjects_come_back(written, kind):
         assert f"user{split.subjects_N[i]:02d}_led/{split.labels_N[i]}.npy" in name
     few = rows_of(split, [1, 4])
     np.testing.assert_array_equal(few[1], rows_of(split)[4])
-    data = gesture_files.select(split, np.array([1, 4]), chunk=1)
+    data = tonic_gestures.select(split, np.array([1, 4]), chunk=1)
     first, second = data.events()
     for events, rows in zip((first, second), few, strict=True):
         columns = (events.x_M, events.y_M, events.p_M, events.t_M)
@@ -59,7 +59,7 @@ def test_tonic_reads_the_same_files_the_same(tmp_path):
     encoded = {name: files.npy(rows) for name, rows in content.items()}
     files.write_archive(place / "ibmGestureTrain.tar.gz", encoded)
     theirs = tonic.datasets.DVSGesture(str(tmp_path), train=True)
-    ours = gesture_files.find_split(place, "train")
+    ours = tonic_gestures.find_split(place, "train")
     assert len(theirs) == len(ours.names) == 110
     known = dict(zip(ours.names, rows_of(ours), strict=True))
     labels = dict(zip(ours.names, ours.labels_N, strict=True))
@@ -78,23 +78,23 @@ KINDS = [bool, np.uint8, np.uint16, np.int32, np.int64, np.float16, np.float32, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_arrays_of_any_numbers_are_read(kind):
     rows = files.random_rows(np.random.default_rng(0)).astype(kind)
-    found = gesture_files.decode(files.npy(rows), "a")
+    found = tonic_gestures.decode(files.npy(rows), "a")
     assert found.dtype == np.int64
     np.testing.assert_array_equal(found, rows.astype(int) * np.array([1, 1, 1, 1000]))
 
 
 def test_times_may_lie_between_milliseconds():
-    rows = gesture_files.decode(files.npy(np.array([[1, 2, 0, 0.25], [3, 4, 1, 7.0009]])), "a")
+    rows = tonic_gestures.decode(files.npy(np.array([[1, 2, 0, 0.25], [3, 4, 1, 7.0009]])), "a")
     assert rows.tolist() == [[1, 2, 0, 250], [3, 4, 1, 7000]]
 
 
 def test_an_empty_gesture_and_times_that_run_backwards_are_kept():
-    assert gesture_files.decode(files.npy(np.zeros((0, 4))), "a").shape == (0, 4)
+    assert tonic_gestures.decode(files.npy(np.zeros((0, 4))), "a").shape == (0, 4)
     late = np.array([[1, 2, 0, 9], [3, 4, 1, 5]])
-    split = gesture_files.Gestures(
+    split = tonic_gestures.Gestures(
         ("a", "b"), np.array([0, 1]), np.array([1, 1]), "", lambda _: iter([late, late[::-1]])
     )
-    (events,) = gesture_files.select(split, np.arange(2)).events()
+    (events,) = tonic_gestures.select(split, np.arange(2)).events()
     assert events.unsorted_N.tolist() == [True, False]
     assert events.t_M.tolist() == [5, 9, 5, 9]
     assert events.x_M.tolist() == [3, 1, 3, 1]
@@ -130,7 +130,7 @@ BAD = {
 @pytest.mark.parametrize("data, message", BAD.values(), ids=BAD)
 def test_bad_arrays_are_named_in_one_line(data, message):
     with pytest.raises(InputError, match=message) as error:
-        gesture_files.decode(data, "bad.npy")
+        tonic_gestures.decode(data, "bad.npy")
     assert str(error.value).startswith("bad.npy: ")
     assert "\n" not in str(error.value)
 
@@ -141,7 +141,7 @@ def test_a_damaged_header_is_named_in_one_line():
     for i, whole in enumerate(WHOLE[:128]):
         for byte in (0, 9, 10, 255, *b"'(),:0<L\\{}", *(whole ^ flip for flip in flips)):
             try:
-                gesture_files.decode(WHOLE[:i] + bytes([byte]) + WHOLE[i + 1 :], "bad.npy")
+                tonic_gestures.decode(WHOLE[:i] + bytes([byte]) + WHOLE[i + 1 :], "bad.npy")
             except InputError as error:
                 assert str(error).startswith("bad.npy: ")
                 assert "\n" not in str(error)
@@ -154,7 +154,7 @@ def test_objects_are_never_unpickled(tmp_path):
 
     data = files.npy(np.array([[Trap()] * 4], object))
     with pytest.raises(InputError, match="not a whole array"):
-        gesture_files.decode(data, "a")
+        tonic_gestures.decode(data, "a")
     assert not (tmp_path / "sprung").exists()
 
 
@@ -165,14 +165,14 @@ def test_a_truncated_archive_is_named(written, keep):
     whole = path.read_bytes()
     path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
     with pytest.raises(InputError, match=r"ibmGestureTrain\.tar\.gz.*(cut off|no gestures)"):
-        gesture_files.find_split(folder / "archive", "train")
+        tonic_gestures.find_split(folder / "archive", "train")
 
 
 def test_an_archive_damaged_in_the_middle_is_named(written):
     folder, _ = written
     path = folder / "archive" / "ibmGestureTrain.tar.gz"
     whole = path.read_bytes()
-    split = gesture_files.find_split(folder / "archive", "train")
+    split = tonic_gestures.find_split(folder / "archive", "train")
     middle = len(whole) // 2
     path.write_bytes(
         whole[:middle] + bytes(255 - b for b in whole[middle : middle + 40]) + whole[middle + 40 :]
@@ -188,12 +188,12 @@ def test_a_gesture_that_only_the_checksum_gives_away_is_named(tmp_path, indices)
     path = tmp_path / "ibmGestureTrain.tar.gz"
     encoded = {name: files.npy(rows) for name, rows in content.items()}
     files.write_archive(path, encoded, compresslevel=0)
-    split = gesture_files.find_split(tmp_path, "train")
+    split = tonic_gestures.find_split(tmp_path, "train")
     first = next(iter(encoded.values()))
     whole = path.read_bytes()
     at = whole.index(first) + 128  # the first event's x
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    data = gesture_files.select(split, np.array(indices), chunk=2)
+    data = tonic_gestures.select(split, np.array(indices), chunk=2)
     with pytest.raises(InputError, match=r"ibmGestureTrain\.tar\.gz.*damaged here \(CRC"):
         list(data.events())
 
@@ -202,30 +202,30 @@ def test_a_gesture_that_only_the_checksum_gives_away_is_named(tmp_path, indices)
 def test_a_label_out_of_range_is_named(tmp_path, label):
     files.write(tmp_path, {f"ibmGestureTest/user01_led/{label}.npy": WHOLE})
     with pytest.raises(InputError, match=f"{label}.npy: '{label}' is no class 0-10"):
-        gesture_files.find_split(tmp_path, "test")
+        tonic_gestures.find_split(tmp_path, "test")
 
 
 def test_a_label_longer_than_numbers_are_is_named(tmp_path):
     name = f"ibmGestureTest/user01_led/{'1' * 5000}.npy"
     files.write_archive(tmp_path / "ibmGestureTest.tar.gz", {name: WHOLE})
     with pytest.raises(InputError, match=r"'1+' is no class 0-10"):
-        gesture_files.find_split(tmp_path, "test")
+        tonic_gestures.find_split(tmp_path, "test")
 
 
 def test_folders_without_gestures_are_named(tmp_path):
     files.write(tmp_path, {"ibmGestureTest/somebody/1.npy": WHOLE})
     with pytest.raises(InputError, match="no gestures; they should be at ibmGestureTest/user"):
-        gesture_files.find_split(tmp_path, "test")
+        tonic_gestures.find_split(tmp_path, "test")
 
 
 def test_the_fingerprint_follows_the_content(written):
     folder, content = written
     path = folder / "archive" / "ibmGestureTrain.tar.gz"
-    first = gesture_files.find_split(folder / "archive", "train").fingerprint
-    assert gesture_files.find_split(folder / "archive", "train").fingerprint == first
+    first = tonic_gestures.find_split(folder / "archive", "train").fingerprint
+    assert tonic_gestures.find_split(folder / "archive", "train").fingerprint == first
     encoded = {name: files.npy(rows[:-1]) for name, rows in content.items()}
     files.write_archive(path, encoded)
-    assert gesture_files.find_split(folder / "archive", "train").fingerprint != first
+    assert tonic_gestures.find_split(folder / "archive", "train").fingerprint != first
 
 
 def test_a_trees_fingerprint_is_of_names_sizes_and_times(tmp_path):
@@ -234,5 +234,5 @@ def test_a_trees_fingerprint_is_of_names_sizes_and_times(tmp_path):
     for label in (0, 3):
         os.utime(tmp_path / f"ibmGestureTrain/user01_led/{label}.npy", ns=(1, 10**18 + label))
         lines += f"user01_led/{label}.npy {len(WHOLE)} {10**18 + label}\n"
-    found = gesture_files.find_split(tmp_path, "train").fingerprint
+    found = tonic_gestures.find_split(tmp_path, "train").fingerprint
     assert found == hashlib.sha256(lines.encode()).hexdigest()

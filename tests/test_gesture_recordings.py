@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tonic.io
 
-from sast_jax.data import gesture_recordings
+from sast_jax.data.formats import ibm_gestures
 from sast_jax.errors import InputError
 
 
@@ -33,7 +33,7 @@ def write(folder, rows, labels, name="user03_led", trials="train"):
 def test_events_are_those_written_and_those_that_tonic_finds(tmp_path):
     rows = some_rows()
     data = files.aedat(rows)
-    np.testing.assert_array_equal(gesture_recordings.read_aedat(data, "a"), rows)
+    np.testing.assert_array_equal(ibm_gestures.read_aedat(data, "a"), rows)
     (tmp_path / "a.aedat").write_bytes(data)
     version, start, _ = tonic.io.read_aedat_header_from_file(str(tmp_path / "a.aedat"))
     theirs = tonic.io.get_aer_events_from_file(str(tmp_path / "a.aedat"), version, start)
@@ -47,19 +47,19 @@ def test_packets_of_other_types_are_skipped_and_invalid_events_kept():
     rows = some_rows()
     motion = struct.pack("<hhiiiiii", 3, 0, 36, 4, 0, 5, 2, 2) + bytes(range(180))
     data = files.aedat(rows, between=motion)
-    np.testing.assert_array_equal(gesture_recordings.read_aedat(data, "a"), rows)
+    np.testing.assert_array_equal(ibm_gestures.read_aedat(data, "a"), rows)
     marked = struct.pack("<I", int(rows[0, 0]) << 17 | int(rows[0, 1]) << 2 | int(rows[0, 2]) << 1)
     at = len(files.aedat([])) + len(motion) + 28
     invalid = data[:at] + marked + data[at + 4 :]
     assert invalid != data
-    np.testing.assert_array_equal(gesture_recordings.read_aedat(invalid, "a"), rows)
+    np.testing.assert_array_equal(ibm_gestures.read_aedat(invalid, "a"), rows)
 
 
 def test_a_clock_that_overflows_goes_on():
     data = bytearray(files.aedat(some_rows(count=2), packet=1))
     second = data.rindex(b"\x01\x00\x00\x00\x08\x00\x00\x00\x04\x00\x00\x00")
     data[second + 12] = 1  # the packet's overflow
-    times = gesture_recordings.read_aedat(bytes(data), "a")[:, 3]
+    times = ibm_gestures.read_aedat(bytes(data), "a")[:, 3]
     assert times[1] == some_rows(count=2)[1, 3] + 2**31
     assert times[0] == some_rows(count=2)[0, 3]
 
@@ -69,8 +69,8 @@ def test_gestures_are_cut_out_and_split_by_the_lists(tmp_path, inner):
     rows = some_rows()
     first, second = rows[10, 3], rows[30, 3]
     write(tmp_path / inner, rows, f"2,{first},{second}\n11,{second},{rows[-1, 3] + 1}\n\n")
-    assert gesture_recordings.find_split(tmp_path, "test") is None
-    split = gesture_recordings.find_split(tmp_path, "train")
+    assert ibm_gestures.find_split(tmp_path, "test") is None
+    split = ibm_gestures.find_split(tmp_path, "train")
     assert split.labels_N.tolist() == [1, 10]
     assert split.subjects_N.tolist() == [3, 3]
     (warning,) = split.warnings
@@ -82,7 +82,7 @@ def test_gestures_are_cut_out_and_split_by_the_lists(tmp_path, inner):
     np.testing.assert_array_equal(cut[1], rows[30:] - np.array([0, 0, 0, second]))
     before = split.fingerprint
     write(tmp_path / inner, rows, f"3,{first},{second}\n")
-    assert gesture_recordings.find_split(tmp_path, "train").fingerprint != before
+    assert ibm_gestures.find_split(tmp_path, "train").fingerprint != before
 
 
 BAD_RECORDINGS = {
@@ -109,7 +109,7 @@ BAD_RECORDINGS = {
 @pytest.mark.parametrize("data, message", BAD_RECORDINGS.values(), ids=BAD_RECORDINGS)
 def test_bad_recordings_are_named_in_one_line(data, message):
     with pytest.raises(InputError, match=message) as error:
-        gesture_recordings.read_aedat(data, "user01_led.aedat")
+        ibm_gestures.read_aedat(data, "user01_led.aedat")
     assert str(error.value).startswith("user01_led.aedat: ")
     assert "\n" not in str(error.value)
 
@@ -133,22 +133,22 @@ BAD_LABELS = {
 def test_bad_labels_are_named(tmp_path, labels, message):
     write(tmp_path, some_rows(), labels)
     with pytest.raises(InputError, match=message) as error:
-        gesture_recordings.find_split(tmp_path, "train")
+        ibm_gestures.find_split(tmp_path, "train")
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 300 + len(str(tmp_path))
 
 
 def test_a_csv_that_does_not_match_is_named(tmp_path):
     write(tmp_path, some_rows(), "1,500000,600000\n")
-    split = gesture_recordings.find_split(tmp_path, "train")
+    split = ibm_gestures.find_split(tmp_path, "train")
     with pytest.raises(InputError, match="do not belong together"):
         list(split.read([0]))
     (tmp_path / "user03_led_labels.csv").write_text("time,class\n1,2\n")
     with pytest.raises(InputError, match="does not begin with class,startTime_usec"):
-        gesture_recordings.find_split(tmp_path, "train")
+        ibm_gestures.find_split(tmp_path, "train")
     (tmp_path / "user03_led_labels.csv").unlink()
     with pytest.raises(InputError, match=r"user03_led_labels\.csv: cannot be read"):
-        gesture_recordings.find_split(tmp_path, "train")
+        ibm_gestures.find_split(tmp_path, "train")
 
 
 def test_the_fingerprint_is_of_names_sizes_times_and_labels(tmp_path):
@@ -157,5 +157,5 @@ def test_the_fingerprint_is_of_names_sizes_times_and_labels(tmp_path):
     os.utime(tmp_path / "user03_led.aedat", ns=(1, 10**18))
     size = len(files.aedat(rows))  # caches and runs on disk go by it
     text = f"user03_led.aedat {size} {10**18}\n{files.CSV}1,0,100000\n\n"
-    found = gesture_recordings.find_split(tmp_path, "train").fingerprint
+    found = ibm_gestures.find_split(tmp_path, "train").fingerprint
     assert found == hashlib.sha256(text.encode()).hexdigest()

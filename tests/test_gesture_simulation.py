@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 
 from experiments.configs import dvs_gesture
-from sast_jax import build, evaluation, intervals, settings, training
-from sast_jax.data import gesture_simulation, packing, recordings, sets, windows
-from sast_jax.data.gesture_simulation import LIGHTS, SUBJECTS
-from sast_jax.epochs import train_epoch
-from sast_jax.trained import Trained
+from sast_jax.data import packing, recordings, sets, windows
+from sast_jax.data.simulated import performances
+from sast_jax.data.simulated.performances import LIGHTS, SUBJECTS
+from sast_jax.evaluation import intervals, swap
+from sast_jax.runs import build, settings
+from sast_jax.training import stepping
+from sast_jax.training.epochs import train_epoch
+from sast_jax.training.trained import Trained
 
 KEY = jax.random.key(0)
 
 
 def test_splits_have_the_published_people_and_every_class_evenly():
-    train, test = (gesture_simulation.simulate(split, seed=0) for split in ("train", "test"))
+    train, test = (performances.simulate(split, seed=0) for split in ("train", "test"))
     assert set(train.subjects_N) == set(range(1, 24))
     assert set(test.subjects_N) == set(range(24, 30))
     for data, people in ((train, 23), (test, 6)):
@@ -26,7 +29,7 @@ def test_splits_have_the_published_people_and_every_class_evenly():
 
 def test_deterministic_for_a_seed_and_different_for_another():
     def first(seed):
-        data = gesture_simulation.simulate("test", seed=seed, limit=10)
+        data = performances.simulate("test", seed=seed, limit=10)
         (events,) = data.events()
         return data, events
 
@@ -45,7 +48,7 @@ def watched(joints_SxBx2x4x2, **changes):
     given = {"middle_Bx2": [[64.0, 50.0]] * B, "arm_B": [34.0] * B, "radius_B": [3.0] * B}
     given |= {"room_B": [0.0] * B} | changes
     given = {name: jnp.array(value) for name, value in given.items()}
-    return np.asarray(gesture_simulation.watch(KEY, jnp.asarray(joints_SxBx2x4x2), **given))
+    return np.asarray(performances.watch(KEY, jnp.asarray(joints_SxBx2x4x2), **given))
 
 
 def sweeping():
@@ -66,7 +69,7 @@ def test_brightness_rises_in_front_of_a_moving_arm_and_falls_behind_it():
         assert around[round(x) + 1 : round(x) + 5].sum() > 10
         assert around[round(x) - 5 : round(x) - 1].sum() < -10
     still = watched(sweeping()[:1].repeat(100, axis=0), middle_Bx2=[[400.0, 400.0]])
-    noise = gesture_simulation.SENSOR.noise * 100 * gesture_simulation.STEP * 1e-6
+    noise = performances.SENSOR.noise * 100 * performances.STEP * 1e-6
     assert np.abs(still).mean(axis=(0, 2, 3)) * 100 == pytest.approx(noise, rel=0.05)
 
 
@@ -83,7 +86,7 @@ def some(labels):
     N = len(chosen)
     data = recordings.Recordings(
         np.array([k for _, k, _ in chosen]), np.arange(N), np.arange(N),
-        lambda: gesture_simulation._events(0, chosen), gesture_simulation.EXTENT,
+        lambda: performances._events(0, chosen), performances.EXTENT,
         np.array([s for s, *_ in chosen]),
     )  # fmt: skip
     cut = windows.cut(data, window=2_000_000, count=1, side=32)
@@ -161,12 +164,12 @@ def trained_on(frames, test, epochs=15, seeds=5):
     given = settings.read(config)
     recipe = build.recipe(given, (32, 32, 2), 11, len(frames.labels_N))
     hyper_R = build.hyperparameters(given)
-    state_R = training.initialise(recipe, hyper_R)
+    state_R = stepping.initialise(recipe, hyper_R)
     arrays = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
     for _ in range(epochs):
         state_R, _ = train_epoch(recipe, state_R, hyper_R, *arrays, False)
     models = Trained.of(recipe, state_R, hyper_R)
-    answers = evaluation.respond(evaluation.soft, models, test.packed_NxTxP)
+    answers = swap.respond(swap.soft, models, test.packed_NxTxP)
     return test.vote(answers.scores_BxK).argmax(axis=-1)
 
 

@@ -4,12 +4,13 @@ import gesture_writing as files
 import numpy as np
 import pytest
 
-from experiments import assessment, datasets, methods, run
+from experiments.assessment import command, methods
 from experiments.configs import assessment as assessment_config
 from experiments.configs import dvs_gesture, dvs_gesture_paper, nmnist
-from sast_jax import build, settings
-from sast_jax.data import corruptions, packing, sources
+from sast_jax.data import corruptions, packing
+from sast_jax.data.sets import loading
 from sast_jax.errors import InputError
+from sast_jax.runs import build, run, selection, settings
 
 FRAMES = {"time_bins": 3, "window": 200_000, "windows_each": 2, "side": 16}
 
@@ -50,11 +51,11 @@ def written(tmp_path):
 
 @pytest.mark.parametrize("kind", [archives, originals])
 def test_all_formats_give_the_same_frames(tmp_path, written, kind):
-    tree = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    tree = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     assert tree.name == f"DVS Gesture, recordings from {tmp_path / 'tree'} (4 train, 4 test)"
     assert (tree.frame_shape, tree.classes, tree.simulated) == ((16, 16, 2), 11, False)
     kind(tmp_path / "other", written)
-    other = sources.dvs_gesture("folder", tmp_path / "other", **FRAMES)
+    other = loading.dvs_gesture("folder", tmp_path / "other", **FRAMES)
     for split in ("train", "test"):
         a, b = getattr(tree, split), getattr(other, split)
         order = [np.lexsort((f.labels_N, f.subjects_N)) for f in (a, b)]
@@ -68,32 +69,32 @@ def test_all_formats_give_the_same_frames(tmp_path, written, kind):
 def test_the_same_again_comes_from_the_cache_and_other_frames_do_not(
     tmp_path, written, monkeypatch
 ):
-    first = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
-    other = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"bins": "events"})
+    first = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    other = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"bins": "events"})
     assert (first.train.packed_NxTxP != other.train.packed_NxTxP).any()
     monkeypatch.setattr(packing, "pack", None)
-    again = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    again = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     for a, b in zip(first.train, again.train, strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(TypeError):
-        sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"least": 2})
+        loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"least": 2})
 
 
 def test_tonics_folder_is_found_and_an_empty_one_is_named(tmp_path, written):
     (tmp_path / "tree").rename(tmp_path / "DVSGesture")
-    assert len(sources.dvs_gesture("tonic", tmp_path, **FRAMES).test.truth_M) == 4
+    assert len(loading.dvs_gesture("tonic", tmp_path, **FRAMES).test.truth_M) == 4
     wanted = r"Train\.tar\.gz, ibmGestureTrain/ or trials_to_train\.txt.*--dataset=dvs_gesture"
     with pytest.raises(InputError, match=wanted):
-        sources.dvs_gesture("auto", tmp_path / "empty", **FRAMES)
+        loading.dvs_gesture("auto", tmp_path / "empty", **FRAMES)
 
 
 def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
-    assert sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings == ()
+    assert loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings == ()
     originals(tmp_path / "other", written)
     folder = tmp_path / "other" / "DvsGesture"
     (folder / "user25_ledTest.aedat").unlink()
     (folder / "trials_to_train.txt").open("a").write("\nuser40_led.aedat\nuser41_led.aedat\n")
-    first, second = sources.dvs_gesture("folder", tmp_path / "other", **FRAMES).warnings
+    first, second = loading.dvs_gesture("folder", tmp_path / "other", **FRAMES).warnings
     assert first.endswith(
         "trials_to_train.txt: recordings of the list that are missing: 2, first user40_led.aedat"
     )
@@ -104,7 +105,7 @@ def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
         rows = files.random_rows(np.random.default_rng(label), count=60 if label == 1 else 0)
         name = f"ibmGestureTest/user05_led/{label}.npy"
         files.write(tmp_path / "tree", {name: files.npy(rows)})
-    empty, shared = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings
+    empty, shared = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings
     assert "test: 2 empty windows are kept, first " in empty and empty.endswith("user05_led/4.npy")
     assert shared == "persons in both splits, which should be apart: 1, first user 5"
 
@@ -112,7 +113,7 @@ def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
 def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     limits = {"train_limit": 12, "test_limit": 4}
-    made = sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+    made = loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
     assert made.name == "simulated DVS Gesture, no real recordings (12 train, 4 test)"
     assert made.simulated
     people, simulated = made.caveats
@@ -126,42 +127,42 @@ def test_auto_says_what_it_does_not_read_in_the_default_folder(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     limits = {"train_limit": 2, "test_limit": 2}
     files.write(tmp_path / "data" / "dvs_gesture", {"DvsGesture.tar.gz": b"IBM's own"})
-    (warning,) = sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits).warnings
+    (warning,) = loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits).warnings
     assert warning.startswith(
         "recordings are simulated: data/dvs_gesture holds DvsGesture.tar.gz, but not ibmGestureTr"
     )
     files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b"user01_led.aedat\n"})
     missing = r"trials_to_train\.txt: none of its 1 recordings is there, first user01_led\.aedat"
     with pytest.raises(InputError, match=missing):
-        sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+        loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
     files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b""})
     with pytest.raises(InputError, match="none of its 0 recordings is there; fetch them"):
-        sources.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+        loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
 
 
 def test_people_are_held_out_with_all_that_is_theirs(tmp_path):
     files.dataset(tmp_path, subjects=(1, 2, 3, 9), labels=(0, 1, 2))
-    source = sources.dvs_gesture("folder", tmp_path, **FRAMES)
-    train, held_out = datasets.hold_out(source.train, 0.25, 0)
+    source = loading.dvs_gesture("folder", tmp_path, **FRAMES)
+    train, held_out = selection.hold_out(source.train, 0.25, 0)
     assert len(set(held_out.subjects_N)) == 1
     assert len(held_out.labels_N) == 6
     assert len(train.labels_N) == 18
     assert set(train.subjects_N).isdisjoint(held_out.subjects_N)
-    people = {datasets.hold_out(source.train, 0.25, seed)[1].subjects_N[0] for seed in range(9)}
+    people = {selection.hold_out(source.train, 0.25, seed)[1].subjects_N[0] for seed in range(9)}
     assert len(people) > 1
     with pytest.raises(InputError, match="holds out 0 of 4 persons"):
-        datasets.hold_out(source.train, 0.1, 0)
+        selection.hold_out(source.train, 0.1, 0)
 
 
 def test_gestures_have_no_file_numbers_to_be_above(tmp_path, written):
-    source = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
-    assert datasets.chosen(source, "test", 0).tolist() == list(range(8))
+    source = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    assert selection.chosen(source, "test", 0).tolist() == list(range(8))
     with pytest.raises(InputError, match="--above=3: files of gestures have no numbers"):
-        datasets.chosen(source, "test", 3)
+        selection.chosen(source, "test", 3)
 
 
 def test_corrupted_gestures_are_windows_of_the_same_frames(tmp_path, written):
-    source = sources.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    source = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     found = list(source.recorded["test"].corrupted(list(corruptions.KINDS), (3,), 0))
     assert [kind for kind, *_ in found] == list(corruptions.KINDS)
     clean = source.test
@@ -239,7 +240,7 @@ def test_the_assessment_takes_gestures(regime):
     config.dataset = "dvs_gesture"
     for method in methods.METHODS.values():
         if regime in method.values:
-            made = assessment._settings(config, regime, method)
+            made = command._settings(config, regime, method)
             given = settings.read(made)
             build.recipe(given, (32, 32, 2), 11, 1000)
             assert made.data.path == "data/dvs_gesture"

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from sast_jax.data import gestures
+from sast_jax.data.simulated import people as people_lib
 
 TIMES = np.arange(400) * 5e-3
 
 
 def perform(label, seed=0, **changes):
-    who = gestures.person(np.random.default_rng(seed))._replace(**changes)
-    return who, gestures.joints(who, label, np.random.default_rng(seed + 100), TIMES)
+    who = people_lib.person(np.random.default_rng(seed))._replace(**changes)
+    return who, people_lib.joints(who, label, np.random.default_rng(seed + 100), TIMES)
 
 
 def wrists(label, **changes):
@@ -49,7 +49,7 @@ def test_one_arm_moves_and_the_other_hangs(label, arm):
 def test_circles_turn_their_way_over_the_same_pixels(label, turn):
     arm = (label - 3) // 2
     who, joints = perform(label)
-    x, y = (joints[:, arm, 2] - gestures.shoulder(who, gestures.SIDES[arm])).T
+    x, y = (joints[:, arm, 2] - people_lib.shoulder(who, people_lib.SIDES[arm])).T
     angle = np.unwrap(np.arctan2(y, x))  # y points down, so it grows clockwise
     assert np.sign(np.diff(angle)).tolist() == [turn] * (len(x) - 1)
     np.testing.assert_allclose(np.hypot(x, y), who.arm, rtol=1e-6)
@@ -57,7 +57,9 @@ def test_circles_turn_their_way_over_the_same_pixels(label, turn):
     mine = occupied(joints[:, arm, 2])
     assert len(mine & occupied(other)) > 0.8 * len(mine)
     fastest = joints[np.abs(np.diff(angle)).argmax(), arm, 2]
-    assert (fastest[0] - gestures.shoulder(who, gestures.SIDES[arm])[0]) * gestures.SIDES[arm] > 0
+    assert (fastest[0] - people_lib.shoulder(who, people_lib.SIDES[arm])[0]) * people_lib.SIDES[
+        arm
+    ] > 0
 
 
 def test_clapping_and_drumming_share_their_strokes_but_not_their_time():
@@ -81,13 +83,13 @@ def test_a_wave_is_quick_inwards():
 
 
 def test_the_strumming_hand_is_the_persons_own():
-    for hand in gestures.SIDES:
+    for hand in people_lib.SIDES:
         heights = np.ptp(wrists(9, hand=hand)[:, :, 1], axis=1)
         assert heights[(hand + 1) // 2] > 3 * heights[(1 - hand) // 2]
 
 
 def test_people_differ_and_are_drawn_again_the_same():
-    people = [gestures.person(np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    people = [people_lib.person(np.random.default_rng(seed)) for seed in (0, 0, 1)]
     for a, b in zip(people[0], people[1], strict=True):
         np.testing.assert_array_equal(a, b)
     assert people[0].arm != people[2].arm

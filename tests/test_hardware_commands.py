@@ -11,9 +11,9 @@ import pytest
 from commands import command
 from jax import export as jax_export
 
-from experiments import trained
 from sast_jax.errors import InputError
-from sast_jax.quantisation import Rounding
+from sast_jax.runs import reloaded
+from sast_jax.snn.quantisation import Rounding
 
 
 def train(folder, name, **changes):
@@ -73,7 +73,7 @@ def test_what_nir_cannot_say_goes_to_stablehlo(folder, tmp_path):
     assert code == 0, err
     program = jax_export.deserialize(bytearray((tmp_path / "a").read_bytes()))
     frames = np.ones((2, 4, 34, 34, 2), np.float32)
-    found = trained.load(folder / "subtract")
+    found = reloaded.load(folder / "subtract")
     one = found.trained[0]
     expected = one.respond(one.hard_cell(), np.moveaxis(frames, 1, 0))
     np.testing.assert_allclose(program.call(frames)[0], one.model.readout(expected), rtol=1e-6)
@@ -175,7 +175,7 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(folder):
     start = {"initial": str(folder / "zero"), "lif.reset": "zero", "sweep.seeds": 2}
     little = {"learning_rate": 1e-9, "epochs": 1, "weights.bits": 2}
     train(folder, "tuned", **start, **little)
-    before, after = (trained.load(folder / name).trained.params for name in ("zero", "tuned"))
+    before, after = (reloaded.load(folder / name).trained.params for name in ("zero", "tuned"))
     expected = jax.vmap(Rounding(2))(before)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(after), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
@@ -195,7 +195,7 @@ def test_a_run_of_one_seed_starts_all_others(folder):
     start = {"initial": str(folder / "subtract"), "lif.reset": "subtract", "sweep.seeds": 3}
     train(folder, "three", **start, **{"learning_rate": 1e-9, "epochs": 1})
     before, after = (
-        trained.load(folder / name).trained.params["Dense_0"]["kernel"]
+        reloaded.load(folder / name).trained.params["Dense_0"]["kernel"]
         for name in ("subtract", "three")
     )
     np.testing.assert_allclose(after, np.repeat(before, 3, axis=0), atol=1e-6)

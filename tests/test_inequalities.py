@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import (
-    certificates,
-    evaluation,
-    gains,
-    inequalities,
-    lif,
-    moments,
-    networks,
-    neurons,
-    readouts,
-    sensitivity,
-)
 from sast_jax.data import packing
 from sast_jax.errors import InputError
+from sast_jax.evaluation import sensitivity, swap
+from sast_jax.snn import lif, networks, neurons, readouts
+from sast_jax.theory import certificates, gains, inequalities, moments
 
 KINDS = {
     "MLP": {"neuron": lif.LIF(reset=lif.BySubtraction())},
@@ -119,7 +110,7 @@ def test_a_moment_is_what_its_parts_are(mlp):
 
     def risk(w):
         there = dataclasses.replace(mlp, params=w)
-        response = evaluation.apply(there, mlp.soft_cell(), packed)
+        response = swap.apply(there, mlp.soft_cell(), packed)
         log_p = jax.nn.log_softmax(mlp.model.readout(response))
         return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean()
 
@@ -142,7 +133,7 @@ def test_variance_is_that_of_minibatches_drawn_with_replacement(mlp):
 
     def loss(w, packed_TxP, label):
         there = dataclasses.replace(mlp, params=w)
-        response = evaluation.apply(there, mlp.soft_cell(), packed_TxP[None])
+        response = swap.apply(there, mlp.soft_cell(), packed_TxP[None])
         return -jax.nn.log_softmax(mlp.model.readout(response))[0, label]
 
     singles = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(mlp.params, packed, labels)

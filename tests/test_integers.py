@@ -12,10 +12,11 @@ import small_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sast_jax import chips, integers, quantisation
-from sast_jax.connections import Full
 from sast_jax.errors import InputError
-from sast_jax.lif import BySubtraction, ToZero
+from sast_jax.hardware import formats, integers
+from sast_jax.snn import quantisation
+from sast_jax.snn.connections import Full
+from sast_jax.snn.lif import BySubtraction, ToZero
 
 
 def network(rng, sizes=(20, 16, 5), spread=0.6):
@@ -136,9 +137,9 @@ def test_real_input_gives_the_spikes_of_the_simulation(real_data, kind):
     run = small_runs.train(kind, real_data / "nmnist_8class")
     steps = 0
     for bits, weight_bits in ((8, 2), (16, 4), (32, 8)):
-        chip = chips.Chip(weight_bits=weight_bits, membrane_bits=bits, headroom=2.0)
-        kernels = chips.kernels(run.network, chip)
-        neurons, layers = chips.to_integers(run.trained, run.network, chip, kernels)
+        chip = formats.Chip(weight_bits=weight_bits, membrane_bits=bits, headroom=2.0)
+        kernels = formats.kernels(run.network, chip)
+        neurons, layers = formats.to_integers(run.trained, run.network, chip, kernels)
         steps += same_as_simulated(layers, neurons, small_runs.frames(run))
     assert steps > 3 * 10**5
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sast_jax import intervals
+from sast_jax.evaluation import intervals
 
 
 @pytest.mark.parametrize("hits, trials", [(0, 10), (95, 100), (2350, 2400), (10, 10)])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sast_jax import lif, neurons, spikes
+from sast_jax.snn import lif, neurons, spikes
 
 RESETS = {"zero": lif.ToZero(), "subtract": lif.BySubtraction()}
 DECAY, THRESHOLD = 0.8, 0.7

@@ -9,7 +9,7 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, few, many
 
-from sast_jax import mechanism, spectral
+from sast_jax.theory import mechanism, spectral
 
 MLPS = CASES.filter(lambda case: case.kind.endswith("MLP"))
 

@@ -13,24 +13,16 @@ import optax
 import pytest
 import small
 
-from sast_jax import (
-    connections,
-    evaluation,
-    hardware,
-    inequalities,
-    lif,
-    networks,
-    neurons,
-    nir_graph,
-    readouts,
-    spikes,
-    trials,
-)
-from sast_jax.chips import Chip
-from sast_jax.connections import Connection, Full
 from sast_jax.errors import InputError
-from sast_jax.model import Model
-from sast_jax.quantisation import Rounding
+from sast_jax.evaluation import swap
+from sast_jax.hardware import bench as bench_lib
+from sast_jax.hardware import models, nir_graph
+from sast_jax.hardware.formats import Chip
+from sast_jax.snn import connections, lif, networks, neurons, readouts, spikes
+from sast_jax.snn.connections import Connection, Full
+from sast_jax.snn.model import Model
+from sast_jax.snn.quantisation import Rounding
+from sast_jax.theory import inequalities
 
 T, B, K = 6, 4, 3
 SLOPE = 4.0
@@ -286,7 +278,7 @@ def test_a_network_of_ones_own_trains_and_is_evaluated():
     assert set(trained.params) == {"strength", "push", "verdict", "lean"}
     data = small.frames()
     x = np.asarray(trained.model.unpack(data.packed_NxTxP))
-    for run, measured in zip(trained, evaluation.evaluate(trained, data), strict=True):
+    for run, measured in zip(trained, swap.evaluate(trained, data), strict=True):
         sent = np.einsum("tbhwc,wcn->tbhn", x, run.params["strength"].reshape(6, 2, 4))
         sent = sent + np.asarray(run.params["push"])
         _, sent = neurons.integrate(run.hard_cell(), jnp.asarray(sent))
@@ -300,7 +292,7 @@ def test_a_network_of_ones_own_trains_and_is_evaluated():
 def test_a_network_of_ones_own_is_counted():
     trained, data = of_rows(), small.frames()
     x = trained.model.unpack(data.packed_NxTxP)
-    for run, found in zip(trained, hardware.count(trained, data), strict=True):
+    for run, found in zip(trained, models.count(trained, data), strict=True):
         first = run.respond(run.hard_cell(), x).spikes[0]
         assert first.shape == (small.T, small.N, 6, 4)
         fired = np.array([float(x.sum()), float(first.sum())]) / small.N
@@ -312,8 +304,8 @@ def test_a_network_of_ones_own_is_counted():
 
 def test_a_network_of_ones_own_is_put_on_the_bench():
     data, keys = small.frames(), jax.random.split(jax.random.key(0), 2)
-    benches = trials.benches(of_rows(), Chip(), data)
-    exact = evaluation.evaluate(of_rows(), data)
+    benches = bench_lib.benches(of_rows(), Chip(), data)
+    exact = swap.evaluate(of_rows(), data)
     for bench, own in zip(benches, exact, strict=True):
         row = bench.width(8, data)
         assert "error" not in row
@@ -321,7 +313,7 @@ def test_a_network_of_ones_own_is_put_on_the_bench():
             assert row[f"{kind}_accuracy"] == pytest.approx(own[f"{kind}_accuracy"], abs=0.1)
         assert row["integer_accuracy"] == pytest.approx(own["hard_accuracy"], abs=0.1)
         assert row["weight_bytes"] == 12 * 4 + 24 * small.K + 4 * (4 + small.K)
-        rows = trials.trials([bench], data, trials.Conditions((4,), (("dead", 0.2),), 2))[0]
+        rows = bench_lib.trials([bench], data, bench_lib.Conditions((4,), (("dead", 0.2),), 2))[0]
         rows += [bench.variation(kind, 0.2, keys, data) for kind in ("weights", "thresholds")]
         for row in rows:
             assert 0 <= row["hard_accuracy"] <= 1 and "error" not in row

@@ -15,28 +15,19 @@ import pytest
 import small
 from own_neurons import Half, Refractory
 
-from sast_jax import (
-    certificates,
-    chips,
-    epochs,
-    evaluation,
-    hardware,
-    inequalities,
-    lif,
-    neurons,
-    nir_graph,
-    spikes,
-    training,
-    trials,
-    variation,
-)
-from sast_jax.adaptive import Adaptive
-from sast_jax.chips import Chip
-from sast_jax.controls import StochasticNeurons
 from sast_jax.errors import InputError
-from sast_jax.synaptic import Synaptic
-from sast_jax.trained import Trained
-from sast_jax.variation import Variation
+from sast_jax.evaluation import swap
+from sast_jax.hardware import bench as bench_lib
+from sast_jax.hardware import formats, models, nir_graph
+from sast_jax.hardware.formats import Chip
+from sast_jax.snn import lif, neurons, spikes, variation
+from sast_jax.snn.adaptive import Adaptive
+from sast_jax.snn.synaptic import Synaptic
+from sast_jax.snn.variation import Variation
+from sast_jax.theory import certificates, inequalities
+from sast_jax.training import epochs, stepping
+from sast_jax.training.controls import StochasticNeurons
+from sast_jax.training.trained import Trained
 
 OWN = {"half": lif.LIF(reset=Half()), "refractory": Refractory()}
 LIBRARY = {
@@ -102,7 +93,7 @@ def test_it_is_swapped_and_nothing_else_changes(name):
     one, data = trained[0], small.frames()
     frames = one.model.unpack(data.packed_NxTxP)
     runs = {"soft": one.soft_cell(), "hard": one.hard_cell()}
-    (measured,) = evaluation.evaluate(trained, data)
+    (measured,) = swap.evaluate(trained, data)
     for prefix, cell in runs.items():
         assert cell.neuron is ALL[name] and cell.decay is one.hyper.decay
         response = one.respond(cell, frames)
@@ -122,7 +113,7 @@ def test_it_is_swapped_and_nothing_else_changes(name):
 def test_its_operations_are_counted(name):
     trained = fitted(name)[2]
     data = small.frames()
-    (found,) = hardware.count(trained, data)
+    (found,) = models.count(trained, data)
     one = trained[0]
     frames = one.model.unpack(data.packed_NxTxP)
     sent = [frames, one.respond(one.hard_cell(), frames).spikes[0]]
@@ -134,7 +125,7 @@ def test_its_operations_are_counted(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_its_integer_network_is_refused_by_name(name):
-    (bench,) = trials.benches(fitted(name)[2], Chip(), None)
+    (bench,) = bench_lib.benches(fitted(name)[2], Chip(), None)
     keys, data = jax.random.split(jax.random.key(0), 2), small.frames()
     for row in (bench.width(8, data), bench.variation("dead", 0.1, keys, data)):
         assert re.search(NAMED[name].format("integer form"), row["error"])
@@ -144,7 +135,7 @@ def test_its_integer_network_is_refused_by_name(name):
     one = fitted(name)[2][0]
     network, chip = one.connections(), Chip()
     with pytest.raises(InputError, match=NAMED[name].format("integer form")):
-        chips.to_integers(one, network, chip, chips.kernels(network, chip))
+        formats.to_integers(one, network, chip, formats.kernels(network, chip))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "synaptic"])
@@ -303,15 +294,15 @@ CALLABLES = {
 def test_a_callable_is_no_neuron(kind):
     """It is not taken for a LIF neuron that resets to zero: nothing runs with it."""
     made, hyper_R = small.recipe(neuron=CALLABLES[kind]), small.hyper()
-    state_R = training.initialise(small.recipe(), hyper_R)
+    state_R = stepping.initialise(small.recipe(), hyper_R)
     trained = Trained(made, state_R.params, hyper_R)
     one, data = trained[0], small.frames()
     network = nir_graph.HardNetwork(one.connections(), CALLABLES[kind], 0.9, small.SHAPE)
     for run in (
         lambda: epochs.train_epoch(made, state_R, hyper_R, *small.recordings(), True),
-        lambda: evaluation.evaluate(trained, data),
-        lambda: hardware.count(trained, data),
-        lambda: trials.Bench(one, Chip(), None).width(8, data),
+        lambda: swap.evaluate(trained, data),
+        lambda: models.count(trained, data),
+        lambda: bench_lib.Bench(one, Chip(), None).width(8, data),
         lambda: nir_graph.to_graph(network),
         lambda: inequalities.describe(one, small.T),
         lambda: certificates.of_swap(trained, data.packed_NxTxP),

@@ -12,9 +12,10 @@ import small_networks
 import small_runs
 import torch_networks
 
-from sast_jax import adaptive, lif, nir_graph, synaptic
-from sast_jax.connections import Connection, Full, Halving
 from sast_jax.errors import InputError
+from sast_jax.hardware import nir_graph
+from sast_jax.snn import adaptive, lif, synaptic
+from sast_jax.snn.connections import Connection, Full, Halving
 
 NEAR = 1e-6  # of the threshold, where single precision may decide otherwise
 

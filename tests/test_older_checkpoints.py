@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import run, trained
-from sast_jax import evaluation
 from sast_jax.errors import InputError
+from sast_jax.evaluation import swap
+from sast_jax.runs import reloaded, run
 
 ENDED = {
     "soft_accuracy": 0.55,
@@ -42,10 +42,10 @@ def older(tmp_path, monkeypatch):
 
 
 def test_it_evaluates_to_what_its_log_says(older):
-    found = trained.load(older)
+    found = reloaded.load(older)
     assert found.settings.lif.neuron == "lif"  # a key that it lacks
     test = found.settings.data.load(("test",)).test
-    (measured,) = evaluation.evaluate(found.trained, test)
+    (measured,) = swap.evaluate(found.trained, test)
     logged = [json.loads(line) for line in (older / "metrics.jsonl").read_text().splitlines()][-1]
     assert logged["epoch"] == found.record["epoch"] == 8
     for key in ("soft_accuracy", "hard_accuracy", "soft_confusion", "hard_confusion"):
@@ -73,4 +73,4 @@ def test_a_key_that_nobody_knows_is_refused_by_name(older):
     record = next(older.glob("checkpoints/8/record/metadata"))
     record.write_text(record.read_text().replace('"rho"', '"rhow"', 1))
     with pytest.raises(InputError, match=r"config\.rhow is not known"):
-        trained.load(older)
+        reloaded.load(older)

@@ -13,8 +13,10 @@ from neurobench.metrics.static import ConnectionSparsity
 from neurobench.metrics.workload import SynapticOperations
 from neurobench.models import TorchModel
 
-from sast_jax import evaluation, hardware, operations
-from sast_jax.connections import Full
+from sast_jax.evaluation import swap
+from sast_jax.hardware import models as models_lib
+from sast_jax.hardware import operations
+from sast_jax.snn.connections import Full
 
 
 def by_loops(kernel, x):
@@ -105,7 +107,7 @@ def test_equals_neurobench_on_the_exported_network(tmp_path, kind, data, request
 def test_a_report_of_trained_networks():
     run = small_runs.train("MLP", None)
     one_R = jax.tree.map(lambda leaf: leaf[None], run.trained)
-    (found,) = hardware.count(one_R, run.test)
+    (found,) = models_lib.count(one_R, run.test)
     acs = sum(found["effective_acs_by_layer"])
     np.testing.assert_allclose(found["effective_acs"], acs)
     low, middle, high = found["effective_acs_quartiles"]
@@ -114,7 +116,7 @@ def test_a_report_of_trained_networks():
     assert found["footprint_bytes"] == 4 * (2312 * 64 + 64 * 32 + 32 * 10 + 64 + 32 + 10)
     np.testing.assert_allclose(found["energy_float32_pj"], 0.9 * acs)
     np.testing.assert_allclose(found["energy_integer_pj"], 0.1 * acs)
-    answers = evaluation.respond(evaluation.hard, one_R, run.test.packed_NxTxP)
+    answers = swap.respond(swap.hard, one_R, run.test.packed_NxTxP)
     rates_L = answers.rates_BxL[0].mean(axis=0)
     fired = 6 * (rates_L * np.array([64, 32, 10]))
     np.testing.assert_allclose(found["spikes_by_layer"], fired, rtol=1e-5)
@@ -124,13 +126,13 @@ def test_a_report_of_trained_networks():
 def test_a_recording_costs_what_its_windows_cost():
     models = small.untrained(small.recipe(), small.hyper(seeds=(0, 1)))
     alone, frames = small.frames(), small.windows()
-    counted = hardware.count(models, frames)
-    counts = evaluation.respond(hardware.operations_of, models, alone.packed_NxTxP)
+    counted = models_lib.count(models, frames)
+    counts = swap.respond(models_lib.operations_of, models, alone.packed_NxTxP)
     acs_RxN = counts.acs_BxL.sum(axis=2)
     by_hand = [
         [acs_N[frames.numbers_N == m].sum() for m in range(small.N // 2)] for acs_N in acs_RxN
     ]
-    for two, one, acs_M in zip(counted, hardware.count(models, alone), by_hand, strict=True):
+    for two, one, acs_M in zip(counted, models_lib.count(models, alone), by_hand, strict=True):
         assert two["effective_acs"] == np.mean(acs_M) > 0
         assert two["effective_acs_quartiles"] == np.percentile(acs_M, (25, 50, 75)).tolist()
         for key in ("effective_acs", "dense", "membrane_updates", "spikes", "energy_float32_pj"):

@@ -3,8 +3,8 @@
 import numpy as np
 from made_up_results import curve, entry, rows
 
-from sast_jax import plots, results
-from sast_jax.results import KINDS
+from sast_jax.reports import plots, results
+from sast_jax.reports.results import KINDS
 
 
 def test_a_sweep_is_drawn_over_the_key_that_was_swept():

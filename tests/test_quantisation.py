@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sast_jax import quantisation
 from sast_jax.errors import InputError
+from sast_jax.snn import quantisation
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(0, [[0.1, 1.0, 3.0]], (40, 3)).astype(np.float32)

@@ -6,7 +6,7 @@ import re
 import jax
 import numpy as np
 
-from experiments import checks
+from sast_jax.runs import settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,7 +29,7 @@ def run(block):
 def test_the_config_file_is_sound():
     (block,) = [block for block in BLOCKS if "def get_config" in block]
     config = run(block)["get_config"]()
-    checks.check(config)
+    settings.read(config)
     assert config.network.hidden == (512,)
 
 

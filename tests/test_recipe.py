@@ -8,27 +8,20 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import (
-    controls,
-    epochs,
-    evaluation,
-    hardware,
-    lif,
-    links,
-    networks,
-    optimizers,
-    spikes,
-)
-from sast_jax.adaptive import Adaptive
 from sast_jax.data import augmentation
 from sast_jax.errors import InputError
-from sast_jax.gradients import Ahead, Grouped, Plain, Sharpness
-from sast_jax.model import Model
-from sast_jax.optimizers import Adam, Constant, Cosine, Independent, Sgd, Shuffled
-from sast_jax.quantisation import Rounding
-from sast_jax.readouts import MeanCurrent
-from sast_jax.recipe import Recipe
-from sast_jax.synaptic import Synaptic
+from sast_jax.evaluation import swap
+from sast_jax.hardware import models
+from sast_jax.snn import lif, networks, spikes
+from sast_jax.snn.adaptive import Adaptive
+from sast_jax.snn.model import Model
+from sast_jax.snn.quantisation import Rounding
+from sast_jax.snn.readouts import MeanCurrent
+from sast_jax.snn.synaptic import Synaptic
+from sast_jax.training import controls, epochs, links, optimizers
+from sast_jax.training.gradients import Ahead, Grouped, Plain, Sharpness
+from sast_jax.training.optimizers import Adam, Constant, Cosine, Independent, Sgd, Shuffled
+from sast_jax.training.recipe import Recipe
 
 COMPILED = collections.Counter()
 jax.monitoring.register_event_duration_secs_listener(
@@ -97,7 +90,7 @@ def run(made):
     """All that is done with a recipe: the networks, trained, evaluated and counted."""
     hyper_R = small.hyper(seeds=(0, 1))
     trained = small.trained(made, hyper_R, epochs=1)
-    return evaluation.evaluate(trained, small.frames()), hardware.count(trained, small.frames())
+    return swap.evaluate(trained, small.frames()), models.count(trained, small.frames())
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -119,9 +112,9 @@ def test_different_settings_make_different_recipes():
 @pytest.mark.parametrize("name", TRAINED)
 def test_an_equal_recipe_compiles_nothing(name):
     first = run(built(name))
-    before = compiled(), epochs.train_epoch._cache_size(), evaluation._respond._cache_size()
+    before = compiled(), epochs.train_epoch._cache_size(), swap._respond._cache_size()
     second = run(built(name))
-    after = compiled(), epochs.train_epoch._cache_size(), evaluation._respond._cache_size()
+    after = compiled(), epochs.train_epoch._cache_size(), swap._respond._cache_size()
     assert after == before
     assert first == second
 
@@ -142,10 +135,10 @@ def test_a_recipe_that_is_compared_by_identity_compiles_again():
 @pytest.mark.parametrize("name", TRAINED)
 def test_another_setting_compiles_again(name):
     run(small.recipe())
-    before = epochs.train_epoch._cache_size(), evaluation._respond._cache_size()
+    before = epochs.train_epoch._cache_size(), swap._respond._cache_size()
     run(dataclasses.replace(built(name), epochs=8))  # a number that nothing else here has
     assert epochs.train_epoch._cache_size() == before[0] + 1
-    assert evaluation._respond._cache_size() > before[1]
+    assert swap._respond._cache_size() > before[1]
 
 
 def test_runs_of_a_grid_differ_without_another_program():

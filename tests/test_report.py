@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up_results import curve, diverged, entry
 
-from sast_jax import plots, report, results
+from sast_jax.reports import plots, results, run_page
 
 
 def write(folder, runs, curves):
@@ -25,7 +25,7 @@ def write(folder, runs, curves):
         hard_prediction="0",
     )
     done = results.collect({"rho": 0.4}, about, runs)
-    report.write(folder, done, curves, [example], ["This is <odd> & true."])
+    run_page.write(folder, done, curves, [example], ["This is <odd> & true."])
     return (folder / "report.md").read_text(), (folder / "report.html").read_text()
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from made_up_results import collected, diverged, run
 
-from sast_jax import results, tables
+from sast_jax.reports import results, tables
 
 
 def test_a_row_for_each_setting_with_mean_deviation_and_interval():

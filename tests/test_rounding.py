@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import chips, evaluation, quantisation, training
-from sast_jax.quantisation import Rounding
-from sast_jax.trained import Trained
+from sast_jax.evaluation import swap
+from sast_jax.hardware import formats
+from sast_jax.snn import quantisation
+from sast_jax.snn.quantisation import Rounding
+from sast_jax.training import stepping
+from sast_jax.training.trained import Trained
 
 KERNEL = jax.random.normal(jax.random.key(0), (4000, 3)) * jnp.array([[0.1, 1.0, 5.0]])
 PARAMS = {"Dense_0": {"kernel": KERNEL, "bias": jnp.array([0.123, -4.56, 7.89])}}
@@ -44,19 +47,19 @@ def test_training_sees_them_and_keeps_its_own():
     hypers = small.hyper(rhos=(0.0,))
     plain = small.recipe()
     rounding = small.recipe(rounding=Rounding(2, True))
-    state = training.initialise(plain, hypers)
+    state = stepping.initialise(plain, hypers)
     batch = small.batch()
     one = jax.tree.map(lambda leaf: leaf[0], (state, hypers))
 
     def losses(recipe, key):
-        return training.train_step(recipe, *one, batch, None, key)[1][0]
+        return stepping.train_step(recipe, *one, batch, None, key)[1][0]
 
     # Rounded, the loss of a network is that of its rounded weights.
     seen = rounding.model.rounded(one[0].params)
-    by_hand = training.train_step(plain, one[0]._replace(params=seen), one[1], batch, None, KEY)
+    by_hand = stepping.train_step(plain, one[0]._replace(params=seen), one[1], batch, None, KEY)
     np.testing.assert_allclose(losses(rounding, KEY), by_hand[1][0], rtol=1e-5)
     assert losses(rounding, KEY) != losses(plain, KEY)
-    trained, _ = training.train_step(rounding, *one, batch, None, KEY)
+    trained, _ = stepping.train_step(rounding, *one, batch, None, KEY)
     assert len(np.unique(trained.params["Dense_0"]["kernel"])) > 100
 
 
@@ -72,8 +75,8 @@ def test_what_is_evaluated_is_rounded_and_stays_so_on_a_chip():
         for c, own in zip(network, latent, strict=True):
             levels = [len(np.unique(column)) for column in np.asarray(c.kernel).T]
             assert max(levels) <= 2**bits - 1 < len(np.unique(own.kernel))
-        chip = chips.Chip(weight_bits=bits)
-        rounded = chips.rounded(network, chips.kernels(network, chip))
+        chip = formats.Chip(weight_bits=bits)
+        rounded = formats.rounded(network, formats.kernels(network, chip))
         for a, b in zip(rounded, network, strict=True):
             np.testing.assert_allclose(a.kernel, b.kernel, rtol=1e-5, atol=1e-7)
-    assert evaluation.evaluate(trained, small.frames())[0]["soft_accuracy"] > 0.9
+    assert swap.evaluate(trained, small.frames())[0]["soft_accuracy"] > 0.9

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from jobs import settings, train
 
-from experiments import datasets, run
-from sast_jax import build, training
-from sast_jax.checkpoints import Checkpoints
 from sast_jax.errors import InputError
-from sast_jax.settings import read
+from sast_jax.runs import build, run, selection
+from sast_jax.runs.checkpoints import Checkpoints
+from sast_jax.runs.settings import read
+from sast_jax.training import stepping
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
     monkeypatch.setattr(run.calibration, "after_training", spy)
     train(config)
     source = read(config).data.load()
-    _, held_out = datasets.hold_out(source.train, 0.2, config.data.seed)
+    _, held_out = selection.hold_out(source.train, 0.2, config.data.seed)
     ((chooses, measures),) = given
     np.testing.assert_array_equal(chooses.packed_NxTxP, held_out.packed_NxTxP)
     np.testing.assert_array_equal(measures.packed_NxTxP, source.test.packed_NxTxP)
@@ -146,11 +146,11 @@ def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
 def test_validation_recordings_are_not_trained_on(swept):
     _, config, _ = swept
     source = read(config).data.load()
-    train_set, held_out = datasets.hold_out(source.train, 0.2, config.data.seed)
+    train_set, held_out = selection.hold_out(source.train, 0.2, config.data.seed)
     numbers = [set(zip(f.labels_N, f.numbers_N, strict=True)) for f in (train_set, held_out)]
     assert not numbers[0] & numbers[1]
     assert [len(n) for n in numbers] == [64, 16]
-    other, _ = datasets.hold_out(source.train, 0.2, 1)
+    other, _ = selection.hold_out(source.train, 0.2, 1)
     assert (other.numbers_N != train_set.numbers_N).any()
 
 
@@ -179,7 +179,7 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
     kept = Checkpoints(tmp_path / "run" / "checkpoints")
     config = settings(tmp_path, learning_rate=1e38)
     made = build.recipe(read(config), (34, 34, 2), 10, 40)
-    like = training.initialise(made, build.hyperparameters(read(config)))
+    like = stepping.initialise(made, build.hyperparameters(read(config)))
     state = kept.state(like)
     kept.close()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import small
 
-from experiments import timing
-from sast_jax import connections, evaluation, lif, networks, neurons, readouts, training
-from sast_jax.model import Model
-from sast_jax.trained import Trained
+from sast_jax.evaluation import swap
+from sast_jax.runs import timing
+from sast_jax.snn import connections, lif, networks, neurons, readouts
+from sast_jax.snn.model import Model
+from sast_jax.training import stepping
+from sast_jax.training.trained import Trained
 
 CELL = lif.LIF().smooth(0.9, 4.0)
 FRAMES = jax.random.bernoulli(jax.random.key(1), 0.3, (12, 2, 8, 8, 2)).astype(jnp.float32)
@@ -73,7 +75,7 @@ def test_training_and_evaluation_in_segments(monkeypatch):
     for made in (small.recipe(epochs=7), small.recipe(epochs=7, segment=1)):
         state_R, _ = small.fit(made, small.hyper())
         trained = Trained.of(made, state_R, small.hyper())
-        (run,) = evaluation.evaluate(trained, small.frames())
+        (run,) = swap.evaluate(trained, small.frames())
         found.append((state_R.params, run["soft_accuracy"], run["hard_accuracy"]))
         assert set(of_segment) == ({1} if made.model.segment else set())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *found)
@@ -89,10 +91,10 @@ def long_step(batch, segment):
         frame_shape=(64, 64, 2),
         segment=segment,
     )
-    hyper, state = small.run_of((small.hyper(), training.initialise(made, small.hyper())), 0)
+    hyper, state = small.run_of((small.hyper(), stepping.initialise(made, small.hyper())), 0)
     frames = jax.random.bernoulli(jax.random.key(0), 0.03, (T, batch, 64, 64, 2)).astype(jnp.uint8)
     both = frames, jnp.arange(batch) % 11
-    step = jax.jit(training.train_step, static_argnums=0).lower(made, state, hyper, both, both)
+    step = jax.jit(stepping.train_step, static_argnums=0).lower(made, state, hyper, both, both)
     return step.compile(), (state, hyper, both, both)
 
 

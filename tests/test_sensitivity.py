@@ -7,8 +7,9 @@ import optax
 import pytest
 import small
 
-from sast_jax import connections, sensitivity
 from sast_jax.data import packing
+from sast_jax.evaluation import sensitivity
+from sast_jax.snn import connections
 
 
 @pytest.fixture(scope="module")

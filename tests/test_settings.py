@@ -12,11 +12,12 @@ from ml_collections import ConfigDict
 
 from experiments import configs
 from experiments.configs import dvs_gesture, nmnist
-from sast_jax import registry, settings
 from sast_jax.data import sets
 from sast_jax.errors import InputError
 from sast_jax.fields import setting
-from sast_jax.settings import Settings
+from sast_jax.runs import settings
+from sast_jax.runs.settings import Settings
+from sast_jax.snn import registry
 
 CONFIGS = [name for _, name, _ in pkgutil.iter_modules(configs.__path__) if name != "assessment"]
 

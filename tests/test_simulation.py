@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sast_jax.data import likeness, packing, recordings, simulation
+from sast_jax.data import packing, recordings
+from sast_jax.data.simulated import digits, likeness
 
-IDEAL = simulation.Sensor(
+IDEAL = digits.Sensor(
     rising=0.2, falling=0.3, mismatch=0.0, background=0.2, blur=0.3,
     time_constant=1e-3, refractory=0.0, refractory_spread=0.0, noise=1e-9,
 )  # fmt: skip
@@ -32,25 +33,25 @@ def moving_left(steps=200, pixels=6.0):
 
 def test_nothing_moves_nothing_fires():
     path = jnp.full((50, 2), 3.0)
-    assert not simulation.events(KEY, edge(), IDEAL, path).any()
+    assert not digits.events(KEY, edge(), IDEAL, path).any()
 
 
 def test_an_edge_that_passes_fires_once_per_threshold_crossed():
-    signs = np.asarray(simulation.events(KEY, edge(), IDEAL, moving_left()))[:, 0]
+    signs = np.asarray(digits.events(KEY, edge(), IDEAL, moving_left()))[:, 0]
     row, column = 16, 20 - 3  # crossed by the edge, far from the image's border
     contrast = np.log((1 + IDEAL.background) / IDEAL.background)
     assert (signs[:, row, column] >= 0).all()
     # Each event resets to the value seen, which passes the threshold by up to one step's change.
     count = signs[:, row, column].sum()
     assert contrast / IDEAL.rising / 1.5 < count <= contrast / IDEAL.rising
-    backwards = np.asarray(simulation.events(KEY, edge(), IDEAL, moving_left()[::-1]))[:, 0]
+    backwards = np.asarray(digits.events(KEY, edge(), IDEAL, moving_left()[::-1]))[:, 0]
     count = -backwards[:, row, column].sum()
     assert contrast / IDEAL.falling / 1.5 < count <= contrast / IDEAL.falling
 
 
 def test_refractory_period_separates_the_events_of_a_pixel():
     sensor = IDEAL._replace(rising=0.02, refractory=5.0)
-    signs = np.asarray(simulation.events(KEY, edge(), sensor, moving_left()))[:, 0]
+    signs = np.asarray(digits.events(KEY, edge(), sensor, moving_left()))[:, 0]
     times = np.flatnonzero(signs[:, 16, 17])
     assert len(times) > 3
     assert np.diff(times).min() >= 5
@@ -59,14 +60,14 @@ def test_refractory_period_separates_the_events_of_a_pixel():
 def test_noise_has_its_rate_and_both_signs():
     sensor = IDEAL._replace(noise=1.0)
     dark = jnp.zeros((40, 28, 28))
-    signs = np.asarray(simulation.events(KEY, dark, sensor, jnp.full((310, 2), 3.0)))
+    signs = np.asarray(digits.events(KEY, dark, sensor, jnp.full((310, 2), 3.0)))
     # At most one noise event a pixel: 1 - exp(-rate * duration).
     assert np.abs(signs).sum(axis=0).mean() == pytest.approx(1 - np.exp(-0.31), abs=0.01)
     assert (signs > 0).sum() == pytest.approx((signs < 0).sum(), rel=0.05)
 
 
 def test_view_keeps_the_light_and_moves_it_by_subpixels():
-    view = np.asarray(simulation._view(jnp.array([3.0, 3.5]), 34, 0.5))
+    view = np.asarray(digits._view(jnp.array([3.0, 3.5]), 34, 0.5))
     inside = view[:, 8:26]
     np.testing.assert_allclose(inside.sum(axis=-1), 1, atol=1e-5)
     centres = inside @ np.arange(28)
@@ -74,7 +75,7 @@ def test_view_keeps_the_light_and_moves_it_by_subpixels():
 
 
 def test_splits_share_no_digit_and_have_every_class_evenly():
-    train, test = simulation.digits("train"), simulation.digits("test")
+    train, test = digits.digits("train"), digits.digits("test")
     assert not set(train[2]) & set(test[2])
     assert np.bincount(train[1]).tolist() == [400] * 10
     assert np.bincount(test[1]).tolist() == [100] * 10
@@ -82,7 +83,7 @@ def test_splits_share_no_digit_and_have_every_class_evenly():
 
 def test_deterministic_for_a_seed_and_different_for_another():
     def make(seed):
-        return binned(simulation.simulate("test", seed=seed, limit=60), 5)
+        return binned(digits.simulate("test", seed=seed, limit=60), 5)
 
     first, again, other = make(0), make(0), make(1)
     np.testing.assert_array_equal(first.packed_NxTxP, again.packed_NxTxP)
@@ -92,10 +93,10 @@ def test_deterministic_for_a_seed_and_different_for_another():
 
 @pytest.mark.parametrize("time_bins", [1, 6, 310])
 def test_frames_counts_and_profile_are_the_events_binned(time_bins):
-    images, labels, numbers = (column[:50] for column in simulation.digits("test"))
-    frames = binned(simulation.record(KEY, images, labels, numbers), time_bins)
-    key, path = jax.random.fold_in(KEY, 0), jnp.asarray(simulation.path(), jnp.float32)
-    signs_SxBxHxW = simulation.events(key, jnp.asarray(images), simulation.SENSOR, path)
+    images, labels, numbers = (column[:50] for column in digits.digits("test"))
+    frames = binned(digits.record(KEY, images, labels, numbers), time_bins)
+    key, path = jax.random.fold_in(KEY, 0), jnp.asarray(digits.path(), jnp.float32)
+    signs_SxBxHxW = digits.events(key, jnp.asarray(images), digits.SENSOR, path)
     expected_BxTxHxWxC = np.zeros((50, time_bins, 34, 34, 2), int)
     for step, signs in enumerate(np.asarray(signs_SxBxHxW)):
         here = expected_BxTxHxWxC[:, (2 * step + 1) * time_bins // (2 * len(signs_SxBxHxW))]
@@ -107,8 +108,8 @@ def test_frames_counts_and_profile_are_the_events_binned(time_bins):
 
 
 def test_events_come_in_order_and_the_same_each_time():
-    images, labels, numbers = (column[:70] for column in simulation.digits("test"))
-    data = simulation.record(KEY, images, labels, numbers)  # more than a chunk, and a part of one
+    images, labels, numbers = (column[:70] for column in digits.digits("test"))
+    data = digits.record(KEY, images, labels, numbers)  # more than a chunk, and a part of one
     chunks = list(data.events())
     assert sum(len(chunk.unsorted_N) for chunk in chunks) == 70
     for chunk, again in zip(chunks, data.events(), strict=True):
@@ -130,11 +131,11 @@ def test_profile_distance_knows_equal_shifted_and_coarser_profiles():
 def paired(real_data):
     """The first 200 real recordings, and simulations of the digits they show; 31 bins."""
     split = recordings.find_split(real_data / "nmnist_small", "train")
-    images = simulation.digits_of_files(split.labels_N, split.numbers_N)
+    images = digits.digits_of_files(split.labels_N, split.numbers_N)
     chosen = np.argsort(split.numbers_N)[:200]
     real = binned(recordings.select(split, chosen), 31)
     args = images[chosen], real.labels_N, real.numbers_N
-    return real, binned(simulation.record(KEY, *args), 31)
+    return real, binned(digits.record(KEY, *args), 31)
 
 
 def test_simulated_events_are_as_many_and_as_timed_as_real_ones(paired):

@@ -11,8 +11,9 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, FEWER, ROOM, Case, few, many
 
-from sast_jax import lif, smoothness, spectral, spikes, theory
-from sast_jax.connections import Full, Halving
+from sast_jax.snn import lif, spikes
+from sast_jax.snn.connections import Full, Halving
+from sast_jax.theory import lipschitz, smoothness, spectral
 
 RADIUS = 0.1
 
@@ -130,7 +131,7 @@ def one_neuron(weight=0.0, bias=1.0, scale=30.0):
     with jax.enable_x64(True):
         flat = jnp.array([weight, weight, bias, bias])
         eigenvalue = float(jnp.linalg.eigvalsh(jax.hessian(risk)(flat))[-1])
-    args = neuron, theory.layers(network, (1, 1, 1)), 0.0, 1, 1.0, scale, False
+    args = neuron, lipschitz.layers(network, (1, 1, 1)), 0.0, 1, 1.0, scale, False
     return eigenvalue, args
 
 
@@ -157,7 +158,7 @@ def test_the_bound_is_near_where_the_loss_bends_and_fails_with_a_wrong_step(monk
 def test_mutations_of_the_derivation_fail(monkeypatch, name, wrong, field):
     """A single score read from a current or spike whose derivatives are known in closed form."""
     neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
-    layers = theory.layers([Full(np.zeros((1, 1)), np.zeros(1))], (1, 1, 1))
+    layers = lipschitz.layers([Full(np.zeros((1, 1)), np.zeros(1))], (1, 1, 1))
     monkeypatch.setattr(smoothness, "loss_jet", lambda z: z)
     # s = sigmoid(4 (w x + b - 1)) along (w, b) = t (1, 1) / sqrt 2, and x = 1.
     exact = smoothness.Jet(2**0.5, 2 * 16 / 6 / 3**0.5, 0.0)
@@ -200,7 +201,7 @@ def exactly(function, at=0.0):
 
 @functools.cache
 def scalar_layer():
-    return theory.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    return lipschitz.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
 
 
 def test_the_current_of_a_moving_weight_and_spike_is_exact():
@@ -226,7 +227,7 @@ def test_the_current_of_a_moving_kernel_is_reached_by_one_that_overlaps(k):
     kernel[::2, ::2] = 1 / np.ceil(k / 2)  # of Frobenius norm 1
     frames[:, :, k // 2 % 2 :: 2, k // 2 % 2 :: 2] = 1
     frames *= size / np.linalg.norm(frames)
-    layer = theory.layers([Halving(np.zeros_like(kernel), np.zeros(1))], (side, side, 1))[0]
+    layer = lipschitz.layers([Halving(np.zeros_like(kernel), np.zeros(1))], (side, side, 1))[0]
 
     def current(t):
         moved = Halving(t * kernel, jnp.zeros(1))
@@ -240,7 +241,7 @@ def test_the_current_of_a_moving_kernel_is_reached_by_one_that_overlaps(k):
 
 def test_a_moving_bias_reaches_all_places_at_all_steps():
     steps, still = 4, Halving(np.zeros((3, 3, 1, 1)), np.zeros(1))
-    layer = theory.layers([still], (5, 6, 1))[0]
+    layer = lipschitz.layers([still], (5, 6, 1))[0]
     frames = np.zeros((steps, 1, 5, 6, 1))
     reached = np.linalg.norm(still.replace(bias=np.ones(1)).sums(frames))
     assert smoothness.current_jet(layer, 0.0, 0.0, steps, STILL).first == pytest.approx(reached)
@@ -283,7 +284,7 @@ def test_what_bends_is_added_to_the_potential_closely():
 
 def test_what_bends_is_remembered_from_the_next_step_on(monkeypatch):
     """No case reaches that product of memories, so that its factors are made up here."""
-    monkeypatch.setattr(theory, "memory", lambda factor, count: {3: 2.0, 2: 5.0}[count])
+    monkeypatch.setattr(lipschitz, "memory", lambda factor, count: {3: 2.0, 2: 5.0}[count])
     step, current = smoothness.Jet(0.5, 3.0, 7.0), smoothness.Jet(11.0, 13.0, 17.0)
     found = smoothness.potential_jet(step, 3, current)
     x = 2 * 11
@@ -314,7 +315,7 @@ def test_the_gradient_of_constant_frames_under_a_mean_current_is_exact():
     with jax.enable_x64(True):
         reached = float(jnp.linalg.norm(jax.grad(risk)(jnp.array([0.0] * 4 + [*bias]))))
     neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
-    network = theory.layers([Full(np.zeros((2, 2)), bias)], (1, 1, 2))
+    network = lipschitz.layers([Full(np.zeros((2, 2)), bias)], (1, 1, 2))
     allowed = smoothness.of_ball(neuron, network, 0.0, 9, np.linalg.norm(frames), scale, True)
     assert reached == pytest.approx(allowed.first)
 
@@ -331,7 +332,7 @@ def test_weights_grow_in_the_ball():
 
     with jax.enable_x64(True):
         reached = abs(float(jax.grad(risk)(0.0)))
-    args = neuron, theory.layers(still, (1, 1, 1)), radius, 1, x, 1.0, True
+    args = neuron, lipschitz.layers(still, (1, 1, 1)), radius, 1, x, 1.0, True
     assert reached <= smoothness.of_ball(*args).first < 1.1 * reached
 
 
@@ -349,13 +350,13 @@ def test_kernels_and_currents_grow_in_the_ball_as_far_as_they_can(monkeypatch):
         return 1.0
 
     monkeypatch.setattr(smoothness, "current_jet", norms)
-    monkeypatch.setattr(theory, "state_bound", states)
+    monkeypatch.setattr(lipschitz, "state_bound", states)
     neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
     centre = Halving(np.zeros((3, 3, 1, 1)), np.zeros(1))
-    smoothness.of_ball(neuron, theory.layers([centre], shape), radius, 2, 1.0, 1.0, False)
+    smoothness.of_ball(neuron, lipschitz.layers([centre], shape), radius, 2, 1.0, 1.0, False)
     kernel = np.zeros((3, 3, 1, 1))
     kernel[::2, ::2] = radius / 2
     assert given["norm"] == pytest.approx(spectral.convolution_norm(kernel, *shape[:2]).upper)
     even = radius / np.sqrt(10)  # nine weights and the bias
     edge = Halving(np.full((3, 3, 1, 1), even), np.full(1, even))
-    assert given["current"] == pytest.approx(theory.layers([edge], shape)[0].current)
+    assert given["current"] == pytest.approx(lipschitz.layers([edge], shape)[0].current)

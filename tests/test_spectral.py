@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sast_jax import networks, spectral
+from sast_jax.snn import networks
+from sast_jax.theory import spectral
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (3, 5), (40, 60), (4, 6, 2)], ids=str)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sast_jax import spikes
 from sast_jax.errors import InputError
+from sast_jax.snn import spikes
 
 X = np.linspace(-3, 3, 101)
 

@@ -7,7 +7,8 @@ import pytest
 import small
 from jax import export
 
-from sast_jax import lif, networks, stablehlo
+from sast_jax.hardware import stablehlo
+from sast_jax.snn import lif, networks
 
 NETWORKS = {
     "MLP": small.recipe().model.network,

@@ -12,15 +12,14 @@ import pytest
 import small
 from commands import SMALL, command, final_weights
 
-from experiments import machine, passes
-from sast_jax import epochs, training
 from sast_jax.data import packing, streaming
-from sast_jax.gradients import Sharpness
-from sast_jax.optimizers import Shuffled
+from sast_jax.training import epochs, machine, passes, stepping
+from sast_jax.training.gradients import Sharpness
+from sast_jax.training.optimizers import Shuffled
 
 
 def passed(made, hyper_R, streamed):
-    state_R = training.initialise(made, hyper_R)
+    state_R = stepping.initialise(made, hyper_R)
     return list(passes.passes(made, hyper_R, small.frames(), streamed, state_R, 0))[-1]
 
 
@@ -130,10 +129,10 @@ def test_streaming_keeps_nine_tenths_of_the_throughput(monkeypatch):
         epochs=8,
     )
     hyper_R, train = small.hyper(), large_set()
-    order_R = epochs.epoch_order(made, training.initialise(made, hyper_R), 4096, True)
+    order_R = epochs.epoch_order(made, stepping.initialise(made, hyper_R), 4096, True)
     assert streaming.steps_at_a_time(train, order_R) == 6
     both = [
-        passes.passes(made, hyper_R, train, streamed, training.initialise(made, hyper_R), 0)
+        passes.passes(made, hyper_R, train, streamed, stepping.initialise(made, hyper_R), 0)
         for streamed in (False, True)
     ]
     seconds = np.array([[s[0] for _, _, s in turn] for turn in zip(*both, strict=True)])

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import datasets, study, trained
 from experiments.configs import nmnist
-from sast_jax import evaluation
 from sast_jax.errors import DivergedError, InputError
+from sast_jax.evaluation import swap
+from sast_jax.runs import reloaded, selection, study
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +83,13 @@ def test_the_landscape_is_that_of_the_training_loss(folder):
     jobs.train(config)
     (found,) = study.landscape(config)
     assert found == study.landscape(config)[0]
-    run = trained.load(folder / "run")
+    run = reloaded.load(folder / "run")
     one = run.trained[0]
-    train, _ = datasets.hold_out(run.settings.data.load().train, 0.2, 0)
+    train, _ = selection.hold_out(run.settings.data.load().train, 0.2, 0)
 
     def loss(w, n):
         there = dataclasses.replace(one, params=w)
-        response = evaluation.apply(there, one.soft_cell(), jnp.asarray(train.packed_NxTxP)[n])
+        response = swap.apply(there, one.soft_cell(), jnp.asarray(train.packed_NxTxP)[n])
         logs = jax.nn.log_softmax(one.model.readout(response))
         return -logs[jnp.arange(len(n)), jnp.asarray(train.labels_N)[n]].mean()
 

@@ -13,8 +13,8 @@ import pytest
 import small
 from commands import SMALL, command
 
-from experiments import machine, passes
-from sast_jax import epochs, evaluation, sweeps, training
+from sast_jax.evaluation import swap
+from sast_jax.training import epochs, machine, passes, stepping, sweeps
 
 SEEDS, RHOS = (0, 1, 2, 0, 1, 2, 0, 1, 2), (0.1, 0.1, 0.1, 0.3, 0.3, 0.3, 0.5, 0.5, 0.5)
 
@@ -40,7 +40,7 @@ EIGHT_RUNS = SEEDS[:8], RHOS[:8]
 
 def epoch(at_once):
     made, hyper_R = small.recipe(), small.hyper(*EIGHT_RUNS)
-    state_R = training.shapes(made, hyper_R)
+    state_R = stepping.shapes(made, hyper_R)
     lowered = epochs.train_epoch.lower(made, state_R, hyper_R, *small.recordings(), True, at_once)
     return lowered.compile()
 
@@ -52,7 +52,7 @@ def test_chunks_take_less_memory_and_train_the_same(monkeypatch):
     for at_once in (8, 2):
         program = epoch(at_once)
         memory[at_once] = program.memory_analysis().temp_size_in_bytes
-        state_R = training.initialise(small.recipe(), hyper_R)
+        state_R = stepping.initialise(small.recipe(), hyper_R)
         params[at_once] = program(state_R, hyper_R, *small.recordings())[0].params
     assert memory[2] < 0.75 * memory[8]
     monkeypatch.undo()
@@ -64,7 +64,7 @@ def test_chunks_take_less_memory_and_train_the_same(monkeypatch):
 def test_a_grid_too_large_for_the_device_is_trained_in_chunks(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     made, hyper_R = small.recipe(), small.hyper(*EIGHT_RUNS)
-    arguments = training.initialise(made, hyper_R), hyper_R, *small.recordings()
+    arguments = stepping.initialise(made, hyper_R), hyper_R, *small.recordings()
 
     def temporary(room):
         monkeypatch.setattr(machine, "device_memory", lambda: room)
@@ -85,11 +85,11 @@ import sys
 import jax, numpy as np
 sys.path.insert(0, {tests!r})
 import small
-from sast_jax import evaluation
+from sast_jax.evaluation import swap
 
 assert jax.device_count() == 8
 trained = small.trained(small.recipe(), small.hyper({seeds}, {rhos}))
-hard = [run["hard_accuracy"] for run in evaluation.evaluate(trained, small.frames())]
+hard = [run["hard_accuracy"] for run in swap.evaluate(trained, small.frames())]
 np.savez({file!r}, *jax.tree.leaves(trained.params), hard=hard)
 """
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -108,7 +108,7 @@ def test_eight_devices_share_the_runs(tmp_path):
     found = np.load(file)
     for i, leaf in enumerate(jax.tree.leaves(trained.params)):
         close(found[f"arr_{i}"], leaf)
-    expected = evaluation.evaluate(trained, small.frames())
+    expected = swap.evaluate(trained, small.frames())
     assert found["hard"].tolist() == [run["hard_accuracy"] for run in expected]
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import own_neurons
 import pytest
 
-from sast_jax import connections, lif, neurons, nir_graph
-from sast_jax.connections import Full
 from sast_jax.errors import InputError
 from sast_jax.fields import checked
-from sast_jax.nir_graph import HardNetwork
-from sast_jax.synaptic import Synaptic
+from sast_jax.hardware import nir_graph
+from sast_jax.hardware.nir_graph import HardNetwork
+from sast_jax.snn import connections, lif, neurons
+from sast_jax.snn.connections import Full
+from sast_jax.snn.synaptic import Synaptic
 
 DECAY, SYNAPSE, THRESHOLD = 0.9, 0.8, 1.0
 T = 40

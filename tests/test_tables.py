@@ -2,7 +2,7 @@
 
 from made_up_results import collected, diverged, rows, run
 
-from sast_jax import results, tables
+from sast_jax.reports import results, tables
 
 OPERATIONS = {
     "effective_acs": 300.0,

@@ -11,10 +11,11 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, ROOM, few, many
 
-from sast_jax import adaptive, lif, neurons, spikes, synaptic, theory
-from sast_jax.connections import Connection, Full
 from sast_jax.errors import InputError
-from sast_jax.lif import BySubtraction, ToZero
+from sast_jax.snn import adaptive, lif, neurons, spikes, synaptic
+from sast_jax.snn.connections import Connection, Full
+from sast_jax.snn.lif import BySubtraction, ToZero
+from sast_jax.theory import lipschitz
 
 RESETS = lif.RESETS.values()
 
@@ -27,10 +28,10 @@ def hold_states(case):
     """Potentials and step factors of every layer; the factor is the cell's own derivative."""
     found, model = cases.run(case), case.neuron
     for layer, q, u in zip(case.layers(), case.factors(), found.potentials, strict=True):
-        bound = theory.state_bound(model, layer.current, case.length)
+        bound = lipschitz.state_bound(model, layer.current, case.length)
         u = cases.before(case, u)
         assert np.abs(u).max() <= bound * ROOM
-        enclosed = theory.contraction(model, bound)
+        enclosed = lipschitz.contraction(model, bound)
         assert enclosed.lower <= enclosed.upper == q
         slopes = np.abs(slope_of_step(case.kind, u[:, 0].reshape(-1), case.scalars()[0]))
         assert slopes.max() <= q + 1e-9
@@ -62,11 +63,11 @@ def hold_lipschitz(case):
     away = [cases.before(case, a - b) for a, b in pairs]
     args = case.neuron, case.layers(), case.factors(), case.length
     for layer, q, before, after in zip(*args[1:3], away[:-1], away[1:], strict=True):
-        allowed = theory.spikes_of_frames(args[0], layer, q, case.length)
+        allowed = lipschitz.spikes_of_frames(args[0], layer, q, case.length)
         for norm, most in ((2, allowed.l2), (np.inf, allowed.linf)):
             reached = cases.over_recordings(after, norm)
             assert (reached <= most * cases.over_recordings(before, norm) * ROOM + 1e-12).all()
-    allowed = theory.scores_of_frames(*args, cases.SCALE, case.reads_current)
+    allowed = lipschitz.scores_of_frames(*args, cases.SCALE, case.reads_current)
     moved = one.scores - other.scores
     for norm, most in ((2, allowed.l2), (np.inf, allowed.linf)):
         reached = np.linalg.norm(moved, norm, axis=1)
@@ -122,39 +123,39 @@ def test_a_steady_negative_current_reaches_the_state_bound(reset):
     one = neuron(reset, slope=8.0, decay=0.8)
     current = np.full((60, 1), -10.0)
     u = np.abs(neurons.potentials(one.cell(), jnp.asarray(current)))
-    bound = theory.state_bound(one, 10.0, 60)
+    bound = lipschitz.state_bound(one, 10.0, 60)
     assert bound / 2 < u.max() <= bound * (1 + 1e-6)
-    assert theory.state_bound(one, 10.0, 60) <= (10.0 + 0.8 * one.subtracts) / (1 - 0.8)
+    assert lipschitz.state_bound(one, 10.0, 60) <= (10.0 + 0.8 * one.subtracts) / (1 - 0.8)
 
 
 def test_the_reset_by_subtraction_alone_moves_the_potential():
     """A flat spike far from the threshold still takes its share of it at every step."""
     one = neuron(BySubtraction(), spikes.arctan, slope=0.3)
     u = neurons.potentials(one.cell(), jnp.zeros((20, 1)))
-    bound = theory.state_bound(one, 0.0, 20)
+    bound = lipschitz.state_bound(one, 0.0, 20)
     assert bound / 5 < np.abs(u).max() <= bound
     driven = neurons.potentials(one.cell(), jnp.full((60, 1), -10.0))
-    assert (1 - 0.9**60) * 10 / 0.1 < np.abs(driven).max() <= theory.state_bound(one, 10.0, 60)
+    assert (1 - 0.9**60) * 10 / 0.1 < np.abs(driven).max() <= lipschitz.state_bound(one, 10.0, 60)
 
 
 @pytest.mark.parametrize("reset", RESETS)
 def test_a_coarse_grid_still_encloses_the_step_factor(reset, monkeypatch):
     one, u = neuron(reset), np.linspace(-5, 5, 200_001)
-    dense = np.abs(theory.step_factor(one, u)).max()
-    monkeypatch.setattr(theory, "_POINTS", 8)
-    found = theory.contraction(one, 5.0)
+    dense = np.abs(lipschitz.step_factor(one, u)).max()
+    monkeypatch.setattr(lipschitz, "_POINTS", 8)
+    found = lipschitz.contraction(one, 5.0)
     assert found.lower <= dense + 1e-9 and dense <= found.upper
 
 
 def test_between_points_the_step_factor_bends_as_far_as_allowed(monkeypatch):
     """Two points around the threshold, far from which nothing is left of the spike's slope."""
-    monkeypatch.setattr(theory, "_POINTS", 2)
+    monkeypatch.setattr(lipschitz, "_POINTS", 2)
     theta = 1e-6  # so that f'' is 2 lambda sigma' there, and no more
     one = neuron(threshold=theta, slope=4.0)
     reach = 1e-3
-    values = np.abs(theory.step_factor(one, np.array([-reach, reach])))
+    values = np.abs(lipschitz.step_factor(one, np.array([-reach, reach])))
     bend = 0.9 * 2 * 1.0  # sigma' is 1 at slope 4
-    assert theory.contraction(one, reach).upper == pytest.approx(
+    assert lipschitz.contraction(one, reach).upper == pytest.approx(
         values.max() + reach * bend, rel=1e-5
     )
 
@@ -163,23 +164,23 @@ def test_between_points_the_step_factor_bends_as_far_as_allowed(monkeypatch):
 def test_spikes_remember_earlier_frames(norm):
     """A flat subtractive neuron is nearly linear: its spikes stay away for as long as u does."""
     one = neuron(BySubtraction(), slope=1e-3)
-    layer = theory.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
-    q = theory.contraction(one).upper
+    layer = lipschitz.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    q = lipschitz.contraction(one).upper
     with jax.enable_x64(True):
         u = neurons.potentials(one.cell(), jnp.stack([jnp.zeros((12, 1)), jnp.ones((12, 1))], 1))
         sent = np.asarray(one.spike(one.slope)(u - one.threshold))
     order = 2 if norm == "l2" else np.inf
     gain = np.linalg.norm((sent[:, 1] - sent[:, 0]).ravel(), order)
     gain /= np.linalg.norm(np.ones(12), order)
-    bound = getattr(theory.spikes_of_frames(one, layer, q, 12), norm)
+    bound = getattr(lipschitz.spikes_of_frames(one, layer, q, 12), norm)
     assert bound / 1.5 < gain <= bound * ROOM
 
 
 def test_a_mean_over_constant_frames_is_exact():
     """Each step says the same, so that the scores move by 1 / sqrt T of the frames' l2 norm."""
     one, T, scale = neuron(decay=0.0), 8, 3.0
-    layer = theory.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
-    found = theory.scores_of_frames(one, [layer], [0.0], T, scale, True)
+    layer = lipschitz.layers([Full(np.ones((1, 1)), np.zeros(1))], (1, 1, 1))[0]
+    found = lipschitz.scores_of_frames(one, [layer], [0.0], T, scale, True)
     moved = scale * np.ones(T).mean()
     assert found.l2 == pytest.approx(moved / np.linalg.norm(np.ones(T)))
     assert found.linf == pytest.approx(moved)
@@ -188,7 +189,7 @@ def test_a_mean_over_constant_frames_is_exact():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_currents_of_a_layer_hold_its_bias_and_are_attained(sign):
     weights, bias = sign * np.array([[2.0], [3.0]]), np.array([sign * 5.0])
-    found = theory.layers([Full(weights, bias)], (1, 1, 2))[0].current
+    found = lipschitz.layers([Full(weights, bias)], (1, 1, 2))[0].current
     corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     assert found == np.abs(corners @ weights + bias).max() == 10
 
@@ -199,9 +200,9 @@ def test_the_step_factor_is_enclosed_narrowly_and_attained(spike, reset):
     for slope in (0.5, 4.0, 12.0):
         for bound in (0.3, 5.0, 300.0):
             one = neuron(reset, spike, slope)
-            found = theory.contraction(one, bound)
+            found = lipschitz.contraction(one, bound)
             u = np.concatenate([np.linspace(-bound, bound, 200_001), np.linspace(0, 2, 20_001)])
-            dense = np.abs(theory.step_factor(one, u[np.abs(u) <= bound])).max()
+            dense = np.abs(lipschitz.step_factor(one, u[np.abs(u) <= bound])).max()
             assert dense - 1e-6 <= found.upper <= dense + 2e-3
             assert found.lower <= dense + 1e-4
             assert found.upper / 2 < dense  # half of it is no bound
@@ -209,18 +210,20 @@ def test_the_step_factor_is_enclosed_narrowly_and_attained(spike, reset):
 
 def test_an_unbounded_subtractive_neuron_has_a_closed_form():
     for slope, q in ((4.0, 0.9), (8.0, 0.9), (12.0, 0.9 * 2), (0.5, 0.9)):
-        found = theory.contraction(neuron(BySubtraction(), slope=slope))
+        found = lipschitz.contraction(neuron(BySubtraction(), slope=slope))
         assert found.upper == pytest.approx(q if slope != 12.0 else 0.9 * 2)
     with pytest.raises(ValueError, match="finite bound"):
-        theory.contraction(neuron())
+        lipschitz.contraction(neuron())
 
 
 def test_the_supremum_says_something_where_the_crude_bound_is_vacuous():
     # Decay .9, threshold 1, potentials up to 5.
-    q = {slope: theory.contraction(neuron(slope=slope), 5.0).upper for slope in (0.5, 1, 2, 4, 8)}
+    q = {
+        slope: lipschitz.contraction(neuron(slope=slope), 5.0).upper for slope in (0.5, 1, 2, 4, 8)
+    }
     assert max(q[slope] for slope in (0.5, 1, 2, 4)) < 0.965
     assert q[8] == pytest.approx(1.46, abs=0.01)
-    assert all(theory.crude_contraction(neuron(slope=slope), 5.0) > 1 for slope in q)
+    assert all(lipschitz.crude_contraction(neuron(slope=slope), 5.0) > 1 for slope in q)
 
 
 @pytest.mark.parametrize("spike", spikes.FAMILIES.values(), ids=spikes.FAMILIES)
@@ -257,11 +260,13 @@ class Halved(lif.Reset):
         (lambda: synaptic.Synaptic().theory(0.9, 4.0), "the neuron Synaptic has no bounds in the"),
         (lambda: adaptive.Adaptive().theory(0.9, 4.0), "the neuron Adaptive has no bounds in the"),
         (
-            lambda: theory.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1)),
+            lambda: lipschitz.layers([Connection(np.ones((1, 1)), np.zeros(1))], (1, 1, 1)),
             "the connection Connection has no",
         ),
         (
-            lambda: theory.contraction(neuron(spike=spikes.Family("line", lambda k, x: k * x)), 1),
+            lambda: lipschitz.contraction(
+                neuron(spike=spikes.Family("line", lambda k, x: k * x)), 1
+            ),
             "the spike 'line' has no bounds on its derivatives",
         ),
     ],
@@ -272,15 +277,15 @@ def test_what_has_no_bounds_is_named(ask, message):
 
 
 def test_memory_beyond_double_precision_of_its_square_is_finite():
-    assert theory.memory(5.0, 310) == pytest.approx(5.0**309 * 25 / 24, rel=1e-3)
-    assert theory.memory(5.0, 1000) == theory.geometric(5.0, 1000) == np.inf
+    assert lipschitz.memory(5.0, 310) == pytest.approx(5.0**309 * 25 / 24, rel=1e-3)
+    assert lipschitz.memory(5.0, 1000) == lipschitz.geometric(5.0, 1000) == np.inf
 
 
 def test_memory_is_the_norm_of_the_filter_and_at_most_its_sum():
     matrix = np.tril(0.7 ** np.abs(np.subtract.outer(range(9), range(9))))
-    assert theory.memory(0.7, 9) == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-3)
-    assert np.linalg.norm(matrix, 2) <= theory.memory(0.7, 9) <= theory.geometric(0.7, 9)
-    assert theory.geometric(1.0, 9) == 9 and theory.geometric(0.0, 9) == 1
+    assert lipschitz.memory(0.7, 9) == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-3)
+    assert np.linalg.norm(matrix, 2) <= lipschitz.memory(0.7, 9) <= lipschitz.geometric(0.7, 9)
+    assert lipschitz.geometric(1.0, 9) == 9 and lipschitz.geometric(0.0, 9) == 1
 
 
 @pytest.mark.parametrize(
@@ -301,15 +306,15 @@ def test_a_wrong_step_of_the_derivation_fails(name, wrong):
         "memory": np.linalg.norm(away) / np.linalg.norm(more - current),
         "geometric": np.abs(away).max() / 0.1,
     }
-    q = theory.contraction(one, 3.0).upper
-    assert grown[name] <= getattr(theory, name)(q, 12) * 1.001
-    assert grown[name] > getattr(theory, name)(q, 12) / 2
+    q = lipschitz.contraction(one, 3.0).upper
+    assert grown[name] <= getattr(lipschitz, name)(q, 12) * 1.001
+    assert grown[name] > getattr(lipschitz, name)(q, 12) / 2
     assert grown[name] > wrong(q, 12)
 
 
 def test_a_neuron_at_its_threshold_reaches_the_lipschitz_bounds():
     one, w = neuron(slope=4.0), np.array([[0.3], [0.4]])
-    layer = theory.layers([Full(w, np.ones(1))], (1, 1, 2))[0]
+    layer = lipschitz.layers([Full(w, np.ones(1))], (1, 1, 2))[0]
     args = one, [layer], [0.0], 1, 7.0, False
 
     def score(x):
@@ -318,8 +323,8 @@ def test_a_neuron_at_its_threshold_reaches_the_lipschitz_bounds():
     for norm, direction in (("l2", w[:, 0] / 0.5), ("linf", np.ones(2))):
         reached = float((score(1e-3 * direction) - score(0 * direction))[0]) / 1e-3
         for found, scale in (
-            (theory.spikes_of_frames(one, layer, 0.0, 1), 1.0),
-            (theory.scores_of_frames(*args), 7.0),
+            (lipschitz.spikes_of_frames(one, layer, 0.0, 1), 1.0),
+            (lipschitz.scores_of_frames(*args), 7.0),
         ):
             bound = getattr(found, norm)
             assert bound / 2 < reached / 7.0 * scale <= bound * 1.001

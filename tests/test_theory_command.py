@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import bounds, run, trained
 from experiments.configs import nmnist, nmnist_paper, theory_aligned
-from sast_jax import moments, optimizers, settings, theory_page
 from sast_jax.data import sets
 from sast_jax.errors import InputError
+from sast_jax.runs import reloaded, run, settings
+from sast_jax.theory import moments, report
+from sast_jax.theory import page as page_lib
+from sast_jax.training import optimizers
 
 QUICK = {"hardware.weight_bits": (), "hardware.draws": 0, "corruptions.kinds": ""}
 
@@ -38,7 +40,7 @@ def reported(tmp_path_factory, no_pages):
     small = {"network.hidden": (8,), "data.time_bins": 4, "batch_size": 8, "epochs": 4}
     train(folder / "run", folder / "data", **small, **{"sweep.rho": (0.0, 0.1)})
     before = {path: path.read_bytes() for path in (folder / "run").glob("*.json*")}
-    done = bounds.report(folder / "run", str(folder / "data"), 100, 2)
+    done = report.report(folder / "run", str(folder / "data"), 100, 2)
     return folder, before, done
 
 
@@ -46,7 +48,7 @@ def test_it_writes_a_page_and_leaves_the_run_alone(reported):
     folder, before, done = reported
     assert all(path.read_bytes() == content for path, content in before.items())
     kept = json.loads((folder / "run" / "theory.json").read_text())
-    assert kept["conclusions"] == theory_page.conclusions(done)
+    assert kept["conclusions"] == page_lib.conclusions(done)
     page = (folder / "run" / "theory.md").read_text()
     assert "bit for bit where the checkpoint is" in page and "not bit for bit" not in page
     for sentence in kept["conclusions"]:
@@ -78,11 +80,11 @@ def test_without_sam_nothing_is_perturbed(reported):
 
 def test_the_last_moment_is_of_the_checkpoint(reported):
     """One whose weights are all zero has the risk of a guess, wherever training ends."""
-    found = trained.load(reported[0] / "run")
+    found = reloaded.load(reported[0] / "run")
     blank = jax.tree.map(jnp.zeros_like, found.trained.params)
     found = found._replace(trained=dataclasses.replace(found.trained, params=blank))
-    recordings = trained.training_set(found)
-    _, course_PxR, same = bounds._retrace(found, recordings, recordings, 2)
+    recordings = reloaded.training_set(found)
+    _, course_PxR, same = report._retrace(found, recordings, recordings, 2)
     classes = found.record["classes"]
     np.testing.assert_allclose(course_PxR.loss[-1], np.log(classes), rtol=1e-5)
     assert not same and (abs(course_PxR.loss[1] - np.log(classes)) > 1e-3).all()
@@ -93,7 +95,7 @@ def test_what_a_practical_run_violates_is_said():
     runs = [{"rho": 0.4, "learning_rate": 0.1}, {"rho": 0.0, "learning_rate": 0.2}]
 
     def broken(config, whole=True):
-        entries = bounds.assumptions(settings.read(config), runs, course, whole)
+        entries = report.assumptions(settings.read(config), runs, course, whole)
         return " ".join(entry["text"] for entry in entries if not entry["met"])
 
     said = broken(nmnist_paper.get_config())
@@ -122,7 +124,7 @@ def test_vacuous_and_broken_bounds_are_named(reported):
     done["runs"][0]["rows"][0] |= {"bound": 1.0, "measured": 2.0}
     done["runs"][0]["rows"][1] |= {"vacuous": "as it is a test"}
     done["runs"][1]["contraction"] = 5.0
-    said = " ".join(theory_page.conclusions(done))
+    said = " ".join(page_lib.conclusions(done))
     assert "does not need: q-hat = 5 at the end, not below 1" in said
     assert "Not met by what was measured: potential, layer 1." in said
     assert "potential, layer 1, by intervals (as it is a test)" in said
@@ -137,7 +139,7 @@ def test_settings_are_named_by_all_that_varies():
     models = types.SimpleNamespace(recipe=recipe)
     found = types.SimpleNamespace(runs=runs, record={"epoch": 3}, trained=models)
     course = moments.Moment(*[np.ones((3, 4))] * len(moments.Moment._fields))
-    groups = bounds._groups(found, [0, 1, 3], course)
+    groups = report._groups(found, [0, 1, 3], course)
     assert [g["name"] for g in groups] == [
         "rho 0.1, learning rate 0.1",
         "rho 0.1, learning rate 0.2",
@@ -150,7 +152,7 @@ def test_a_broken_bound_is_drawn_as_broken():
         {"name": str(ratio), "bound": ratio, "measured": 1.0, "ratio": ratio, "vacuous": ""}
         for ratio in (0.1, 10.0)
     ]
-    axis = theory_page._ratios(rows).axes[0]
+    axis = page_lib._ratios(rows).axes[0]
     high, low = axis.patches  # from the last row on
     assert low.get_width() == -1 and high.get_width() == 1
     assert low.get_facecolor() != high.get_facecolor()
@@ -158,16 +160,16 @@ def test_a_broken_bound_is_drawn_as_broken():
 
 def test_windows_that_answer_together_are_refused(tmp_path, monkeypatch):
     loaded = types.SimpleNamespace(settings=settings.Settings(data=sets.GestureData()))
-    monkeypatch.setattr(bounds.trained, "load", lambda workdir: loaded)
+    monkeypatch.setattr(report.trained, "load", lambda workdir: loaded)
     with pytest.raises(InputError, match=r"--config\.data\.windows=1"):
-        bounds.report(tmp_path, None, 16, 2)
+        report.report(tmp_path, None, 16, 2)
 
 
 def test_other_recordings_and_no_run_are_errors_of_one_line(reported, tmp_path):
     folder = reported[0]
     nmnist_files.dataset(tmp_path / "data", per_class=5)
     with pytest.raises(InputError, match="holds other recordings than the runs were trained on"):
-        bounds.report(folder / "run", str(tmp_path / "data"), 16, 2)
+        report.report(folder / "run", str(tmp_path / "data"), 16, 2)
     root = pathlib.Path(__file__).parents[1]
     command = [sys.executable, "-m", "experiments.theory", f"--checkpoint={tmp_path / 'none'}"]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
@@ -182,7 +184,7 @@ def test_the_convergence_inequality_holds_on_real_recordings(real_data, tmp_path
     changes = {"data.train_limit": 1000, "network.hidden": (64,), "epochs": 60}
     data = real_data / "nmnist_8class"
     train(tmp_path / "run", data, **changes, **{"sweep.seeds": 3})
-    done = bounds.report(tmp_path / "run", None, 1000, 20)
+    done = report.report(tmp_path / "run", None, 1000, 20)
     assert all(entry["met"] for entry in done["assumptions"]), done["assumptions"]
     (group,) = done["groups"]
     plain, tighter = group["rows"]

@@ -9,14 +9,15 @@ import optax
 import pytest
 import small
 
-from sast_jax import connections, epochs, lif, links, neurons, spikes, training
-from sast_jax.controls import HardForward
 from sast_jax.data import augmentation, packing
-from sast_jax.gradients import Ahead, Grouped, Sharpness
 from sast_jax.sharpness import scale_to_norm, sharpness_aware
-from sast_jax.trained import Trained
+from sast_jax.snn import connections, lif, neurons, spikes
+from sast_jax.training import epochs, links, stepping
+from sast_jax.training.controls import HardForward
+from sast_jax.training.gradients import Ahead, Grouped, Sharpness
+from sast_jax.training.trained import Trained
 
-step = jax.jit(training.train_step, static_argnums=0)
+step = jax.jit(stepping.train_step, static_argnums=0)
 STALE = Ahead(links.Stale())
 
 
@@ -48,7 +49,7 @@ def test_it_learns():
 @pytest.mark.parametrize("ascend", [False, True])
 def test_a_step_equals_a_plain_one(ascend):
     made, hypers = small.recipe(), small.hyper(rhos=(0.3,), decay=0.7)
-    state = small.run_of(training.initialise(made, hypers), 0)
+    state = small.run_of(stepping.initialise(made, hypers), 0)
     h = small.run_of(hypers, 0)
     packed, labels = small.recordings()
     frames = jnp.moveaxis(packing.unpack(packed[: small.B], small.SHAPE), 1, 0).astype(jnp.float32)
@@ -118,7 +119,7 @@ def test_each_option_changes_the_run_and_stays_deterministic(changes):
 
 def test_a_perturbation_made_ahead_is_in_the_parameters_but_not_in_those_to_evaluate():
     made, hypers = small.recipe(sharpness=STALE, optimizer=sgd), small.hyper(rhos=(0.3,))
-    state, h = small.run_of(training.initialise(made, hypers), 0), small.run_of(hypers, 0)
+    state, h = small.run_of(stepping.initialise(made, hypers), 0), small.run_of(hypers, 0)
     packed, labels = small.recordings()
     frames = jnp.moveaxis(packing.unpack(packed[: small.B], small.SHAPE), 1, 0).astype(jnp.float32)
     batch = frames, labels[: small.B]
@@ -127,7 +128,7 @@ def test_a_perturbation_made_ahead_is_in_the_parameters_but_not_in_those_to_eval
     for _ in range(3):
         state, _ = step(made, state, h, batch, None)
         # The same step of plain descent from where the gradient is taken.
-        begun = training.initialise(plain, hypers)
+        begun = stepping.initialise(plain, hypers)
         begun = small.run_of(begun, 0)._replace(params=before)
         g = jax.tree.map(jnp.subtract, before, step(plain, begun, h, batch, None)[0].params)
         norm = jnp.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(g)))
@@ -142,7 +143,7 @@ def test_a_perturbation_made_ahead_is_in_the_parameters_but_not_in_those_to_eval
 def test_ahead_takes_one_gradient_a_step():
     def cost(made):
         hypers = small.hyper()
-        state = training.initialise(made, hypers)
+        state = stepping.initialise(made, hypers)
         packed, labels = small.recordings()
         lowered = epochs.train_epoch.lower(made, state, hypers, packed, labels, True)
         return lowered.compile().cost_analysis()["flops"]
@@ -153,7 +154,7 @@ def test_ahead_takes_one_gradient_a_step():
 def test_groups_average_the_sam_gradients_of_their_parts():
     made = small.recipe(sharpness=Grouped(2), optimizer=sgd)
     hypers = small.hyper(rhos=(0.3,))
-    state, h = small.run_of(training.initialise(made, hypers), 0), small.run_of(hypers, 0)
+    state, h = small.run_of(stepping.initialise(made, hypers), 0), small.run_of(hypers, 0)
     packed, labels = small.recordings()
     frames = jnp.moveaxis(packing.unpack(packed[: small.B], small.SHAPE), 1, 0).astype(jnp.float32)
     halves = [(frames[:, part], labels[: small.B][part]) for part in (slice(0, 4), slice(4, 8))]
@@ -183,7 +184,7 @@ def test_radius_ramps_and_slope_anneals():
 
 
 def test_the_old_state_is_given_up_for_the_new_one():
-    state = training.initialise(small.recipe(), small.hyper())
+    state = stepping.initialise(small.recipe(), small.hyper())
     small.fit(small.recipe(), small.hyper(), epochs=1, state=state)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.params, state.optimizer)))
 
@@ -239,7 +240,7 @@ def test_vmap_over_runs_equals_one_after_another_to_rounding(monkeypatch):
     grid = small.hyper(seeds=(0, 1))
     mapped, _ = small.fit(small.recipe(), grid, epochs=1)
     another = small.recipe(neuron=lif.LIF(1.0 + 1e-9))  # so that nothing compiled before is used
-    state = training.initialise(another, grid)
+    state = stepping.initialise(another, grid)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax.lax, "map", None)
     vmapped, _ = small.fit(another, grid, epochs=1, state=state)

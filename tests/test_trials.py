@@ -8,20 +8,14 @@ import numpy as np
 import pytest
 import small
 
-from sast_jax import (
-    chips,
-    evaluation,
-    hardware,
-    integers,
-    intervals,
-    operations,
-    trials,
-    variation,
-)
-from sast_jax.chips import Chip
-from sast_jax.connections import Full
 from sast_jax.data import packing
-from sast_jax.trials import Conditions
+from sast_jax.evaluation import intervals, swap
+from sast_jax.hardware import bench as bench_lib
+from sast_jax.hardware import formats, integers, models, operations
+from sast_jax.hardware.bench import Conditions
+from sast_jax.hardware.formats import Chip
+from sast_jax.snn import variation
+from sast_jax.snn.connections import Full
 
 CHIP = Chip()
 KINDS = ("weights", "thresholds", "leaks", "dead", "dropped", "spurious")
@@ -43,8 +37,8 @@ def rows(trained):
 
 
 def tried(trained, conditions, calibrated=None, chip=CHIP):
-    benches_R = trials.benches(trained, chip, calibrated)
-    return trials.trials(benches_R, small.frames(), conditions)
+    benches_R = bench_lib.benches(trained, chip, calibrated)
+    return bench_lib.trials(benches_R, small.frames(), conditions)
 
 
 def test_a_row_for_each_condition_of_each_run(rows):
@@ -52,7 +46,7 @@ def test_a_row_for_each_condition_of_each_run(rows):
     names += ["dead neurons 0.3", "dropped spikes 0.3", "spurious spikes 0.3"]
     assert [[row["condition"] for row in run] for run in rows] == [names, names]
     for row in rows[0]:
-        has_integers = row["kind"] in ("weight_bits", *trials.FAULTS)
+        has_integers = row["kind"] in ("weight_bits", *bench_lib.FAULTS)
         assert (row["integer_accuracy"] is not None) == has_integers
         for name in ("soft", "hard", "integer")[: 2 + has_integers]:
             low, high = row[f"{name}_accuracy_ci95"]
@@ -62,11 +56,11 @@ def test_a_row_for_each_condition_of_each_run(rows):
 def test_a_width_is_the_rounded_network_and_the_integer_one(trained, rows):
     for one, run in zip(trained, rows, strict=True):
         network = one.connections()
-        grams = chips.grams(one, network, CHIP, calibration())
+        grams = formats.grams(one, network, CHIP, calibration())
         for row in run[:2]:
             chip = dataclasses.replace(CHIP, weight_bits=row["level"])
-            kernels = chips.kernels(network, chip, grams)
-            neurons, layers = chips.to_integers(one, network, chip, kernels)
+            kernels = formats.kernels(network, chip, grams)
+            neurons, layers = formats.to_integers(one, network, chip, kernels)
             params = one.params | {
                 f"Dense_{i}": {
                     "kernel": layer.connection.kernel.astype(jnp.float32) * layer.scale[None],
@@ -76,8 +70,8 @@ def test_a_width_is_the_rounded_network_and_the_integer_one(trained, rows):
             }
             rounded = dataclasses.replace(one, params=params)
             rounded_R = jax.tree.map(lambda leaf: leaf[None], rounded)
-            for name, model in (("soft", evaluation.soft), ("hard", evaluation.hard)):
-                answers = evaluation.respond(model, rounded_R, small.frames().packed_NxTxP)
+            for name, model in (("soft", swap.soft), ("hard", swap.hard)):
+                answers = swap.respond(model, rounded_R, small.frames().packed_NxTxP)
                 scores = answers.scores_BxK[0]
                 hits = int((scores.argmax(-1) == small.frames().labels_N).sum())
                 assert row[f"{name}_accuracy"] == hits / small.N
@@ -122,33 +116,33 @@ def test_a_variation_is_the_mean_over_its_devices(trained, rows):
 
 def test_windows_answer_with_their_mean_scores_and_cost_their_sum(trained):
     frames, truth = small.windows(), small.windows().labels_N[: small.N // 2]
-    (bench,) = trials.benches(trained[:1], CHIP, None)
+    (bench,) = bench_lib.benches(trained[:1], CHIP, None)
     keys_D = jax.random.split(jax.random.key(1), 2)
     rows = [bench.width(8, frames), bench.corruption("noise", 1, frames)]
     rows.append(bench.variation("dead", 0.4, keys_D, frames))
-    neurons, layers = chips.to_integers(bench.trained, bench.network, CHIP, bench._kernels(CHIP))
+    neurons, layers = formats.to_integers(bench.trained, bench.network, CHIP, bench._kernels(CHIP))
     floats = bench.network, bench.trained.hyper
 
     def answers(model, *network):
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], network)
-        return evaluation.respond(model, one, frames.packed_NxTxP)
+        return swap.respond(model, one, frames.packed_NxTxP)
 
     def accuracy(scores_NxK, vote=small.voted):
         return (vote(scores_NxK).argmax(axis=-1) == truth).mean()
 
-    found = answers(hardware.OnChip(trained.model, neurons), None, None, layers)
+    found = answers(models.OnChip(trained.model, neurons), None, None, layers)
     for row in rows[:2]:
         assert row["integer_accuracy"] == accuracy(found.scores_BxK[0])
         both = found.acs_BxL[0].sum(axis=-1)
         assert row["synops"] == (both[: small.N // 2] + both[small.N // 2 :]).mean()
-    float_scores = answers(hardware.Device(trained.model), None, None, *floats)
+    float_scores = answers(models.Device(trained.model), None, None, *floats)
     for name, own in float_scores._asdict().items():
         assert rows[1][f"{name}_accuracy"] == accuracy(own.scores_BxK[0])
         assert accuracy(own.scores_BxK[0], lambda s: s[: small.N // 2]) != accuracy(
             own.scores_BxK[0]
         )
     each = [
-        answers(hardware.Device(trained.model), key, variation.Variation(dead=0.4), *floats)
+        answers(models.Device(trained.model), key, variation.Variation(dead=0.4), *floats)
         for key in keys_D
     ]
     for name in ("soft", "hard"):
@@ -194,7 +188,7 @@ def test_scales_are_chosen_as_the_chip_says():
 
     def scale(name):
         chip = Chip(weight_bits=3, scale=name)
-        return np.asarray(chips.kernels(network, chip)[0].scale)
+        return np.asarray(formats.kernels(network, chip)[0].scale)
 
     np.testing.assert_allclose(scale("max"), abs(np.asarray(kernel)).max(axis=0) / 3, rtol=1e-6)
     assert (scale("error") < scale("max")).all()
@@ -207,22 +201,22 @@ def test_calibration_counts():
     one = small.untrained(small.recipe(), small.hyper())[0]
     bits = np.repeat([1, 0], 36)[None, None].repeat(4, axis=1).repeat(40, axis=0)
     data = small.frames()._replace(packed_NxTxP=np.packbits(bits.astype(np.uint8), axis=-1))
-    grams = chips.grams(one, network, Chip(), data)  # in batches of which the last is smaller
+    grams = formats.grams(one, network, Chip(), data)  # in batches of which the last is smaller
     np.testing.assert_allclose(grams[0][:36, :36], 1, rtol=1e-6)
     assert not grams[0][36:].any()
     chip = Chip(weight_bits=2)
-    with_it, without = (chips.kernels(network, chip, g)[0].scale for g in (grams, None))
+    with_it, without = (formats.kernels(network, chip, g)[0].scale for g in (grams, None))
     assert with_it < 1 < without
 
 
 def test_corrupted_recordings_meet_all_three_networks(trained):
-    benches_R = trials.benches(trained, CHIP, calibration())
+    benches_R = bench_lib.benches(trained, CHIP, calibration())
     clean, silent = small.frames(), small.frames()
     silent = silent._replace(packed_NxTxP=np.zeros_like(silent.packed_NxTxP))
-    rows_R = trials.corruptions(benches_R, [("noise", 1, clean), ("event_drop", 5, silent)])
-    expected = evaluation.evaluate(trained, clean)
+    rows_R = bench_lib.corruptions(benches_R, [("noise", 1, clean), ("event_drop", 5, silent)])
+    expected = swap.evaluate(trained, clean)
     for run, (same, nothing), (width,) in zip(
-        expected, rows_R, trials.trials(benches_R, clean, Conditions((8,))), strict=True
+        expected, rows_R, bench_lib.trials(benches_R, clean, Conditions((8,))), strict=True
     ):
         assert (same["condition"], same["kind"], same["level"]) == ("noise 1", "noise", 1)
         for kind in ("soft", "hard"):

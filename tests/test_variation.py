@@ -7,10 +7,10 @@ import pytest
 import scipy.stats
 import small_networks
 
-from sast_jax import variation
-from sast_jax.connections import Full
-from sast_jax.lif import LIF
-from sast_jax.variation import Variation
+from sast_jax.snn import variation
+from sast_jax.snn.connections import Full
+from sast_jax.snn.lif import LIF
+from sast_jax.snn.variation import Variation
 
 
 @jax.jit

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from experiments import workdirs
 from sast_jax.errors import InputError
-from sast_jax.settings import Settings
+from sast_jax.runs import workdirs
+from sast_jax.runs.settings import Settings
 
 
 def settings(**changes):
@@ -87,7 +87,7 @@ def test_a_damaged_file_is_named(tmp_path):
 
 def test_a_second_process_is_kept_out(tmp_path):
     program = (
-        "import pathlib, sys; from experiments import workdirs\n"
+        "import pathlib, sys; from sast_jax.runs import workdirs\n"
         "with workdirs.held(pathlib.Path(sys.argv[1])): print('in', flush=True); input()"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]

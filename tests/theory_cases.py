@@ -10,8 +10,9 @@ import numpy as np
 import optax
 from hypothesis import strategies as st
 
-from sast_jax import lif, neurons, readouts, spikes, theory
-from sast_jax.connections import Full, Halving
+from sast_jax.snn import lif, neurons, readouts, spikes
+from sast_jax.snn.connections import Full, Halving
+from sast_jax.theory import lipschitz
 
 few = hypothesis.settings(max_examples=50, deadline=None)
 many = hypothesis.settings(max_examples=1000, deadline=None)
@@ -65,12 +66,12 @@ class Case(NamedTuple):
         return np.random.default_rng(self.seed).integers(0, K, B)
 
     def layers(self):
-        return theory.layers(self.network(), SHAPE)
+        return lipschitz.layers(self.network(), SHAPE)
 
     def factors(self):
         return [
-            theory.contraction(
-                self.neuron, theory.state_bound(self.neuron, layer.current, self.length)
+            lipschitz.contraction(
+                self.neuron, lipschitz.state_bound(self.neuron, layer.current, self.length)
             ).upper
             for layer in self.layers()
         ]

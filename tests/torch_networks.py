@@ -11,7 +11,8 @@ import torch
 from snntorch import import_nir
 from spikingjelly.activation_based import nir_exchange
 
-from sast_jax import connections, nir_graph
+from sast_jax.hardware import nir_graph
+from sast_jax.snn import connections
 
 STEP = 1e-4
 IMPORTERS = {

@@ -1,7 +1,7 @@
 """The assessment: which methods, on which recordings, how thoroughly.
 
-python -m experiments.assessment --config.dataset=nmnist
-python -m experiments.assessment --config=experiments/configs/assessment.py:quick
+python -m experiments.assessment.command --config.dataset=nmnist
+python -m experiments.assessment.command --config=experiments/configs/assessment.py:quick
 """
 
 from ml_collections import ConfigDict
@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
     config.dataset = "nmnist"  # or "dvs_gesture"
-    config.regimes = "paper,default"  # of experiments/methods.py
-    config.methods = "all"  # or names of experiments/methods.py with commas between them
+    config.regimes = "paper,default"  # of experiments/assessment/methods.py
+    config.methods = "all"  # or names of experiments/assessment/methods.py with commas between them
     config.seeds = 5  # of each method as it is reported
     config.tuning_seeds = 1  # of each trial
     config.epochs = 12  # of plain training, in both regimes

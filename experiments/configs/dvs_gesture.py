@@ -5,7 +5,7 @@ python -m experiments.dvs_gesture --config.rho=0.4
 
 from ml_collections import ConfigDict
 
-from sast_jax import settings
+from sast_jax.runs import settings
 
 
 def get_config() -> ConfigDict:

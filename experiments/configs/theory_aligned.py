@@ -1,4 +1,4 @@
-"""A run that meets the assumptions of the convergence theorem in sast_jax/convergence.py.
+"""A run that meets the assumptions of the convergence theorem in sast_jax/theory/convergence.py.
 
     python -m experiments.nmnist --config=experiments/configs/theory_aligned.py
 

@@ -1,0 +1,162 @@
+"""What ``experiments.variants`` compares: regimes, variants, their tuning, measurements, table."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments.configs import nmnist, nmnist_paper
+from sast_jax.evaluation import intervals
+from sast_jax.reports import tables
+from sast_jax.runs import run, study
+
+TUNING_SEEDS = 2
+VALIDATION = 1 / 6
+
+
+class Regime(NamedTuple):
+    """Where variants are compared.
+
+    Attributes:
+      config: its settings.
+      epochs: how long it trains here.
+      radii, learning_rates: to choose from.
+      late_warmup: fraction of training over which the radius grows where SAM begins late.
+    """
+
+    config: Callable[[], ConfigDict]
+    epochs: int
+    radii: tuple[float, ...]
+    learning_rates: tuple[float, ...]
+    late_warmup: float
+
+
+class Variant(NamedTuple):
+    """What a variant changes in a regime whose SAM takes both gradients on the whole batch.
+
+    Attributes:
+      changes: keys and values of the config.
+      scale: factor on the regime's radii, as a radius means something else to this variant.
+      longer: factor on the epochs.
+      tune: choose its radius or learning rate; else both are as the regime has them.
+    """
+
+    changes: dict
+    scale: float = 1.0
+    longer: int = 1
+    tune: bool = True
+
+
+REGIMES = {
+    "paper": Regime(
+        nmnist_paper.get_config, 12, (0.5, 1.0, 2.0), (1e-3, 2e-3, 4e-3), late_warmup=0.25
+    ),
+    "default": Regime(nmnist.get_config, 12, (0.2, 0.4, 0.8), (5e-4, 1e-3, 2e-3), late_warmup=0.2),
+}
+VARIANTS = {
+    "Adam": Variant({"rho": 0.0}, tune=False),
+    "Adam, its best learning rate": Variant({"rho": 0.0}),
+    "Adam, twice as long": Variant({"rho": 0.0}, longer=2),
+    "SAM": Variant({}),
+    "ascent on 1/8": Variant({"sam.ascent_fraction": 0.125}),
+    "second half": Variant({"sam.start": 0.5}),
+    "second half, ascent on 1/8": Variant({"sam.start": 0.5, "sam.ascent_fraction": 0.125}),
+    "momentum": Variant({"sam.method": "momentum"}, scale=2.0),
+    "stale": Variant({"sam.method": "stale"}),
+    "ASAM": Variant({"sam.adaptive": True}, scale=10.0),
+    "unnormalised": Variant({"sam.method": "unnormalised"}),
+    "bounded": Variant({"sam.method": "bounded"}),
+    "VaSSO": Variant({"sam.method": "vasso"}),
+    "Friendly SAM": Variant({"sam.method": "friendly"}),
+    "GSAM": Variant({"sam.method": "gsam"}),
+    "groups of 8": Variant({"sam.group_size": 8}),
+    "independent batch": Variant({"sam.ascent_batch": "independent"}),
+}
+
+
+def settings(regime: Regime, variant: Variant, data_path: str) -> ConfigDict:
+    """The regime's config with full SAM, as the variant changes it."""
+    config = regime.config()
+    config.epochs = variant.longer * regime.epochs
+    config.sam.ascent_fraction = 1.0
+    config.hardware.update(weight_bits=(), draws=0)  # which is not compared here
+    config.corruptions.kinds = ""
+    config.update_from_flattened_dict(variant.changes)
+    if config.sam.start:
+        config.sam.warmup = regime.late_warmup
+    config.data.path = data_path
+    config.resume = True
+    return config
+
+
+def choices(regime: Regime, variant: Variant, config: ConfigDict) -> dict[str, tuple[float, ...]]:
+    """What a variant is tuned over: radii, learning rates without SAM, or nothing."""
+    if not variant.tune:
+        return {}
+    if config.rho:
+        return {"rho": tuple(variant.scale * radius for radius in regime.radii)}
+    return {"learning_rate": regime.learning_rates}
+
+
+def tuned(config: ConfigDict, regime: Regime, variant: Variant, workdir: pathlib.Path) -> dict:
+    """The value of the best hard accuracy on validation, by its key; empty for nothing tuned."""
+    grid = choices(regime, variant, config)
+    if not grid:
+        return {}
+    config = config.copy_and_resolve_references()
+    config.data.validation = VALIDATION
+    config.sweep.seeds = TUNING_SEEDS
+    return study.tuned("nmnist", config, grid, workdir)[0]
+
+
+def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
+    """A row of the table: what the runs on all training recordings came to, but for their time."""
+    config = config.copy_and_resolve_references()
+    config.workdir = str(workdir)
+    config.sweep.seeds = seeds
+    (row,) = run.results_of("nmnist", config)[0]["summary"]
+    around = study.landscape(config)
+    values = [entry["eigenvalue"] for entry in around if entry["eigenvalue"] is not None]
+    for line in study.uncertain(around):
+        print(f"warning: {workdir}: {line}")
+    mean, interval = intervals.student(values)
+    kept = {key: value for key, value in row.items() if not key.startswith("train_seconds")}
+    return kept | {"eigenvalue_mean": mean, "eigenvalue_ci95": interval}
+
+
+def table(
+    done: dict[str, dict],
+    tried: dict[str, dict[str, Sequence[float]]],
+    times: dict[str, list[float]],
+) -> str:
+    """A row a variant, in the form of a Markdown table; times are quartiles over Adam.
+
+    A value with a star is the least or the largest of those that were tried of it.
+    """
+
+    def value(variant, key):
+        values = tried[variant].get(key)
+        at_an_end = values and done[variant][key] in (min(values), max(values))
+        return f"{done[variant][key]:g}{'*' if at_an_end else ''}"
+
+    rows = [
+        [variant, value(variant, "rho"), value(variant, "learning_rate")]
+        + [
+            _shown(row, key, 100)
+            for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_rate")
+        ]
+        + [_shown(row, "eigenvalue", 1), f"{row['gradients']:.3g}"]
+        + ["{1:.2f} ({0:.2f}-{2:.2f})".format(*times[variant]) if variant in times else "-"]
+        for variant, row in done.items()
+    ]
+    headers = ["", "rho", "learning rate", "soft %", "hard %", "gap", "hard rate %"]
+    headers += ["top eigenvalue", "gradients a step", "time over Adam"]
+    return tables.table(rows, headers, "github")
+
+
+def _shown(row, key, factor):
+    mean, interval = row[f"{key}_mean"], row[f"{key}_ci95"]
+    if interval is None:  # no run, or one, is finite
+        return "-"
+    return f"{factor * mean:.2f} [{factor * interval[0]:.2f}, {factor * interval[1]:.2f}]"

@@ -1,0 +1,238 @@
+"""Reading DVS Gesture as tonic keeps it: a file a gesture, in archives or unpacked.
+
+A split is ``ibmGestureTrain.tar.gz`` / ``ibmGestureTest.tar.gz``, read in place, or an unpacked
+tree ``ibmGestureTrain/`` / ``ibmGestureTest/``; in both a gesture is
+``<split>/user<number>_<light>/<class>.npy``, an array of rows x, y, polarity and time in
+milliseconds. A folder with IBM's own recordings is read as well; see
+:mod:`sast_jax.data.formats.ibm_gestures`.
+
+Recordings: Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017.
+"""
+
+import gzip
+import hashlib
+import io
+import itertools
+import os
+import pathlib
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sast_jax.data import cache, recordings, windows
+from sast_jax.data.simulated import people
+from sast_jax.errors import InputError
+
+SIDE = 128  # pixels of the sensor
+EXTENT = recordings.Extent(SIDE, SIDE, windows.WHOLE)  # most gestures last about so long
+_HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
+_DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
+_NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]{1,9})_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
+
+
+class Gestures(NamedTuple):
+    """The gestures of one split, not yet read.
+
+    Attributes:
+      names: where each one is, for messages.
+      labels_N: class, 0..10.
+      subjects_N: number of the person.
+      fingerprint: changes when a gesture is added, removed or changed.
+      read: yields the events of the gestures at the given indices, rows (M, 4) of x, y, polarity
+        and time in microseconds, one after another; the indices ascend.
+      warnings: what a person should know of the split, one line each.
+    """
+
+    names: tuple[str, ...]
+    labels_N: np.ndarray
+    subjects_N: np.ndarray
+    fingerprint: str
+    read: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    warnings: tuple[str, ...] = ()
+
+
+def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
+    """Looks for a split in a folder, archive first.
+
+    Args:
+      folder: may hold ``ibmGestureTrain.tar.gz`` or ``ibmGestureTrain/``, or those of "test".
+      split: "train" or "test".
+
+    Returns:
+      The split, or None if the folder has none of that name.
+
+    Raises:
+      InputError: an archive is damaged, or what is there is no DVS Gesture.
+    """
+    tree = pathlib.Path(folder, f"ibmGesture{split.capitalize()}")
+    archive = tree.with_name(f"{tree.name}.tar.gz")
+    try:
+        if archive.is_file():
+            return _open_archive(archive)
+        if tree.is_dir():
+            return _open_tree(tree)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    return None
+
+
+def select(split: Gestures, indices: np.ndarray, chunk: int = 16) -> recordings.Recordings:
+    """Some gestures of a split, read a chunk at a time so that memory stays small.
+
+    Args:
+      split: from :func:`find_split`.
+      indices: which gestures, (N,).
+      chunk: gestures read at once.
+
+    Returns:
+      The gestures. Their ``events`` raises InputError where one is damaged, and in the end where
+      the archive that holds them has another checksum, whichever of it were asked for.
+    """
+
+    def events():
+        rows = split.read(indices)
+        while part := list(itertools.islice(rows, chunk)):  # to its end, where a checksum may be
+            yield _joined(part)
+
+    seeds = [recordings.seed("/".join(split.names[i].split("/")[-3:])) for i in indices]
+    return recordings.Recordings(
+        split.labels_N[indices].astype(np.int32),
+        indices,
+        np.array(seeds),
+        events,
+        EXTENT,
+        split.subjects_N[indices],
+    )
+
+
+def decode(data: bytes, name: str) -> np.ndarray:
+    """The events of a gesture's file: rows (M, 4) of x, y, polarity, time in microseconds, int64.
+
+    Raises:
+      InputError: it is no whole array of that shape, has a place or polarity that is not whole, or
+        is not of this sensor.
+    """
+    try:
+        rows_Mx4 = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # whatever parsing a damaged header raises
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name}: not a whole array of numbers ({reason}); fetch it again or remove it"
+        ) from error
+    if not isinstance(rows_Mx4, np.ndarray) or rows_Mx4.dtype.kind not in "iufb":
+        raise InputError(f"{name}: not an array of numbers; fetch it again or remove it")
+    if rows_Mx4.ndim != 2 or rows_Mx4.shape[1] != 4:
+        raise InputError(
+            f"{name}: an array of shape {rows_Mx4.shape}, where rows of x, y, polarity and time "
+            "are expected; it is not DVS Gesture"
+        )
+    if not ((rows_Mx4 >= -_HOUR) & (rows_Mx4 <= _HOUR)).all():
+        raise InputError(
+            f"{name}: holds numbers that are not finite or larger than an hour in milliseconds; "
+            "fetch it again or remove it"
+        )
+    between_M = (rows_Mx4[:, :3] != np.floor(rows_Mx4[:, :3])).any(axis=1)
+    if between_M.any():
+        x, y, p, _ = rows_Mx4[np.argmax(between_M)]
+        raise InputError(
+            f"{name}: an event at x={x}, y={y} of polarity {p}, which are not whole numbers; fetch "
+            "it again or remove it"
+        )
+    t_M = np.floor(rows_Mx4[:, 3].astype(np.float64) * 1000)
+    whole_Mx4 = np.column_stack([rows_Mx4[:, :3], t_M]).astype(np.int64)
+    check(whole_Mx4, name)
+    return whole_Mx4
+
+
+def check(rows_Mx4: np.ndarray, name: str) -> None:
+    """Raises InputError where an event cannot be of this sensor."""
+    within = np.array([SIDE, SIDE, 2, np.iinfo(np.int64).max])
+    wrong_M = ((rows_Mx4 < 0) | (rows_Mx4 >= within[None])).any(axis=1)
+    if wrong_M.any():
+        x, y, p, t = rows_Mx4[np.argmax(wrong_M)]
+        raise InputError(
+            f"{name}: an event at x={x}, y={y} of polarity {p} at {t} microseconds is none of a "
+            f"{SIDE}x{SIDE} sensor; the file is damaged or not DVS Gesture"
+        )
+
+
+def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, int]:
+    """Subject and class of a gesture; raises InputError unless the class is one of the eleven."""
+    last = first + len(people.CLASSES) - 1
+    if not re.fullmatch("[0-9]{1,9}", label) or not first <= int(label) <= last:
+        raise InputError(f"{name}: {label[:80]!r} is no class {first}-{last}; move or remove it")
+    return int(subject), int(label) - first
+
+
+def _joined(rows) -> recordings.Events:
+    counts = [len(own) for own in rows]
+    x_M, y_M, p_M, t_M = np.concatenate(rows).T
+    recording_M = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+    backwards_M = (np.diff(t_M) < 0) & (np.diff(recording_M) == 0)
+    unsorted_N = np.zeros(len(rows), bool)
+    unsorted_N[recording_M[1:][backwards_M]] = True
+    small = (column.astype(np.uint8) for column in (x_M, y_M, p_M))
+    events = recordings.Events(recording_M, t_M, *small, unsorted_N)
+    return recordings.in_order(events) if backwards_M.any() else events
+
+
+def _open_archive(path: pathlib.Path) -> Gestures:
+    with open(path, "rb") as file:  # a gzip file ends in checksum and size of its content
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 8, 0))
+        key = {"archive": file.read().hex(), "size": size}
+    members = cache.listing(cache.folder(), key, lambda: [name for name, _ in _members(path)])
+
+    def read(indices):
+        for name, data in _members(path, frozenset(map(int, indices))):
+            if data is not None:
+                yield decode(data, f"{path}/{name}")
+
+    names = [f"{path}/{name}" for name in members]
+    return _split(path, names, hashlib.sha256(str(key).encode()).hexdigest(), read)
+
+
+def _members(path, wanted=frozenset()) -> Iterator[tuple[str, bytes | None]]:
+    """The names of the gestures in an archive, in its order, and the content of those wanted."""
+    name, count = "", 0
+    try:
+        with gzip.open(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
+            for member in archive:
+                if member.isfile() and _NAME.search(member.name):
+                    name = f"/{member.name}"
+                    data = archive.extractfile(member).read() if count in wanted else None
+                    yield member.name, data
+                    count += 1
+            while content.read(2**20):  # to the checksum
+                pass
+    except _DAMAGE as error:
+        raise InputError(
+            f"{path}{name}: the archive is cut off or damaged here ({error}); fetch it again"
+        ) from error
+
+
+def _open_tree(root: pathlib.Path) -> Gestures:
+    found = sorted(path for path in root.glob("*/*.npy") if _NAME.search(str(path)))
+    lines = "".join(recordings.stamp(path, root) for path in found)
+
+    def read(indices):
+        for i in indices:
+            yield decode(found[i].read_bytes(), str(found[i]))
+
+    return _split(root, list(map(str, found)), hashlib.sha256(lines.encode()).hexdigest(), read)
+
+
+def _split(where, names, fingerprint, read) -> Gestures:
+    if not names:
+        raise InputError(
+            f"{where}: no gestures; they should be at {where.name.partition('.')[0]}/"
+            "user<number>_<light>/<class>.npy"
+        )
+    parts = [_NAME.search(name) for name in names]
+    known = [numbers(n, *match.groups()) for n, match in zip(names, parts, strict=True)]
+    subjects_N, labels_N = np.array(known).T
+    return Gestures(tuple(names), labels_N, subjects_N, fingerprint, read)

@@ -1,0 +1,81 @@
+"""Paired differences between methods over seeds, with intervals and tests that are corrected."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+
+from sast_jax.evaluation import intervals
+
+_ROUNDING = 1e-9  # of what is compared; so small a difference is none
+
+
+class Difference(NamedTuple):
+    """A method minus the reference, seed by seed.
+
+    Attributes:
+      n: pairs of seeds in which both are finite.
+      mean: of the differences; None without a pair.
+      ci95: Student's interval of the mean; None where nothing is known of the scatter: fewer than
+        two pairs, or all differences equal.
+      p: of the paired t-test, corrected by Holm's method unless it was planned; None with ``ci95``.
+    """
+
+    n: int
+    mean: float | None
+    ci95: list[float] | None
+    p: float | None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the corrected test is below 0.05, else 0."""
+        return 0 if self.p is None or self.p >= 0.05 else int(np.sign(self.mean))
+
+
+def against(
+    values: Mapping[str, Sequence[float | None]], reference: str, planned: Sequence[str] = ()
+) -> dict[str, Difference]:
+    """Compares each method with the reference.
+
+    Seeds share initial weights and the order of the recordings, so they are paired.
+
+    Args:
+      values: for each method a value a seed, in the same order of seeds; None where there is none.
+      reference: one of the methods.
+      planned: those whose comparison was the aim, each tested on its own; the correction is over
+        all others.
+
+    Returns:
+      A difference for each other method.
+
+    Reference: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal
+    of Statistics 6, 1979.
+    """
+    found = {}
+    for method, own in values.items():
+        if method == reference:
+            continue
+        pairs = [pair for pair in zip(own, values[reference], strict=True) if None not in pair]
+        found[method] = _paired(np.array(pairs))
+    rest = {method: d for method, d in found.items() if method not in planned}
+    return found | _holm(rest)
+
+
+def _paired(pairs_Nx2) -> Difference:
+    if not len(pairs_Nx2):
+        return Difference(0, None, None, None)
+    each = pairs_Nx2[:, 0] - pairs_Nx2[:, 1]
+    mean, interval = intervals.student(each)
+    if interval is None or np.ptp(each) <= _ROUNDING * np.abs(pairs_Nx2).max():
+        return Difference(len(each), mean, None, None)
+    return Difference(len(each), mean, interval, float(scipy.stats.ttest_1samp(each, 0).pvalue))
+
+
+def _holm(found):
+    tested = sorted((d.p, method) for method, d in found.items() if d.p is not None)
+    corrected, highest = {}, 0.0
+    for rank, (p, method) in enumerate(tested):
+        highest = max(highest, min(1.0, p * (len(tested) - rank)))
+        corrected[method] = highest
+    return {method: d._replace(p=corrected.get(method)) for method, d in found.items()}

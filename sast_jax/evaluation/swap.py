@@ -1,0 +1,208 @@
+"""Soft and hard accuracy, firing rates and confusion of trained networks, with intervals.
+
+The swap: the same parameters run once with the smooth spike they were trained with and once with a
+threshold, and nothing else changes. The transfer gap is soft minus hard accuracy.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax.data import packing
+from sast_jax.evaluation import confidence, intervals
+from sast_jax.snn import readouts
+from sast_jax.snn.neurons import Cell
+from sast_jax.snn.readouts import Response
+from sast_jax.training import sweeps
+from sast_jax.training.trained import Trained
+
+BLOCK_BYTES = 2**28  # of packed recordings that lie on the device together
+_BATCH = 128
+_AT_ONCE = 16  # runs that an accelerator evaluates together
+
+
+class Outcome(NamedTuple):
+    """What networks answer, or of R networks and N recordings with leading axes (R, N).
+
+    Attributes:
+      scores_BxK: class scores; the prediction is their argmax, the lowest class at a tie.
+      rates_BxL: mean spike of each layer over steps and neurons.
+      early_BxT: the class answered if the recording had ended after each step.
+    """
+
+    scores_BxK: jax.Array
+    rates_BxL: jax.Array
+    early_BxT: jax.Array
+
+
+class Both(NamedTuple):
+    """What a network answers with the smooth spike of training, and with a threshold."""
+
+    soft: Outcome
+    hard: Outcome
+
+
+def soft(trained: Trained, packed_BxTxP: jax.Array) -> Outcome:
+    """One run's network with its smooth spike: a model for :func:`respond`."""
+    return read(trained.model.readout, apply(trained, trained.soft_cell(), packed_BxTxP))
+
+
+def hard(trained: Trained, packed_BxTxP: jax.Array) -> Outcome:
+    """The same network with a threshold."""
+    return read(trained.model.readout, apply(trained, trained.hard_cell(), packed_BxTxP))
+
+
+def both(trained: Trained, packed_BxTxP: jax.Array) -> Both:
+    """The same with both spikes.
+
+    Given the very same frames, the compiler computes the first layer's current once for both.
+    """
+    frames = trained.model.unpack(packed_BxTxP, jnp.uint8)
+    answers = (trained.respond(cell, frames) for cell in (trained.soft_cell(), trained.hard_cell()))
+    return Both(*(read(trained.model.readout, response) for response in answers))
+
+
+def apply(trained: Trained, cell: Cell, packed_BxTxP: jax.Array) -> Response:
+    """What one run's network does with packed recordings."""
+    return trained.respond(cell, trained.model.unpack(packed_BxTxP, jnp.uint8))
+
+
+def read(readout: readouts.Readout, response: Response) -> Outcome:
+    """What counts of a response."""
+    early_BxT = readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
+    return Outcome(readout(response), readouts.firing_rates(response), early_BxT)
+
+
+def respond(
+    model: Callable[[Any, jax.Array], Outcome],
+    networks_R: Any,
+    packed_NxTxP: np.ndarray,
+    batch_size: int | None = None,
+) -> Any:
+    """Runs R networks on recordings, never augmented.
+
+    Args:
+      model: (network, packed (B, T, P)) -> what it answers, each leaf (B, ...). Hashable: equal
+        ones are compiled once.
+      networks_R: what the model takes, with a leading run axis.
+      packed_NxTxP: the recordings; see :class:`sast_jax.data.packing.Frames`. They come to the
+        device in blocks of at most ``BLOCK_BYTES`` or a batch.
+      batch_size: recordings at a time; by default 128, or fewer where they are long or large.
+
+    Returns:
+      What the model returns, as NumPy arrays (R, N, ...).
+    """
+    batch_size = batch_size or packing.at_once(packed_NxTxP, _BATCH)
+    batch_bytes = batch_size * packed_NxTxP[0].nbytes
+    block = max(BLOCK_BYTES // batch_bytes, 1) * batch_size
+    parts = [
+        _block(model, networks_R, packed_NxTxP[start : start + block], batch_size)
+        for start in range(0, len(packed_NxTxP), block)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
+
+
+def _block(model, networks_R, packed_NxTxP, batch_size):
+    N = len(packed_NxTxP)
+    batch_size = min(batch_size, N)
+    starts = np.minimum(np.arange(0, N, batch_size), N - batch_size)  # the last one overlaps
+
+    def whole(x_RxSxBxD):
+        out = np.empty((len(x_RxSxBxD), N, *x_RxSxBxD.shape[3:]), x_RxSxBxD.dtype)
+        for i, start in enumerate(starts):
+            out[:, start : start + batch_size] = x_RxSxBxD[:, i]
+        return out
+
+    return jax.tree.map(
+        whole, _respond(model, batch_size, networks_R, packed_NxTxP, jnp.asarray(starts))
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _respond(model, batch_size, networks_R, packed_NxTxP, starts):
+    def one_run(network):
+        def one_batch(start):
+            return model(network, jax.lax.dynamic_slice_in_dim(packed_NxTxP, start, batch_size))
+
+        return jax.lax.map(one_batch, starts)
+
+    return sweeps.over_runs(one_run, networks_R, _AT_ONCE)
+
+
+def by_recording(answers: Outcome, frames: packing.Frames) -> Outcome:
+    """The answers with scores and rates averaged over the windows of each recording (R, M, ...).
+
+    Early answers stay those of the windows.
+    """
+    scores_RxNxK, rates_RxNxL, early_RxNxT = answers
+    return Outcome(frames.vote(scores_RxNxK), frames.vote(rates_RxNxL), early_RxNxT)
+
+
+def evaluate(trained: Trained, frames: packing.Frames) -> list[dict]:
+    """Soft and hard (swap-only) results of each run on the same recordings, as plain numbers.
+
+    The windows of a recording answer together, with the mean of their scores.
+
+    Returns:
+      For each run: ``recordings`` (their number), ``transfer_gap`` (soft minus hard accuracy), and
+      for both ``soft_`` and ``hard_``: ``accuracy`` (fraction), ``accuracy_ci95`` (its Wilson
+      interval), ``accuracy_by_step`` (if recordings, or their windows, had ended after each step),
+      ``rate`` (mean spike over all layers, each layer counting the same), ``rates`` (by layer),
+      ``ties`` and ``silent`` (fractions of the recordings whose highest score is shared, and whose
+      output layer never spikes), ``confusion`` (counts, true class by predicted class), and the
+      keys of :func:`sast_jax.evaluation.confidence.measure`.
+    """
+    sound_R = trained.finite()
+    runs = [{"recordings": len(frames.truth_M)} for _ in sound_R]
+    answered = respond(both, trained, frames.packed_NxTxP)
+    for name, answers in answered._asdict().items():
+        # A threshold makes silence of NaN, which must not pass for an answer.
+        answers.scores_BxK[~sound_R] = np.nan
+        for run, *answer in zip(runs, *by_recording(answers, frames), strict=True):
+            measured = measure(Outcome(*answer), frames.truth_M, frames.labels_N)
+            run |= {f"{name}_{key}": value for key, value in measured.items()}
+    for run in runs:
+        sound = None not in (run["soft_accuracy"], run["hard_accuracy"])
+        run["transfer_gap"] = run["soft_accuracy"] - run["hard_accuracy"] if sound else None
+    return runs
+
+
+def measure(answers: Outcome, labels_N: np.ndarray, early_labels: np.ndarray | None = None) -> dict:
+    """What :func:`evaluate` says of one run and one spike function.
+
+    All of it is None for a network whose scores are not finite.
+
+    Args:
+      answers: of one run.
+      labels_N: true classes.
+      early_labels: true classes of the early answers, where windows give these.
+    """
+    early_labels = labels_N if early_labels is None else early_labels
+    scores_NxK, rates_NxL, early_NxT = answers
+    if not np.isfinite(scores_NxK).all():
+        nothing = ("accuracy", "accuracy_ci95", "accuracy_by_step", "rate", "ties", "silent")
+        rates = [None] * rates_NxL.shape[-1]
+        unsure = dict.fromkeys(("nll", "brier", "ece", "reliability"))
+        return dict.fromkeys(nothing) | {"rates": rates, "confusion": None} | unsure
+    classes = scores_NxK.shape[-1]
+    predicted_N = scores_NxK.argmax(axis=-1)
+    tied_N = (scores_NxK == scores_NxK.max(axis=-1, keepdims=True)).sum(axis=-1) > 1
+    confusion_KxK = np.zeros((classes, classes), int)
+    np.add.at(confusion_KxK, (labels_N, predicted_N), 1)
+    rates_L = rates_NxL.mean(axis=0, dtype=np.float64)
+    hits = int((predicted_N == labels_N).sum())
+    return {
+        "accuracy": hits / len(labels_N),
+        "accuracy_ci95": intervals.wilson(hits, len(labels_N)),
+        "accuracy_by_step": (early_NxT == early_labels[:, None]).mean(axis=0).tolist(),
+        "rate": float(rates_L.mean()),
+        "rates": rates_L.tolist(),
+        "ties": float(tied_N.mean()),
+        "silent": float((rates_NxL[:, -1] == 0).mean()),
+        "confusion": confusion_KxK.tolist(),
+        **confidence.measure(scores_NxK, labels_N),
+    }

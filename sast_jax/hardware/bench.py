@@ -1,0 +1,209 @@
+"""Trained networks on a bench: word widths, mismatch, faults, corrupted recordings."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax.data import packing
+from sast_jax.errors import InputError
+from sast_jax.evaluation import intervals, swap
+from sast_jax.hardware import formats
+from sast_jax.hardware.formats import Chip
+from sast_jax.hardware.models import Device, OnChip
+from sast_jax.snn.variation import Variation
+from sast_jax.training.trained import Trained
+
+FAULTS = ("dead", "dropped", "spurious")  # which integer networks suffer as well
+NAMES = {  # of a condition, before its level
+    "weight_bits": "INT",
+    "weights": "weight mismatch ",
+    "thresholds": "threshold mismatch ",
+    "leaks": "leak mismatch ",
+    "dead": "dead neurons ",
+    "dropped": "dropped spikes ",
+    "spurious": "spurious spikes ",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """What networks are tried under.
+
+    Attributes:
+      weight_bits: word widths of weights to try.
+      variations: fields of :class:`sast_jax.snn.variation.Variation` and levels of them, one at a
+        time.
+      draws: devices of each level.
+    """
+
+    weight_bits: tuple[int, ...] = (8, 4, 3, 2)
+    variations: tuple[tuple[str, float], ...] = ()
+    draws: int = 5
+
+
+class Bench:
+    """A trained network, and its weights as the chip has them.
+
+    Args:
+      trained: one run.
+      chip: number formats of the integer network.
+      calibration: to choose scales on, none of them of a test split; None counts every input alike.
+    """
+
+    def __init__(self, trained: Trained, chip: Chip, calibration: packing.Frames | None):
+        self.trained, self.chip = trained, chip
+        self.network = trained.connections()
+        grams = functools.cache(lambda: formats.grams(trained, self.network, chip, calibration))
+        self._kernels = functools.cache(
+            lambda narrow: formats.kernels(self.network, narrow, grams())
+        )
+
+    def width(self, bits: int, frames: packing.Frames) -> dict:
+        """Weights of so many bits."""
+        chip = dataclasses.replace(self.chip, weight_bits=bits)
+        rounded = formats.rounded(self.network, self._kernels(chip))
+        row = _row(f"{NAMES['weight_bits']}{bits:g}", "weight_bits", bits)
+        answers = self._floats(rounded, None, frames) | self._integers(row, chip, None, frames)
+        weights = sum(connection.kernel.size for connection in self.network)
+        biases = sum(connection.bias.size for connection in self.network)
+        row["weight_bytes"] = weights * bits / 8 + 4 * biases
+        return row | _over_recordings(answers, frames)
+
+    def variation(self, kind: str, level: float, keys_D: jax.Array, frames: packing.Frames) -> dict:
+        """Devices that differ; see :class:`sast_jax.snn.variation.Variation`."""
+        row = _row(f"{NAMES[kind]}{level:g}", kind, level)
+        devices = keys_D, Variation(**{kind: level})
+        answers = self._floats(self.network, devices, frames)
+        if kind in FAULTS:
+            answers |= self._integers(row, self.chip, devices, frames)
+        for name, answer in answers.items():
+            share_D = [hits / len(frames.truth_M) for hits in _hits(answer, frames)]
+            mean, interval = intervals.student(share_D)
+            row[f"{name}_accuracy"] = mean
+            row[f"{name}_accuracy_ci95"] = intervals.within(interval, 0.0, 1.0)
+        return row
+
+    def corruption(self, kind: str, severity: int, frames: packing.Frames) -> dict:
+        """Corrupted recordings; see :mod:`sast_jax.data.corruptions`."""
+        row = _row(f"{kind.replace('_', ' ')} {severity}", kind, severity)
+        answers = self._floats(self.network, None, frames)
+        answers |= self._integers(row, self.chip, None, frames)
+        return row | _over_recordings(answers, frames)
+
+    def _floats(self, network, devices, frames) -> dict:
+        model = Device(self.trained.model)
+        return _respond(model, devices, frames, network, self.trained.hyper)._asdict()
+
+    def _integers(self, row, chip, devices, frames) -> dict:
+        """The integer network's answer; none, but an error in the row, where it cannot be."""
+        try:
+            kernels = self._kernels(chip)
+            neurons, layers = formats.to_integers(self.trained, self.network, chip, kernels)
+        except InputError as error:
+            row["error"] = str(error)
+            return {}
+        answer = _respond(OnChip(self.trained.model, neurons), devices, frames, layers)
+        row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()
+        row["synops"] = float(frames.total(answer.acs_BxL).sum(axis=-1).mean(dtype=np.float64))
+        return {"integer": answer}
+
+
+def benches(trained: Trained, chip: Chip, calibration: packing.Frames | None) -> list[Bench | None]:
+    """A bench for each of R runs; None for a run whose weights are not finite."""
+    finite_R = trained.finite()
+    return [
+        Bench(trained[r], chip, calibration) if sound else None for r, sound in enumerate(finite_R)
+    ]
+
+
+def trials(
+    benches_R: Sequence[Bench | None], frames: packing.Frames, conditions: Conditions
+) -> list[list[dict]]:
+    """Accuracy of trained networks under each condition, with soft and hard spikes and in integers.
+
+    A word width rounds the weights; the integer network has the chip's membrane and leak as well.
+    Variations draw devices, the same for all levels and radii of a seed and others for the next;
+    spikes are lost and added alike in batches of :func:`sast_jax.evaluation.swap.respond`. Integer
+    networks meet faults only, as their weights, thresholds and leaks are numbers.
+
+    Args:
+      benches_R: of the runs.
+      frames: to measure on.
+      conditions: what to try.
+
+    Returns:
+      For each run a list of rows: ``condition`` (its name), ``kind``, ``level``;
+      ``soft_accuracy``, ``hard_accuracy``, ``integer_accuracy`` (fractions, None where there is no
+      such network) and the same with ``_ci95`` (Wilson's over recordings for a width, Student's
+      over draws for a variation). With an integer network also ``clipped`` (share of the potentials
+      that the word's range changed, by layer) and ``synops`` (effective operations per recording),
+      for a width ``weight_bytes`` (weights, and biases of 32 bits); and ``error``, which says why
+      there is none, where the chip's formats cannot hold it. A run without a bench has no rows.
+    """
+    rows_R = []
+    for bench in benches_R:
+        rows_R.append([])
+        if bench is None:
+            continue
+        rows_R[-1] += [bench.width(bits, frames) for bits in conditions.weight_bits]
+        key = jax.random.fold_in(jax.random.key(0), bench.trained.hyper.seed)
+        keys_D = jax.random.split(key, conditions.draws)
+        for kind, level in conditions.variations:
+            rows_R[-1].append(bench.variation(kind, level, keys_D, frames))
+    return rows_R
+
+
+def corruptions(
+    benches_R: Sequence[Bench | None], corrupted: Iterable[tuple[str, int, packing.Frames]]
+) -> list[list[dict]]:
+    """Accuracy of trained networks on corrupted recordings, in rows as those of :func:`trials`.
+
+    Args:
+      benches_R: of the runs.
+      corrupted: kind, severity and frames of each corruption.
+    """
+    rows_R = [[] for _ in benches_R]
+    for kind, severity, frames in corrupted:
+        for bench, rows in zip(benches_R, rows_R, strict=True):
+            if bench is not None:
+                rows.append(bench.corruption(kind, severity, frames))
+    return rows_R
+
+
+def _respond(model, devices, frames, *network):
+    keys_D, variation = (None, None) if devices is None else devices
+    draws = 1 if keys_D is None else len(keys_D)
+    shared = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (draws, *jnp.shape(leaf))), (variation, *network)
+    )
+    return swap.respond(model, (keys_D, *shared), frames.packed_NxTxP)
+
+
+def _hits(answer, frames) -> list[int]:
+    answers_DxM = frames.vote(answer.scores_BxK).argmax(axis=-1)
+    return (answers_DxM == frames.truth_M).sum(axis=-1).tolist()
+
+
+def _over_recordings(answers, frames) -> dict:
+    row, size = {}, len(frames.truth_M)
+    for name, answer in answers.items():
+        (hits,) = _hits(answer, frames)
+        row[f"{name}_accuracy"] = hits / size
+        row[f"{name}_accuracy_ci95"] = intervals.wilson(hits, size)
+    return row
+
+
+def _row(condition, kind, level) -> dict:
+    return {
+        "condition": condition,
+        "kind": kind,
+        "level": level,
+        "soft_accuracy": None,
+        "hard_accuracy": None,
+        "integer_accuracy": None,
+        "integer_accuracy_ci95": None,
+    }

@@ -1,0 +1,142 @@
+"""A trained network in the number formats of a chip."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax.data import packing
+from sast_jax.hardware import integers
+from sast_jax.snn import connections, quantisation
+from sast_jax.snn.connections import Connection
+from sast_jax.snn.lif import Reset
+from sast_jax.snn.quantisation import Quantised
+from sast_jax.training.trained import Trained
+
+LEAKS = {"fraction": integers.fraction, "shifts": integers.shifts}
+SCALES = {  # (kernel, bits, per channel, gram) -> scales
+    "error": quantisation.least_error,
+    "max": lambda kernel, bits, per_channel, _: quantisation.largest(kernel, bits, per_channel),
+}
+BATCH = 32  # calibration recordings at a time, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """Number formats of an integer network.
+
+    Attributes:
+      weight_bits: 2 to 8.
+      per_channel: a scale for each output neuron or channel, else one a layer.
+      scale: of the weights: "error" (least error of the currents on calibration recordings) or
+        "max" (the largest weight).
+      membrane_bits: of the word that holds a potential, 2 to 32.
+      headroom: thresholds that the word must hold at least, from 1 up.
+      leak: "fraction" (k / 2^n) or "shifts" (a sum of them).
+      leak_bits: n.
+      leak_error: largest error of the leak 1 - decay that is accepted, as a share of it.
+    """
+
+    weight_bits: int = 8
+    per_channel: bool = True
+    scale: str = "error"
+    membrane_bits: int = 16
+    headroom: float = 16.0
+    leak: str = "fraction"
+    leak_bits: int = 8
+    leak_error: float = 0.1
+
+    def lif(self, decay: float, reset: Reset) -> integers.Neurons:
+        """LIF neurons in these formats.
+
+        Raises:
+          InputError: the leak cannot be expressed.
+        """
+        leak = LEAKS[self.leak](float(decay), self.leak_bits, self.leak_error)
+        return integers.Neurons(self.membrane_bits, leak, nearest=True, reset=reset)
+
+
+def kernels(
+    network: Sequence[Connection], chip: Chip, grams: Sequence[jax.Array] | None = None
+) -> list[Quantised]:
+    """The weights of a network as integers.
+
+    Args:
+      network: its connections.
+      chip: number formats.
+      grams: what enters each layer, from :func:`grams`, to choose scales by; None counts every
+        input alike.
+    """
+    quantised = []
+    for connection, gram_IxI in zip(network, grams or [None] * len(network), strict=True):
+        choose = SCALES[chip.scale]
+        scale_O = choose(connection.kernel, chip.weight_bits, chip.per_channel, gram_IxI)
+        quantised.append(quantisation.quantise(connection.kernel, scale_O, chip.weight_bits))
+    return quantised
+
+
+def rounded(network: Sequence[Connection], kernels: Sequence[Quantised]) -> list[Connection]:
+    """The network with the weights that these integers stand for; biases as they were."""
+    return [
+        connection.replace(kernel=quantisation.dequantise(kernel))
+        for connection, kernel in zip(network, kernels, strict=True)
+    ]
+
+
+def to_integers(
+    trained: Trained, network: Sequence[Connection], chip: Chip, kernels: Sequence[Quantised]
+) -> tuple[integers.Neurons, list[integers.Layer]]:
+    """One trained network in integers.
+
+    Args:
+      trained: one run.
+      network: its connections.
+      chip: number formats.
+      kernels: its weights in them, from :func:`kernels`.
+
+    Raises:
+      InputError: its neuron has no integer form, or the formats cannot hold it.
+    """
+    neuron = trained.model.neuron
+    neurons = neuron.integer(chip, float(trained.hyper.decay))
+    return neurons, integers.build(network, kernels, neuron.threshold, neurons, chip.headroom)
+
+
+def grams(
+    trained: Trained,
+    network: Sequence[Connection],
+    chip: Chip,
+    recordings: packing.Frames | None,
+) -> list[jax.Array] | None:
+    """What enters each layer of the hard network: the mean product (I, I) of any two inputs.
+
+    Args:
+      trained: one run.
+      network: its connections.
+      chip: number formats; where their scales need no calibration, there is nothing to know.
+      recordings: to calibrate with, none of them of a test split; None gives None.
+    """
+    if chip.scale != "error" or recordings is None:
+        return None
+    packed_NxTxP, total = recordings.packed_NxTxP, None
+    size = packing.at_once(packed_NxTxP, BATCH)
+    for start in range(0, len(packed_NxTxP), size):
+        batch = jnp.asarray(packed_NxTxP[start : start + size])
+        sums = _products(trained, network, batch)
+        total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+    return [products / len(packed_NxTxP) for products in total]
+
+
+@jax.jit
+def _products(trained, network, packed_BxTxP):
+    frames = trained.model.unpack(packed_BxTxP)
+    cells = connections.alike(trained.hard_cell(), network)
+    spikes = connections.respond(network, cells, frames).spikes
+    sums = []
+    for connection, x_TxBxS in zip(network, [frames, *spikes[:-1]], strict=True):
+        per_step = x_TxBxS.reshape(-1, *x_TxBxS.shape[2:])
+        met = connection.receptive(per_step)
+        flat = met.reshape(-1, met.shape[-1])
+        sums.append(flat.T @ flat / (len(flat) / len(packed_BxTxP)))
+    return sums

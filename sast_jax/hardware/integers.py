@@ -1,0 +1,274 @@
+"""A network in integer arithmetic: few-bit weights, fixed-point membranes, leaks by shifts.
+
+    I_t = W s_t + b                              int8 weights, int32 sums, the bias at their scale
+    u_t = sat(leak(u_{t-1} (1 - s_{t-1})) + I_t 2^f)         reset to zero
+    u_t = sat(leak(u_{t-1} - theta s_{t-1}) + I_t 2^f)       reset by subtraction
+    s_t = 1 if u_t > theta else 0
+
+All of u, theta and sat are of a word of so many bits. A word's unit is the weights' scale over 2^f,
+where f, which may be negative, is as large as leaves room for the largest potential asked for. sat
+clips to the word's range, and whatever it changes is counted. The same steps in floating point,
+:func:`simulate`, agree bit for bit wherever floats hold the integers.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax.errors import InputError
+from sast_jax.snn.connections import Connection, along_outputs, intact
+from sast_jax.snn.lif import Reset
+from sast_jax.snn.quantisation import Quantised
+from sast_jax.snn.readouts import Response
+
+LEAK_BITS = 15  # at most, so that products stay within 32 bits
+
+
+class Term(NamedTuple):
+    """One term of a leak: ``factor * u / 2^shift``, its magnitude rounded on its own."""
+
+    factor: int
+    shift: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Neurons:
+    """What all neurons of an integer network share. Hashable, so that it can be static under jit.
+
+    Attributes:
+      bits: of the word that holds the membrane potential, 2 to 32.
+      leak: terms whose sum is the leaking potential, from :func:`fraction` or :func:`shifts`.
+      nearest: rounds each term to the nearest integer (half up), else down, as a bare shift does.
+      reset: what a spike leaves of the potential.
+    """
+
+    bits: int
+    leak: tuple[Term, ...]
+    nearest: bool
+    reset: Reset
+
+    @property
+    def low(self) -> int:
+        """The least potential the word holds."""
+        return -(2 ** (self.bits - 1))
+
+    @property
+    def high(self) -> int:
+        """The largest potential the word holds."""
+        return 2 ** (self.bits - 1) - 1
+
+
+class Layer(NamedTuple):
+    """One layer of an integer network.
+
+    Attributes:
+      connection: its kernel in int8, its bias (outputs,) in int32 and in the scale of sums of
+        weights.
+      threshold: (outputs,) int32, in units of the word.
+      point: (outputs,) int32: f, the binary places of the word below the sums' unit.
+      scale: (outputs,) float32: what a sum of 1 stands for.
+    """
+
+    connection: Connection
+    threshold: jax.Array
+    point: jax.Array
+    scale: jax.Array
+
+
+def fraction(decay: float, bits: int, tolerance: float = 0.1) -> tuple[Term, ...]:
+    """The leak as k / 2^bits: one product and one shift.
+
+    Raises:
+      InputError: the format is unknown here, or its leak 1 - k / 2^bits is off by more than this
+        share of 1 - decay.
+    """
+    factor = _numerator(decay, bits, tolerance)
+    return (Term(factor, bits),)
+
+
+def shifts(decay: float, bits: int, tolerance: float = 0.1) -> tuple[Term, ...]:
+    """The same leak as a sum of shifts without a product, in as few terms as there can be.
+
+    The terms are the digits of k / 2^bits in canonical signed-digit form.
+    """
+    left, place, terms = _numerator(decay, bits, tolerance), 0, []
+    while left:
+        if left % 2:
+            digit = 2 - left % 4
+            terms.append(Term(digit, bits - place))
+            left -= digit
+        left, place = left // 2, place + 1
+    return tuple(reversed(terms))
+
+
+def _numerator(decay, bits, tolerance):
+    if not 1 <= bits <= LEAK_BITS:
+        raise InputError(f"a leak of {bits} bits: choose from 1 to {LEAK_BITS}")
+    factor = round(decay * 2**bits)
+    leak = 1 - decay
+    if abs(1 - factor / 2**bits - leak) > tolerance * leak:
+        raise InputError(
+            f"a leak of {bits} bits expresses the decay {decay:g} as {factor}/{2**bits}, which "
+            f"leaks more or less by over {100 * tolerance:g} %; take more bits"
+        )
+    return factor
+
+
+def build(
+    network: Sequence[Connection],
+    quantised: Sequence[Quantised],
+    threshold: float,
+    neurons: Neurons,
+    headroom: float,
+) -> list[Layer]:
+    """The layers of an integer network.
+
+    Args:
+      network: connections of the trained network; their biases are rounded to the sums' scale.
+      quantised: their kernels.
+      threshold: of the trained network.
+      neurons: the word, the leak and the reset.
+      headroom: how many thresholds the word must hold at least, from 1 up.
+
+    Raises:
+      InputError: the word is too narrow for a threshold with this headroom, or 32 bits for a bias.
+    """
+    if not 2 <= neurons.bits <= 32:
+        raise InputError(f"a membrane of {neurons.bits} bits: choose from 2 to 32")
+    layers = []
+    for number, (connection, (kernel, scale_O)) in enumerate(
+        zip(network, quantised, strict=True), start=1
+    ):
+        sums_O = np.asarray(threshold / scale_O, np.float64)  # the threshold in units of a sum
+        point_O = np.floor(np.log2(neurons.high / (headroom * sums_O)))
+        point_O = np.clip(point_O, -30, min(neurons.bits - 1, 30)).astype(np.int32)
+        threshold_O = np.round(sums_O * 2.0**point_O)
+        if (threshold_O < 1).any() or (threshold_O > neurons.high).any():
+            raise InputError(
+                f"a membrane of {neurons.bits} bits cannot hold {headroom:g} times the threshold "
+                f"of layer {number} in whole numbers; take more bits or less headroom"
+            )
+        bias_O = np.round(np.asarray(connection.bias, np.float64) / np.asarray(scale_O))
+        if (abs(bias_O) > 2.0**30).any():
+            raise InputError(f"a bias of layer {number} does not fit in 32 bits at its scale")
+        layers.append(
+            Layer(
+                connection=connection.replace(kernel=kernel, bias=jnp.asarray(bias_O, jnp.int32)),
+                threshold=jnp.asarray(threshold_O, jnp.int32),
+                point=jnp.asarray(point_O),
+                scale=scale_O,
+            )
+        )
+    return layers
+
+
+def respond(
+    layers: Sequence[Layer],
+    neurons: Neurons,
+    frames_TxBxHxWxC: jax.Array,
+    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+) -> tuple[Response, jax.Array]:
+    """What an integer network does with frames of zeros and ones, in integers alone.
+
+    Args:
+      layers, neurons: from :func:`build`.
+      frames_TxBxHxWxC: time first.
+      transmit: (layer, spikes of it) -> what leaves the layer.
+
+    Returns:
+      The response, with spikes of int8 and the last current in the float network's unit; and of
+      each layer the share of its potentials that the word's range changed, (B, layers).
+    """
+    frames_TxBxHxWxC = frames_TxBxHxWxC.astype(jnp.int8)
+    step = functools.partial(_step, neurons)
+    return _run(layers, frames_TxBxHxWxC, jnp.int32, step, transmit)
+
+
+def simulate(
+    layers: Sequence[Layer], neurons: Neurons, frames_TxBxHxWxC: jax.Array
+) -> tuple[Response, jax.Array]:
+    """The same in the floating-point type of the frames.
+
+    Equal bit for bit while its integers hold twice the word times the leak's factor: words of 16
+    bits and leaks of 7 in float32, all of them in float64.
+    """
+    dtype = frames_TxBxHxWxC.dtype
+    step = functools.partial(_float_step, neurons)
+    return _run(layers, frames_TxBxHxWxC, dtype, step, intact)
+
+
+def _run(layers, spikes_TxBxS, dtype, step, transmit):
+    spikes, shares = [], []
+    for number, layer in enumerate(layers):
+        sums_TxBxN = layer.connection.sums(spikes_TxBxS, dtype)
+        rest = jnp.zeros_like(sums_TxBxN[0])
+        one = functools.partial(
+            step,
+            threshold=along_outputs(layer.threshold.astype(dtype), rest),
+            point=along_outputs(layer.point, rest),
+        )
+        _, (fired_TxBxN, clipped) = jax.lax.scan(one, (rest, rest), sums_TxBxN)
+        spikes_TxBxS = transmit(number, fired_TxBxN.astype(spikes_TxBxS.dtype))
+        spikes.append(spikes_TxBxS)
+        shares.append(clipped.mean(axis=(0, *range(2, clipped.ndim))))
+    current = sums_TxBxN.astype(jnp.float32) * along_outputs(layers[-1].scale, sums_TxBxN)
+    return Response(tuple(spikes), current, ()), jnp.stack(shares, axis=-1)
+
+
+def _step(neurons, carry, sums, threshold, point):
+    u, s = carry
+    u = neurons.reset.after(u, s, threshold)
+    leaked = jnp.zeros_like(u)
+    for factor, shift in neurons.leak:
+        part = _scaled(u, abs(factor), shift, neurons.nearest)
+        leaked = leaked + part if factor > 0 else leaked - part
+    current, clipped = _placed(sums, point, neurons)
+    total = leaked + current
+    wrapped = ((leaked ^ total) & (current ^ total)) < 0  # beyond 32 bits
+    total = jnp.where(wrapped, jnp.where(leaked < 0, neurons.low, neurons.high), total)
+    u = jnp.clip(total, neurons.low, neurons.high)
+    s = (u > threshold).astype(u.dtype)
+    return (u, s), (s, clipped | wrapped | (u != total))
+
+
+def _scaled(u, factor, shift, nearest):
+    """factor * u / 2^shift in 32 bits: the part above the shift has no remainder."""
+    half = (1 << shift) >> 1 if nearest else 0
+    above, below = u >> shift, u & ((1 << shift) - 1)
+    return above * factor + ((below * factor + half) >> shift)
+
+
+def _placed(sums, point, neurons):
+    """sums * 2^point, clipped to the word, and where it was; point is less than the word's bits."""
+    left, right = jnp.maximum(point, 0), jnp.maximum(-point, 0)
+    fitting = jnp.clip(sums, neurons.low >> left, neurons.high >> left)
+    half = (1 << right) >> 1
+    rounded = jnp.clip((sums + half) >> right, neurons.low, neurons.high)
+    placed = jnp.where(point >= 0, fitting << left, rounded)
+    clipped = jnp.where(point >= 0, fitting != sums, rounded != (sums + half) >> right)
+    return placed, clipped
+
+
+def _float_step(neurons, carry, sums, threshold, point):
+    u, s = carry
+    u = neurons.reset.after(u, s, threshold)
+    half = 0.5 if neurons.nearest else 0.0
+    leaked = jnp.zeros_like(u)
+    for factor, shift in neurons.leak:
+        part = jnp.floor(u * (abs(factor) / 2**shift) + (half if shift else 0))
+        leaked = leaked + part if factor > 0 else leaked - part
+    place = jnp.ldexp(jnp.ones((), u.dtype), point)  # exact, unlike a power
+    low, high = neurons.low, neurons.high
+    # What is shifted left is clipped before, so that it stays a whole number of its unit.
+    room = jnp.maximum(place, 1)
+    exact = jnp.floor(sums * place + jnp.where(place < 1, 0.5, 0))
+    current = jnp.clip(exact, jnp.floor(low / room) * room, jnp.floor(high / room) * room)
+    total = leaked + current
+    u = jnp.clip(total, low, high)
+    s = (u > threshold).astype(u.dtype)
+    return (u, s), (s, (current != exact) | (u != total))

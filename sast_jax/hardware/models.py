@@ -1,0 +1,104 @@
+"""Networks on hardware as models for :func:`sast_jax.evaluation.swap.respond`."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax.data import packing
+from sast_jax.evaluation import swap
+from sast_jax.hardware import integers, operations
+from sast_jax.snn import connections
+from sast_jax.snn import variation as variation_lib
+from sast_jax.snn.connections import intact
+from sast_jax.snn.model import Model
+from sast_jax.training.trained import Trained
+
+
+class IntegerOutcome(NamedTuple):
+    """What integer networks answer.
+
+    Attributes:
+      scores_BxK: class scores.
+      clipped_BxL: share of the potentials of each layer that the word's range changed.
+      acs_BxL: effective synaptic operations, all of them accumulates.
+    """
+
+    scores_BxK: jax.Array
+    clipped_BxL: jax.Array
+    acs_BxL: jax.Array
+
+
+class OnChip(NamedTuple):
+    """Integer networks as a model: (key, variation, layers); None for no key and no faults."""
+
+    model: Model
+    neurons: integers.Neurons
+
+    def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> IntegerOutcome:
+        key, variation, layers = network
+        frames = self.model.unpack(packed_BxTxP, jnp.int8)
+        listed = [layer.connection for layer in layers]
+        transmit = intact
+        if key is not None:
+            shapes = variation_lib.spikes_of(listed, frames)
+            transmit = variation_lib.faults(key, variation, shapes)
+        response, clipped_BxL = integers.respond(layers, self.neurons, frames, transmit)
+        counts = operations.count(listed, frames, response.spikes)
+        return IntegerOutcome(self.model.readout(response), clipped_BxL, counts.acs_BxL)
+
+
+class Device(NamedTuple):
+    """Devices as a model: (key, variation, connections, hyperparameters).
+
+    Key and variation are None for the network itself.
+    """
+
+    model: Model
+
+    def __call__(self, drawn: tuple, packed_BxTxP: jax.Array) -> swap.Both:
+        key, variation, network, hyper = drawn
+        frames = self.model.unpack(packed_BxTxP)
+        neuron = self.model.neuron
+        if key is None:
+
+            def respond(cell):
+                cells = connections.alike(cell(neuron, hyper.decay), network)
+                return connections.respond(network, cells, frames)
+        else:
+            respond = variation_lib.draw(key, variation, network, neuron, hyper.decay, frames)
+
+        def soft(neuron, decay):
+            return neuron.smooth(decay, hyper.slope_end)
+
+        def hard(neuron, decay):
+            return neuron.hard(decay)
+
+        answers = (swap.read(self.model.readout, respond(cell)) for cell in (soft, hard))
+        return swap.Both(*answers)
+
+
+def operations_of(trained: Trained, packed_BxTxP: jax.Array) -> operations.Counts:
+    """The hard network's operations, as a model."""
+    network, frames = trained.connections(), trained.model.unpack(packed_BxTxP)
+    cells = connections.alike(trained.hard_cell(), network)
+    return operations.count(network, frames, connections.respond(network, cells, frames).spikes)
+
+
+def count(trained: Trained, frames: packing.Frames) -> list[dict]:
+    """Operations of each run's hard network; see :func:`sast_jax.hardware.operations.report`.
+
+    A recording costs what all of its windows cost, as all of them answer.
+    """
+    packed = frames.packed_NxTxP
+    windows = len(packed) // len(frames.truth_M)
+    counts_R = swap.respond(operations_of, trained, packed)
+    neurons_RxMxL = frames.vote(counts_R.neurons_BxL)
+    counts_R = operations.Counts(*map(frames.total, counts_R))._replace(neurons_BxL=neurons_RxMxL)
+    steps = windows * packed.shape[1]
+    reports = []
+    for r in range(len(trained)):
+        counts = jax.tree.map(lambda leaf, r=r: leaf[r], counts_R)
+        network = trained[r].connections()
+        reports.append(operations.report(network, counts, trained.model.frame_shape, steps))
+    return reports

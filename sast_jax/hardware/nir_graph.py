@@ -1,0 +1,209 @@
+"""Hard networks as NIR graphs, the exchange format of neuromorphic software, and back.
+
+Each neuron says its own node (:meth:`sast_jax.snn.neurons.Neuron.nir`). There are no other nodes
+beside these than Affine and Conv2d, as consumers disagree on Flatten: an MLP takes a vector, and
+behind convolutions a full connection is a convolution of the whole map. Inputs are channels first,
+(C, H, W), also in the vector. What NIR has no place for is metadata of the graph.
+
+Reference: Pedersen et al., Neuromorphic intermediate representation: A unified instruction set for
+interoperable brain-inspired computing, Nature Communications 15:8122, 2024.
+"""
+
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import nir
+import numpy as np
+
+from sast_jax.errors import InputError
+from sast_jax.snn import registry
+from sast_jax.snn.connections import Connection, Full, Halving
+from sast_jax.snn.neurons import Neuron
+
+PRODUCER = "sast_jax"
+
+
+class HardNetwork(NamedTuple):
+    """A network of hard neurons.
+
+    Attributes:
+      connections: from input to output.
+      neuron, decay: of all layers.
+      frame_shape: (H, W, C) of the input.
+    """
+
+    connections: Sequence[Connection]
+    neuron: Neuron
+    decay: float
+    frame_shape: tuple[int, int, int]
+
+
+def to_graph(
+    network: HardNetwork,
+    *,
+    parameterisation: str = "A",
+    dt: float = 1e-4,
+    scales: Sequence[np.ndarray] | None = None,
+    metadata: dict | None = None,
+) -> nir.NIRGraph:
+    """The graph of a network.
+
+    Args:
+      network: to export.
+      parameterisation: "A" or "B"; see :meth:`sast_jax.snn.neurons.Neuron.nir`. Of LIF neurons
+        snnTorch and SpikingJelly take both, Norse B.
+      dt: seconds of a step in the graph. Only its ratio to tau counts; snnTorch has it at 1e-4.
+      scales: (outputs,) of each connection whose weights are integers times these; they become
+        metadata of its node, divided as the weights are.
+      metadata: more of it for the graph: strings, numbers, arrays.
+
+    Raises:
+      InputError: NIR cannot say it.
+    """
+    H, W, C = network.frame_shape
+    for connection in network.connections:
+        if not isinstance(connection, Full | Halving):
+            kind = type(connection).__name__
+            raise InputError(f"the connection {kind} has no node in NIR; export as StableHLO")
+    convolutional = isinstance(network.connections[0], Halving)
+    if convolutional and H != W:
+        raise InputError(
+            f"frames of {H} x {W} pixels: NIR takes kernels and maps to be square; pad the frames"
+        )
+    neuron, decay = network.neuron, network.decay
+    _, divisor = neuron.nir(decay, dt, (1,), parameterisation)
+    shape = (C, H, W) if convolutional else (H * W * C,)
+    nodes = {"input": nir.Input(input_type={"input": np.array(shape)})}
+    for number, connection in enumerate(network.connections):
+        weight_OxI, stride = _channels_first(connection.kernel, network.frame_shape, shape, number)
+        weight = np.ascontiguousarray(weight_OxI / np.float32(divisor))
+        bias = np.asarray(connection.bias, np.float32) / np.float32(divisor)
+        about = {} if scales is None else {"scale": np.asarray(scales[number]) / divisor}
+        if convolutional:
+            border = weight.shape[-1] // 2 if stride == 2 else 0
+            node = nir.Conv2d(shape[1:], weight, stride, border, 1, 1, bias, metadata=about)
+            shape = tuple(int(n) for n in node.output_type["output"])
+        else:
+            node = nir.Affine(weight, bias, metadata=about)
+            shape = bias.shape
+        nodes[f"connection_{number + 1}"] = node
+        nodes[f"neurons_{number + 1}"], _ = neuron.nir(decay, dt, shape, parameterisation)
+    nodes["output"] = nir.Output(output_type={"output": np.array(shape)})
+    about = {
+        "producer": PRODUCER,
+        "dt": dt,
+        "reset": "zero",
+        "parameterisation": parameterisation,
+        "input_order": "CHW",
+        "frame_shape": np.array(network.frame_shape),
+    }
+    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata=about | (metadata or {}))
+
+
+def _channels_first(kernel, frame_shape, map_shape, number) -> tuple[np.ndarray, int]:
+    """A kernel with outputs and then inputs first, (O, C, ...) or (O, I), and its stride."""
+    H, W, C = frame_shape
+    kernel = np.asarray(kernel, np.float32)
+    if kernel.ndim == 4:
+        return kernel.transpose(3, 2, 0, 1), 2
+    if len(map_shape) == 3:  # a full connection of the whole map, or of 1 x 1
+        return kernel.reshape(*map_shape[1:], map_shape[0], -1).transpose(3, 2, 0, 1), 1
+    if number == 0:
+        return kernel.reshape(H, W, C, -1).transpose(3, 2, 0, 1).reshape(-1, H * W * C), 1
+    return kernel.T, 1
+
+
+def read(path: pathlib.Path) -> tuple[HardNetwork, dict]:
+    """The network of a file that :func:`to_graph` has made, and the graph's metadata.
+
+    Raises:
+      InputError: the file cannot be read, is not of this project, or was changed into another kind
+        of network.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        graph = nir.read(path)
+    except Exception as error:  # whatever a damaged file raises
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: not a NIR file that can be read ({reason})") from error
+    about = {key: _plain(value) for key, value in (graph.metadata or {}).items()}
+    if about.get("producer") != PRODUCER:
+        raise InputError(
+            f"{path}: not exported by sast_jax, so its input order, reset and step are not known; "
+            "export with 'python -m experiments.export'"
+        )
+    try:
+        return _network(graph, about), about
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: not the graph that sast_jax exports ({error})") from error
+
+
+def _network(graph, about) -> HardNetwork:
+    H, W, C = (int(n) for n in about["frame_shape"])
+    if about["reset"] != "zero" or not float(about["dt"]) > 0:
+        raise ValueError("its reset is not to zero or its step not above 0")
+    depth = (len(graph.nodes) - 2) // 2
+    names = ["input"]
+    for number in range(1, depth + 1):
+        names += [f"connection_{number}", f"neurons_{number}"]
+    names.append("output")
+    if set(graph.edges) != set(itertools.pairwise(names)):
+        raise ValueError("its nodes are not a chain of connections and neurons")
+    found, neurons = [], set()
+    for number in range(1, depth + 1):
+        gain, neuron = _neuron(graph.nodes[f"neurons_{number}"], float(about["dt"]), number)
+        neurons.add(neuron)
+        node = graph.nodes[f"connection_{number}"]
+        kind, kernel = _channels_last(node, (H, W, C), number)
+        leaves = [jnp.asarray(leaf * gain, jnp.float32) for leaf in (kernel, node.bias)]
+        if not all(jnp.isfinite(leaf).all() for leaf in leaves):
+            raise ValueError(f"connection_{number} has weights that are not finite")
+        found.append(kind(*leaves))
+    if len(neurons) > 1:
+        raise ValueError("its layers have different neurons")
+    shape = (C, H, W) if isinstance(found[0], Halving) else (H * W * C,)
+    if tuple(np.ravel(graph.nodes["input"].input_type["input"])) != shape:
+        raise ValueError(f"its input is not of {H} x {W} pixels and {C} channels")
+    return HardNetwork(found, *neurons.pop(), (H, W, C))
+
+
+def _neuron(node, dt, number) -> tuple[float, tuple[Neuron, float]]:
+    """Factor on the weights of a layer of neurons; the neuron and its decay."""
+    for kind in registry.NEURONS.values():
+        try:
+            neuron, decay, gain = kind.from_nir(node, dt)
+        except TypeError:  # not its node
+            continue
+        except ValueError as error:
+            raise ValueError(f"neurons_{number} {error}") from error
+        return gain, (neuron, decay)
+    raise ValueError(f"neurons_{number} are no neurons that sast_jax exports")
+
+
+def _channels_last(node, frame_shape, number) -> tuple[type[Connection], np.ndarray]:
+    """The kind and the kernel of a node's :class:`sast_jax.snn.connections.Connection`."""
+    weight = np.asarray(node.weight, np.float64)
+    if isinstance(node, nir.Affine):
+        if number > 1:
+            return Full, weight.T
+        H, W, C = frame_shape
+        return Full, weight.reshape(-1, C, H, W).transpose(2, 3, 1, 0).reshape(H * W * C, -1)
+    strides, borders, dilations = (
+        tuple(np.broadcast_to(x, 2)) for x in (node.stride, node.padding, node.dilation)
+    )
+    plain = isinstance(node, nir.Conv2d) and node.groups == 1 and dilations == (1, 1)
+    kernel, half = weight.transpose(2, 3, 1, 0), weight.shape[-1] // 2
+    if plain and strides == (2, 2) and borders == (half, half):
+        return Halving, kernel
+    if plain and strides == (1, 1) and borders == (0, 0):
+        return Full, kernel.reshape(-1, len(weight))
+    raise ValueError(f"connection_{number} is no convolution of stride 2, nor of a whole map")
+
+
+def _plain(value):
+    value = value.decode() if isinstance(value, bytes) else value
+    return value.item() if isinstance(value, np.generic) else value

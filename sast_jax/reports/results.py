@@ -1,0 +1,158 @@
+"""The contents of ``results.json``: runs and their summary over seeds."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sast_jax.evaluation import intervals
+
+KINDS = ("soft", "hard")
+NETWORKS = (*KINDS, "integer")  # of a condition of hardware
+GRID_KEYS = ("rho", "learning_rate", "slope", "decay", "warmup")
+SUMMARISED = (
+    "soft_accuracy",
+    "hard_accuracy",
+    "transfer_gap",
+    "soft_rate",
+    "hard_rate",
+    "soft_ece",
+    "hard_ece",
+    "soft_nll",
+    "hard_nll",
+    "soft_brier",
+    "hard_brier",
+    "soft_ece_scaled",
+    "hard_ece_scaled",
+    "calibrated_hard_accuracy",
+    "synops",
+    "soft_corruption_accuracy",
+    "hard_corruption_accuracy",
+    "integer_corruption_accuracy",
+    "validation_soft_accuracy",
+    "validation_hard_accuracy",
+    "validation_transfer_gap",
+    "validation_soft_rate",
+    "train_seconds",
+)
+
+
+def collect(config: dict, about: dict, runs: Sequence[dict]) -> dict:
+    """All of ``results.json``, with null for every number that is not finite.
+
+    Args:
+      config: the settings of the experiment.
+      about: the data and the machine, in words.
+      runs: for each run its seed, its values of ``GRID_KEYS`` and what was measured.
+    """
+    return finite({"config": config, **about, "runs": list(runs), "summary": summarise(runs)})
+
+
+def entries(
+    runs: Sequence[dict], measured: Sequence[dict], seconds: Sequence[float], sound: Sequence[bool]
+) -> list[dict]:
+    """The runs of ``results.json``: what each is, what was measured of it, how long it took."""
+    return [
+        {**run, **result, "train_seconds": s, "diverged": not finite}
+        for run, result, s, finite in zip(runs, measured, seconds, sound, strict=True)
+    ]
+
+
+def summarise(runs: Sequence[dict]) -> list[dict]:
+    """Mean, standard deviation and 95 % interval (Student's t) over the seeds of each setting.
+
+    Runs that diverged are counted as such and left out of the means.
+    """
+    settings = list(dict.fromkeys(tuple(run[key] for key in GRID_KEYS) for run in runs))
+    rows = []
+    for setting in settings:
+        members = [run for run in runs if tuple(run[key] for key in GRID_KEYS) == setting]
+        sound = [run for run in members if not run.get("diverged")]
+        row = dict(zip(GRID_KEYS, setting, strict=True))
+        row |= {"n": len(sound), "diverged": len(members) - len(sound)}
+        for key in SUMMARISED:
+            if key not in members[0]:
+                continue  # there is no validation split
+            row |= _mean(key, [run[key] for run in sound])
+        for key in ("hardware", "corruptions", "validation_hardware"):
+            if key in members[0]:
+                row[key] = _conditions([run[key] for run in sound])
+        rows.append(row)
+    return rows
+
+
+def _mean(key, values) -> dict:
+    values = [value for value in values if value is not None]
+    mean, interval = intervals.student(values) if values else (None, None)
+    if key.endswith(("_accuracy", "_rate")):
+        interval = intervals.within(interval, 0.0, 1.0)
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {f"{key}_mean": mean, f"{key}_std": std, f"{key}_ci95": interval}
+
+
+def _conditions(trials_R) -> list[dict]:
+    """The rows of :mod:`sast_jax.hardware.bench` over the runs of a setting; of one, its own."""
+    rows = []
+    for same in zip(*trials_R, strict=True):
+        row = {key: same[0][key] for key in ("condition", "kind", "level")} | {"n": len(same)}
+        for key in (f"{network}_accuracy" for network in NETWORKS):
+            row |= _mean(key, [trial[key] for trial in same])
+            if len(same) == 1:
+                row[f"{key}_ci95"] = same[0][f"{key}_ci95"]
+        for key in ("clipped", "synops"):
+            if all(key in trial for trial in same):
+                row[f"{key}_mean"] = np.mean([trial[key] for trial in same], axis=0).tolist()
+        rows.append(row)
+    return rows
+
+
+def finite(value: Any) -> Any:
+    """The same nest of lists and dicts with None for every NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def setting(row: dict, keys: Sequence[str]) -> str:
+    """The values of some keys in words, such as "rho 0.4, seed 0"."""
+    return ", ".join(f"{key.replace('_', ' ')} {row[key]:g}" for key in keys)
+
+
+def remarks(runs: Sequence[dict]) -> list[str]:
+    """What a reader must not overlook: runs that answer everything alike, or hardly at all."""
+    keys = [*shown(runs), "seed"]
+    lines = []
+    for run in runs:
+        who = setting(run, keys)
+        for kind in KINDS:
+            if run[f"{kind}_confusion"] is None:
+                lines.append(f"{who}: the loss became infinite or no number.")
+                break
+            confusion_KxK = np.array(run[f"{kind}_confusion"])
+            classes, answers = (np.flatnonzero(confusion_KxK.sum(axis=axis)) for axis in (1, 0))
+            if len(answers) == 1 and len(classes) > 1:
+                lines.append(
+                    f"{who}: collapsed, {kind} spikes answer every recording with {answers[0]}."
+                )
+            elif run[f"{kind}_ties"] > 0.1:
+                lines.append(
+                    f"{who}: {100 * run[f'{kind}_ties']:.1f} % of the {kind} "
+                    f"answers are ties; {100 * run[f'{kind}_silent']:.1f} % of "
+                    "the recordings leave the output silent."
+                )
+    return lines
+
+
+def shown(rows: Sequence[dict]) -> list[str]:
+    """The radius, and what else of ``GRID_KEYS`` tells settings apart."""
+    return list(dict.fromkeys(["rho", *varied(rows)]))
+
+
+def varied(rows: Sequence[dict]) -> list[str]:
+    """Those of ``GRID_KEYS`` that take more than one value."""
+    return [key for key in GRID_KEYS if len({row[key] for row in rows}) > 1]

@@ -1,0 +1,159 @@
+"""From settings to what the library takes: a recipe, a grid of runs, conditions."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax.data import augmentation
+from sast_jax.errors import InputError
+from sast_jax.hardware import bench, formats
+from sast_jax.runs.settings import SWEPT, SWEPT_KEYS, Settings
+from sast_jax.snn import lif, networks, readouts, registry, spikes
+from sast_jax.snn.model import Model
+from sast_jax.snn.neurons import Neuron
+from sast_jax.snn.quantisation import Rounding
+from sast_jax.snn.variation import Variation
+from sast_jax.training import controls, gradients, links, optimizers
+from sast_jax.training import recipe as recipes
+
+
+def grid(settings: Settings) -> list[dict]:
+    """The runs of some settings, each as its seed and the values that a sweep can set."""
+    axes = [
+        getattr(settings.sweep, name) or (settings.get(SWEPT_KEYS.get(name, name)),)
+        for name in SWEPT
+    ]
+    seeds = range(settings.seed, settings.seed + settings.sweep.seeds)
+    return [
+        {"seed": seed, **{name: float(v) + 0.0 for name, v in zip(SWEPT, values, strict=True)}}
+        for *values, seed in itertools.product(*axes, seeds)
+    ]
+
+
+def hyperparameters(settings: Settings) -> recipes.Hyperparameters:
+    """The same runs as arrays (R,)."""
+    runs = grid(settings)
+    ratio = settings.slope_end / settings.slope
+    columns = {name: jnp.array([run[name] for run in runs], jnp.float32) for name in SWEPT}
+    seeds = jnp.array([run["seed"] for run in runs], jnp.int32)
+    slope_end = jnp.array([np.float32(run["slope"] * ratio) for run in runs])
+    return recipes.Hyperparameters(seed=seeds, slope_end=slope_end, **columns)
+
+
+def network(settings: Settings, classes: int):
+    features = (*settings.network.hidden, classes)
+    if settings.network.channels:
+        return networks.ConvNet(
+            tuple(settings.network.channels),
+            features,
+            settings.network.kernel,
+            settings.network.gain,
+        )
+    return networks.MLP(features, settings.network.gain)
+
+
+def augment(settings: Settings) -> Callable | None:
+    """What training recordings go through; shifts alone are by whole pixels."""
+    pixels, degrees, zoom = (getattr(settings.data, key) for key in ("shift", "rotation", "zoom"))
+    if degrees or zoom:
+        return augmentation.Affine(pixels, degrees, zoom)
+    return augmentation.Shift(pixels) if pixels else None
+
+
+def chip(settings: Settings) -> formats.Chip:
+    """Number formats of the integer networks; weights of the first width that is tried."""
+    given = settings.hardware
+    return formats.Chip(
+        weight_bits=given.weight_bits[0] if given.weight_bits else 8,
+        per_channel=given.per_channel,
+        scale=given.scale,
+        membrane_bits=given.membrane_bits,
+        headroom=given.headroom,
+        leak=given.leak,
+        leak_bits=given.leak_bits,
+        leak_error=given.leak_error,
+    )
+
+
+def conditions(settings: Settings) -> bench.Conditions:
+    """What the trained networks are tried under."""
+    given = settings.hardware
+    levels = [(kind, level) for kind in Variation._fields for level in getattr(given, kind)]
+    return bench.Conditions(
+        tuple(given.weight_bits), tuple(levels) if given.draws else (), given.draws
+    )
+
+
+def recipe(
+    settings: Settings, frame_shape: tuple[int, int, int], classes: int, recordings: int
+) -> recipes.Recipe:
+    """The recipe for a training set of so many recordings.
+
+    Raises:
+      InputError: the batch is larger than the training set.
+    """
+    if settings.batch_size > recordings:
+        raise InputError(
+            f"config.batch_size={settings.batch_size} is larger than the training set of "
+            f"{recordings} recordings; lower it"
+        )
+    bits = settings.weights.bits
+    schedule = optimizers.SCHEDULES[settings.schedule]()
+    adam = optimizers.Adam(schedule, settings.weight_decay)
+    model = Model(
+        network=network(settings, classes),
+        neuron=neuron(settings),
+        readout=readouts.READOUTS[settings.readout](settings.readout_scale),
+        rounding=Rounding(bits, settings.weights.per_channel) if bits else None,
+        segment=settings.network.segment or None,
+    )
+    return recipes.Recipe(
+        model=model,
+        optimizer=adam if settings.optimizer == "adam" else optimizers.Sgd(schedule),
+        sharpness=_sharpness(settings),
+        controls=_controls(settings),
+        batches=optimizers.BATCHES[settings.batches](settings.batch_size),
+        epochs=settings.epochs,
+        augment=augment(settings),
+    ).on(frame_shape, recordings)
+
+
+def neuron(settings: Settings) -> Neuron:
+    """The neuron of all layers; fields that its kind has besides are those of ``config.lif``."""
+    given, kind = settings.lif, registry.NEURONS[settings.lif.neuron]
+    common = {field.name for field in dataclasses.fields(lif.LIF)}
+    own = [field.name for field in dataclasses.fields(kind) if field.name not in common]
+    more = {name: getattr(given, name) for name in own}
+    family, reset = spikes.FAMILIES[settings.spike], lif.RESETS[given.reset]
+    return kind(given.threshold, family, reset, **more)
+
+
+def _sharpness(settings):
+    given, start = settings.sam, settings.first_epoch
+    if given.method in links.AHEAD:
+        return gradients.Ahead(links.AHEAD[given.method](), start)
+    kind = links.LINKS[given.method]
+    names = [field.name for field in dataclasses.fields(kind) if hasattr(given, field.name)]
+    link = kind(**{name: getattr(given, name) for name in names})
+    independent = given.ascent_batch == "independent"
+    if given.group_size:
+        groups = settings.batch_size // given.group_size
+        return gradients.Grouped(groups, link, start, independent)
+    part = max(1, round(given.ascent_fraction * settings.batch_size))
+    return gradients.Sharpness(link, start, part, independent)
+
+
+def _controls(settings):
+    noise, hard = settings.lif.threshold * settings.neurons.noise, settings.neurons.hard
+    adversary, rates = (dataclasses.asdict(g) for g in (settings.adversary, settings.rates))
+    found = {
+        controls.HardForward(): settings.forward == "hard",
+        controls.StochasticNeurons(noise, hard): noise or hard,
+        controls.WeightNoise(settings.weights.noise): settings.weights.noise,
+        controls.Adversary(**adversary): settings.adversary.weight,
+        controls.RatePenalty(**rates): settings.rates.weight,
+    }
+    return tuple(control for control, wanted in found.items() if wanted)

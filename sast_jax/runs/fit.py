@@ -1,0 +1,136 @@
+"""Training from the last checkpoint to the end, with its log, its progress bar and its clock."""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from sast_jax.data import packing
+from sast_jax.errors import DivergedError, InputError
+from sast_jax.evaluation import swap
+from sast_jax.reports import results
+from sast_jax.runs import workdirs
+from sast_jax.runs.checkpoints import Checkpoints
+from sast_jax.training import machine, passes, stepping
+from sast_jax.training.recipe import Hyperparameters, Recipe
+from sast_jax.training.trained import Trained
+
+CURVE_RECORDINGS = 1000  # at most so many are evaluated after each epoch; all at the end
+
+
+class Job(NamedTuple):
+    """All that training needs.
+
+    Attributes:
+      recipe, hyper_R, runs: what the runs share, and what differs, as arrays and in words.
+      initial_R: parameters to start from; None for random ones.
+      train: recordings to train on.
+      streamed: whether these stay in the host's memory.
+      watched, split: recordings to evaluate after each epoch, and the name of their split.
+      about: what every checkpoint says of itself, so that its networks can be built again.
+      workdir: holds the log and the checkpoints.
+    """
+
+    recipe: Recipe
+    hyper_R: Hyperparameters
+    runs: list[dict]
+    initial_R: Any
+    train: packing.Frames
+    streamed: bool
+    watched: packing.Frames
+    split: str
+    about: dict
+    workdir: pathlib.Path
+
+
+class Progress(NamedTuple):
+    """How far training is: epochs done; of each run the seconds it took and if it is finite."""
+
+    epoch: int
+    train_seconds: list[float]
+    finite: list[bool]
+
+
+def fit(job: Job) -> tuple[stepping.TrainState, Progress]:
+    """Trains from the last checkpoint, or from the start, to the end.
+
+    Raises:
+      DivergedError: no run is finite any more.
+      InputError: the runs do not fit in memory.
+    """
+    _check_memory(job)
+    checkpoints = Checkpoints(job.workdir / "checkpoints")
+    state_R = stepping.initialise(job.recipe, job.hyper_R, job.initial_R)
+    progress = Progress(0, [0.0] * len(job.runs), [True] * len(job.runs))
+    if checkpoints.latest() is None:
+        checkpoints.save(0, state_R, _record(job, progress))
+    else:
+        record = checkpoints.record()
+        state_R = checkpoints.state(state_R)
+        progress = Progress(*(record[key] for key in Progress._fields))
+        if record["environment"] != machine.environment():
+            print("warning: resumed on another machine or version, so not bit for bit the same")
+    if missing := workdirs.trim_metrics(job.workdir, progress.epoch):
+        print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
+    watched = job.watched.spread(CURVE_RECORDINGS)
+    with (
+        tqdm(total=job.recipe.epochs, initial=progress.epoch, desc="training", unit="epoch") as bar,
+        open(job.workdir / "metrics.jsonl", "a") as log,
+    ):
+        going_on = job.recipe, job.hyper_R, job.train, job.streamed, state_R, progress.epoch
+        for trained_R, metrics, seconds_R in passes.passes(*going_on):
+            state_R = trained_R
+            epoch = progress.epoch + 1
+            if not metrics.finite.any():
+                checkpoints.close()
+                raise DivergedError(
+                    f"the loss is no longer finite in epoch {epoch}; lower the learning rate or "
+                    f"rho. The last good checkpoint is {checkpoints.folder / str(epoch - 1)}"
+                )
+            total = [a + b for a, b in zip(progress.train_seconds, seconds_R, strict=True)]
+            progress = Progress(epoch, total, metrics.finite.tolist())
+            # The smooth spike as it is now, which is not yet the one of the end.
+            step = epoch * job.recipe.batches.steps
+            now_R = job.hyper_R._replace(slope_end=job.recipe.slope_at(job.hyper_R, step))
+            measured = swap.evaluate(Trained.of(job.recipe, state_R, now_R), watched)
+            for i, result in enumerate(measured):
+                line = {"epoch": epoch, "run": i, **job.runs[i], "split": job.split, **result}
+                line |= {"loss": float(metrics.loss[i])}
+                line |= {"train_accuracy": float(metrics.accuracy[i])}
+                line |= {"epoch_seconds": seconds_R[i]}
+                log.write(json.dumps(results.finite(line)) + "\n")
+            log.flush()
+            checkpoints.save(epoch, state_R, _record(job, progress))
+            bar.set_postfix(
+                loss=f"{np.nanmean(metrics.loss):.3f}",
+                soft=_mean(measured, "soft_accuracy"),
+                hard=_mean(measured, "hard_accuracy"),
+                refresh=False,
+            )
+            bar.update()
+    checkpoints.close()
+    return state_R, progress
+
+
+def _check_memory(job):
+    state_R = stepping.shapes(job.recipe, job.hyper_R)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_R))
+    needed, there = 2 * size, machine.memory()  # the state, and the copy that a checkpoint takes
+    if needed > there:
+        raise InputError(
+            f"the weights and optimizers of {len(job.runs)} runs need about {needed / 1e9:.0f} GB "
+            f"of memory, and this machine has {there / 1e9:.0f}; lower config.network's widths or "
+            "config.sweep.seeds"
+        )
+
+
+def _record(job: Job, progress: Progress) -> dict:
+    return job.about | {"environment": machine.environment()} | progress._asdict()
+
+
+def _mean(measured, key) -> str:
+    values = [run[key] for run in measured if run[key] is not None]
+    return f"{np.mean(values):.1%}" if values else "-"

@@ -1,0 +1,122 @@
+"""What is measured of trained networks: the swap, operations, conditions, corruptions."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sast_jax.data import packing
+from sast_jax.data.sets import loading
+from sast_jax.errors import InputError
+from sast_jax.evaluation import swap
+from sast_jax.hardware import bench, models
+from sast_jax.reports import results, tables
+from sast_jax.runs import build
+from sast_jax.runs.settings import Settings, kinds_of
+from sast_jax.training.trained import Trained
+
+
+def benches(
+    trained: Trained, train: packing.Frames | None, settings: Settings
+) -> list[bench.Bench | None]:
+    """The trained networks of R runs, to be tried.
+
+    Args:
+      trained: R runs.
+      train: what they were trained on, to calibrate scales with; None to do without.
+      settings: whose ``hardware`` counts.
+    """
+    return bench.benches(trained, build.chip(settings), few(train, settings))
+
+
+def measure(
+    trained: Trained,
+    benches_R: Sequence[bench.Bench | None],
+    frames: packing.Frames,
+    settings: Settings,
+) -> list[dict]:
+    """What ``results.json`` says of each run's networks on the recordings of a split.
+
+    Args:
+      trained: R runs.
+      benches_R: of the same.
+      frames: to measure on.
+      settings: whose ``hardware`` counts.
+
+    Returns:
+      For each run the keys of :func:`sast_jax.evaluation.swap.evaluate`, and ``synops`` (effective
+      synaptic operations per recording), ``operations``
+      (:func:`sast_jax.hardware.operations.report`), ``hardware``
+      (:func:`sast_jax.hardware.bench.trials`).
+    """
+    measured = swap.evaluate(trained, frames)
+    counted = models.count(trained, frames)
+    tried = bench.trials(benches_R, frames, build.conditions(settings))
+    for entry, operations, rows in zip(measured, counted, tried, strict=True):
+        if entry["hard_accuracy"] is None:
+            operations = None
+        synops = operations and operations["effective_acs"] + operations["effective_macs"]
+        entry |= {"synops": synops, "operations": operations, "hardware": rows}
+    return measured
+
+
+def corrupted(
+    benches_R: Sequence[bench.Bench | None],
+    recorded: loading.Recorded,
+    settings: Settings,
+    indices: np.ndarray | slice = slice(None),
+) -> list[dict]:
+    """What ``results.json`` says of each run's networks on corrupted recordings.
+
+    Args:
+      benches_R: of R runs.
+      recorded: the recordings.
+      settings: whose ``corruptions`` count.
+      indices: which of the recordings.
+
+    Returns:
+      For each run ``corruptions`` (:func:`sast_jax.hardware.bench.corruptions`), and for all three
+      kinds of network their mean, such as ``hard_corruption_accuracy``; nothing where none is asked
+      for.
+    """
+    given = settings.corruptions
+    made = recorded.corrupted(kinds_of(given.kinds), given.severities, given.seed)
+    chosen = ((kind, severity, frames.take(indices)) for kind, severity, frames in made)
+    return [
+        {"corruptions": rows}
+        | {
+            f"{network}_corruption_accuracy": _mean(row[f"{network}_accuracy"] for row in rows)
+            for network in results.NETWORKS
+        }
+        for rows in bench.corruptions(benches_R, chosen)
+    ]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    values = list(values)
+    return float(np.mean(values)) if values and None not in values else None
+
+
+def few(train: packing.Frames | None, settings: Settings) -> packing.Frames | None:
+    """The training recordings that scales are calibrated with."""
+    count = settings.hardware.calibration
+    return train.spread(count) if train is not None and count else None
+
+
+def show(done: dict) -> None:
+    """Prints what ``results.json`` holds."""
+    for text in (tables.runs(done), tables.hardware(done), tables.corruptions(done)):
+        if text:
+            print(text)
+    for line in results.remarks(done["runs"]):
+        print(f"note: {line}")
+
+
+def raise_failure(runs: list[dict], workdir: Any) -> None:
+    """Raises InputError where a chip's formats could not hold a network; all else is written."""
+    for row in (row for run in runs for row in [*run["hardware"], *run["corruptions"]]):
+        if "error" in row:
+            raise InputError(
+                f"{row['condition']}: {row['error']}. All else is measured; try other formats with "
+                f"'python -m experiments.evaluate --checkpoint={workdir} --models.KEY=VALUE'"
+            )

@@ -1,0 +1,159 @@
+"""One experiment from its config to its report, whatever the data set."""
+
+import json
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from sast_jax.data import packing
+from sast_jax.data.sets.loading import Source
+from sast_jax.errors import InputError
+from sast_jax.evaluation import calibration, swap
+from sast_jax.reports import plots, results, run_page
+from sast_jax.runs import build, files, fit, measure, reloaded, selection, settings, workdirs
+from sast_jax.runs.settings import Settings
+from sast_jax.training import machine, passes
+from sast_jax.training.trained import Trained
+
+EXAMPLES = 4  # recordings shown in the report
+
+
+def run(experiment: str, config: ConfigDict) -> dict:
+    """Runs :func:`results_of`, then raises if a network could not be quantised.
+
+    Everything else is already written.
+    """
+    done, workdir = results_of(experiment, config)
+    measure.raise_failure(done["runs"], workdir)
+    return done
+
+
+def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]:
+    """Trains, evaluates and reports the runs of a config; a finished one is only reported again.
+
+    Args:
+      experiment: its name, which names the default workdir and the data set.
+      config: see ``experiments/configs``.
+
+    Returns:
+      What ``results.json`` holds, and the workdir.
+
+    Raises:
+      InputError: anything a user can set wrong, before anything of theirs is overwritten.
+    """
+    given = settings.read(config)
+    if given.data.name != experiment:
+        raise InputError(
+            "the config is not one of this experiment; it starts from "
+            f"experiments.configs.{experiment}"
+        )
+    source = given.data.load()
+    print(f"Data: {source.name}", flush=True)
+    for line in source.warnings:
+        print(f"warning: {line}")
+    for split in ("train", "test"):
+        if getattr(source, split) is None:
+            raise InputError(f"{source.name}: no {split} split, which a training run needs")
+    train, validation = selection.hold_out(source.train, given.data.validation, given.data.seed)
+    recipe = build.recipe(given, source.frame_shape, source.classes, len(train.labels_N))
+    hyper_R, initial_R = build.hyperparameters(given), None
+    if given.initial:
+        initial_R = reloaded.initial(given, recipe, hyper_R, source.fingerprint)
+    workdir = workdirs.claim(given, source.fingerprint)
+    with workdirs.held(workdir):
+        done = workdirs.finished(workdir)
+        if done is None or not (workdir / "report.html").exists():
+            about = {
+                "experiment": experiment,
+                "config": given.as_dict(),
+                "data": source.name,
+                "simulated": source.simulated,
+                "data_fingerprint": source.fingerprint,
+                "frame_shape": source.frame_shape,
+                "classes": source.classes,
+                "class_names": source.class_names,
+                "train_recordings": len(train.truth_M),
+                "train_rows": len(train.labels_N),  # windows, where there are several
+            }
+            job = fit.Job(
+                recipe=recipe,
+                hyper_R=hyper_R,
+                initial_R=initial_R,
+                runs=build.grid(given),
+                train=train,
+                streamed=passes.is_streamed(given.data.stream, train),
+                watched=source.test if validation is None else validation,
+                split="test" if validation is None else "validation",
+                about=about,
+                workdir=workdir,
+            )
+            done = _conclude(job, given, source, validation, *fit.fit(job))
+        else:
+            print(f"{workdir}: this very run is finished; its results again")
+    measure.show(done)
+    print(f"report: {workdir / 'report.html'}")
+    return done, workdir
+
+
+def _conclude(job: fit.Job, given: Settings, source: Source, validation, state_R, progress) -> dict:
+    """Evaluates the last epoch on the whole test split, and writes results and report."""
+    models = Trained.of(job.recipe, state_R, job.hyper_R)
+    benches_R = measure.benches(models, job.train, given)
+    measured = measure.measure(models, benches_R, source.test, given)
+    corrupted = measure.corrupted(benches_R, source.recorded["test"], given)
+    measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
+    if validation is not None:
+        held_out = measure.measure(models, benches_R, validation, given)
+        for entry, result in zip(measured, held_out, strict=True):
+            entry |= {f"validation_{key}": value for key, value in result.items()}
+        chosen = calibration.after_training(models, validation, source.test)
+        measured = [one | other for one, other in zip(measured, chosen, strict=True)]
+    keys = ("experiment", "data", "class_names", "train_recordings")
+    about = {key: job.about[key] for key in keys}
+    done = results.collect(
+        job.about["config"],
+        about | {"environment": machine.environment()},
+        results.entries(job.runs, measured, progress.train_seconds, progress.finite),
+    )
+    lines = (job.workdir / "metrics.jsonl").read_text().splitlines()
+    run_page.write(
+        job.workdir,
+        done,
+        [json.loads(line) for line in lines],
+        _examples(models, source),
+        [*source.warnings, *source.caveats],
+    )
+    files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
+    return done
+
+
+def _examples(models: Trained, source: Source) -> list[plots.Example]:
+    """Test recordings of different classes, and what the first run does with them."""
+    test, names = source.test, source.class_names
+    firsts = [np.flatnonzero(test.labels_N == label)[:1] for label in np.unique(test.labels_N)]
+    chosen = np.concatenate(firsts)[:EXAMPLES]
+    first = models[0]
+    packed_BxTxP = jnp.asarray(test.packed_NxTxP[chosen])
+
+    def respond(cell):
+        response = swap.apply(first, cell, packed_BxTxP)
+        flat = [np.asarray(s).reshape(*s.shape[:2], -1) for s in response.spikes]
+        return flat, first.model.readout(response).argmax(axis=-1)
+
+    frames_BxTxHxWxC = np.asarray(packing.unpack(packed_BxTxP, first.model.frame_shape))
+    soft, soft_class = respond(first.soft_cell())
+    hard, hard_class = respond(first.hard_cell())
+    return [
+        plots.Example(
+            label=names[test.labels_N[chosen[i]]],
+            rises_TxHxW=frames_BxTxHxWxC[i, ..., source.rises],
+            falls_TxHxW=frames_BxTxHxWxC[i, ..., 1 - source.rises],
+            soft=[layer[:, i] for layer in soft],
+            hard=[layer[:, i] for layer in hard],
+            soft_prediction=names[soft_class[i]],
+            hard_prediction=names[hard_class[i]],
+        )
+        for i in range(len(chosen))
+    ]

@@ -1,0 +1,156 @@
+"""The folder a run writes to: whose it is, and what of the run is finished."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import filelock
+
+from sast_jax.data import cache
+from sast_jax.errors import InputError
+from sast_jax.runs import files
+from sast_jax.runs.settings import Settings, flat_fields
+
+# Keys that do not change what a run computes; the fingerprint stands for the data.
+_NOT_THE_RUN = ("resume", "workdir", "data.path", "data.source", "data.stream")
+# Keys with the value that reproduces what was computed before they existed are left out, so that
+# folders of that time are still those of the same run.
+_BEFORE = {
+    key: field.metadata["before"]
+    for key, field, _ in flat_fields(Settings())
+    if field.metadata["before"] is not None
+}
+_LOCK = ".lock"
+
+
+def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
+    """The folder of this run, made if it is new.
+
+    Raises:
+      InputError: the folder holds another run, or this one unfinished and without ``resume``, or
+        cannot be written.
+    """
+    experiment = settings.data.name
+    whole = settings.as_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
+    digest = cache.digest(identity(whole))[:12]
+    workdir = pathlib.Path(
+        settings.workdir or pathlib.Path("runs", experiment, digest)
+    ).expanduser()
+    identity_file = workdir / "config.json"
+    if identity_file.exists():
+        compare(workdir, files.read_json(identity_file), whole)
+        unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
+        if unfinished and not settings.resume:
+            with held(workdir):  # which says so if it is being trained right now
+                pass
+            raise InputError(
+                f"{workdir}: holds this run, unfinished; go on with --config.resume=True, remove "
+                "the folder, or name another --config.workdir"
+            )
+        return workdir
+    if holds_anything(workdir):
+        raise InputError(
+            f"{workdir}: not empty and not a run of sast_jax; name another --config.workdir"
+        )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        files.write(identity_file, json.dumps(whole, indent=2))
+    except OSError as error:
+        raise InputError(
+            f"{workdir}: cannot be written ({error.strerror}); name another --config.workdir"
+        ) from error
+    return workdir
+
+
+def holds_anything(folder: pathlib.Path) -> bool:
+    """Whether a folder holds more than a lock and what was cut off while it was written."""
+    return folder.is_dir() and any(
+        path.name != _LOCK and not files.is_left_over(path) for path in folder.iterdir()
+    )
+
+
+def identity(whole: dict) -> dict:
+    """What of a config, and what stands beside it, changes what is computed; by keys with dots."""
+    return {
+        key: value
+        for key, value in flat(json.loads(json.dumps(whole))).items()
+        if key not in _NOT_THE_RUN and not (key in _BEFORE and value == _BEFORE[key])
+    }
+
+
+def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:
+    """Compares what a folder's ``config.json`` holds with what is to be done in it.
+
+    Raises:
+      InputError: they compute different things.
+    """
+    there, here = identity(there), identity(here)
+    for key in dict.fromkeys([*here, *there]):
+        if there.get(key) != here.get(key):
+            if key == "data_fingerprint":
+                raise InputError(
+                    f"{workdir}: holds a run on other recordings (their names, sizes or times "
+                    "differ); name another --config.workdir"
+                )
+            raise InputError(
+                f"{workdir}: holds another run ({key} is {there.get(key)!r} there and "
+                f"{here.get(key)!r} here); name another --config.workdir"
+            )
+
+
+def flat(nest: Any, prefix: str = "") -> dict:
+    """Nested dicts as one, by keys with dots."""
+    if not isinstance(nest, dict):
+        return {prefix: nest}
+    return {
+        k: v
+        for key, part in nest.items()
+        for k, v in flat(part, f"{prefix}.{key}".strip(".")).items()
+    }
+
+
+def finished(workdir: pathlib.Path) -> dict | None:
+    """The results of the run, or None if it has not ended."""
+    path = workdir / "results.json"
+    if not path.exists():
+        return None
+    done = files.read_json(path)
+    if not isinstance(done, dict) or not all(done.get(k) for k in ("config", "runs", "summary")):
+        raise InputError(f"{path}: not the results of a run; remove it or its folder")
+    return done
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps a second process out of the folder; the lock ends with the process.
+
+    Raises:
+      InputError: another process is at this run.
+    """
+    try:
+        with filelock.FileLock(workdir / _LOCK, timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise InputError(
+            f"{workdir}: another process is at this run; wait for it, or name another "
+            "--config.workdir"
+        ) from error
+
+
+def trim_metrics(workdir: pathlib.Path, epochs: int) -> list[int]:
+    """Drops what was logged after the checkpoint of so many epochs, which is done again.
+
+    Returns:
+      Epochs up to there that the log lacks.
+    """
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    try:
+        logged = [(json.loads(line)["epoch"], line) for line in lines if line.endswith("\n")]
+        kept = [(epoch, line) for epoch, line in logged if epoch <= epochs]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove its folder") from error
+    files.write(path, "".join(line for _, line in kept))
+    return sorted(set(range(1, epochs + 1)) - {epoch for epoch, _ in kept})

@@ -1,0 +1,238 @@
+"""A network as a list of connections: what training, hardware, theory and export all run.
+
+A connection leads into one layer of neurons. Its input current is linear in the spikes of a step,
+so it is computed for all steps in one matrix product.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax.snn import neurons
+from sast_jax.snn.neurons import Cell
+from sast_jax.snn.readouts import Response
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """What leads into one layer of neurons: current = receptive(input) @ matrix + bias.
+
+    A kind of its own overrides :meth:`receptive` and :meth:`outputs`, and is registered as a pytree
+    (:func:`jax.tree_util.register_dataclass`).
+
+    Attributes:
+      kernel: weights, with the outputs on the last axis.
+      bias: (outputs,).
+    """
+
+    kernel: jax.Array
+    bias: jax.Array
+
+    def receptive(self, spikes_BxS: jax.Array) -> jax.Array:
+        """What each output sees of single steps (B, ...): (B, places ..., inputs of an output)."""
+        raise NotImplementedError
+
+    def outputs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the layer behind it, for an input of this shape."""
+        raise NotImplementedError
+
+    def met(self, shape: tuple[int, ...]) -> int:
+        """Synapses that one step meets if every input fires."""
+        raise NotImplementedError
+
+    @property
+    def matrix_IxO(self) -> jax.Array:
+        """The weights as a matrix."""
+        return self.kernel.reshape(-1, self.kernel.shape[-1])
+
+    def replace(self, **changes: Any) -> "Connection":
+        """The same with another kernel or bias."""
+        return dataclasses.replace(self, **changes)
+
+    def sums(self, spikes_TxBxS: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
+        """The input current of the layer for all steps (T, B, ...), its bias included.
+
+        Args:
+          spikes_TxBxS: time first; the weights are taken in their type.
+          dtype: of the sums; None for that of the spikes.
+        """
+        T, B = spikes_TxBxS.shape[:2]
+        met = self.receptive(spikes_TxBxS.reshape(T * B, *spikes_TxBxS.shape[2:]))
+        current = self._product(met, dtype)
+        return current.reshape(T, B, *current.shape[1:])
+
+    def _product(self, met, dtype):
+        weights = self.matrix_IxO.astype(met.dtype)
+        current = jnp.matmul(met, weights, preferred_element_type=dtype)
+        return current + along_outputs(self.bias.astype(current.dtype), current)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Full(Connection):
+    """Every input meets every output; the kernel is (inputs, outputs)."""
+
+    def receptive(self, spikes_BxS):
+        return spikes_BxS.reshape(spikes_BxS.shape[0], -1)
+
+    def sums(self, spikes_TxBxS, dtype=None):
+        # Time and batch stay apart: under vmap their order decides that of the sums.
+        return self._product(spikes_TxBxS.reshape(*spikes_TxBxS.shape[:2], -1), dtype)
+
+    def outputs(self, shape):
+        return self.kernel.shape[-1:]
+
+    def met(self, shape):
+        return math.prod(self.kernel.shape)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Halving(Connection):
+    """A convolution of stride 2, padded so that a side of n pixels becomes ceil(n / 2).
+
+    The kernel is (k, k, channels, outputs). Equals ``flax.linen.Conv`` of that stride and padding.
+    It is written as one matrix product over shifted views, because XLA's CPU backend has no fast
+    path for the derivative of a strided convolution (about 40 times slower at the sizes used here).
+    """
+
+    def receptive(self, spikes_BxS):
+        k = self.kernel.shape[0]
+        H, W = spikes_BxS.shape[1:3]
+        out_h, out_w = -(-H // 2), -(-W // 2)
+        border = (k // 2, k // 2)
+        padded = jnp.pad(spikes_BxS, ((0, 0), border, border, (0, 0)))
+        views = [
+            padded[:, i : i + 2 * out_h - 1 : 2, j : j + 2 * out_w - 1 : 2]
+            for i in range(k)
+            for j in range(k)
+        ]
+        return jnp.concatenate(views, axis=-1)
+
+    def outputs(self, shape):
+        H, W, _ = shape
+        return -(-H // 2), -(-W // 2), self.kernel.shape[-1]
+
+    def met(self, shape):
+        rows, columns = (_taps(side, self.kernel.shape[0]) for side in shape[:2])
+        return rows * columns * math.prod(self.kernel.shape[2:])
+
+
+def _taps(side, kernel) -> int:
+    """Taps of all outputs along a side that lie on the frame and not on its border."""
+    centres = range(0, side, 2)
+    return sum(0 <= c + k - kernel // 2 < side for c in centres for k in range(kernel))
+
+
+def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:
+    """Values of the outputs, shaped to meet the last axis of another array."""
+    return x_O.reshape((1,) * (like.ndim - 1) + x_O.shape)
+
+
+def shapes(network: Sequence[Connection], frame_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes of all layers, for frames of this shape."""
+    found = [frame_shape]
+    for connection in network:
+        found.append(connection.outputs(found[-1]))
+    return found[1:]
+
+
+def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
+    """All spikes of a layer reach the next one."""
+    return spikes_TxBxN
+
+
+def alike(cell: Cell | neurons.Stochastic, network: Sequence[Connection]) -> list:
+    """A cell for each layer of a network; where it draws, each layer draws its own."""
+    return [cell.of_part(layer) for layer in range(len(network))]
+
+
+def respond(
+    network: Sequence[Connection],
+    cells: Sequence[Cell],
+    frames_TxBxHxWxC: jax.Array,
+    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+    states: Sequence[Any] | None = None,
+) -> Response:
+    """What a network does, each layer with a cell of its own.
+
+    Args:
+      network: its connections.
+      cells: one a layer.
+      frames_TxBxHxWxC: time first.
+      transmit: (layer, spikes of it) -> what leaves the layer.
+      states: of the layers where an earlier segment of time ended; None starts at rest.
+    """
+    current = network[0].sums(frames_TxBxHxWxC)
+    return respond_to(current, network[1:], cells, transmit, states)
+
+
+def respond_to(
+    current_TxBxN: jax.Array,
+    after: Sequence[Connection],
+    cells: Sequence[Cell],
+    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+    states: Sequence[Any] | None = None,
+) -> Response:
+    """The same from the current of a layer on.
+
+    Args:
+      current_TxBxN: of the first layer that is computed.
+      after: the connections that lead on from it.
+      cells, transmit, states: as in :func:`respond`, of that layer (number 0) and those behind it.
+    """
+    sent, ends = [], []
+    states = states or (None,) * len(cells)
+    rows = zip((None, *after), cells, states, strict=True)
+    for layer, (before, cell, state) in enumerate(rows):
+        if before is not None:
+            current_TxBxN = before.sums(sent[-1])
+        end, spikes_TxBxN = neurons.integrate(cell, current_TxBxN, state)
+        sent.append(transmit(layer, spikes_TxBxN))
+        ends.append(end)
+    return Response(tuple(sent), current_TxBxN, tuple(ends))
+
+
+def in_segments(
+    respond: Callable[..., Response],
+    cell: Cell | neurons.Stochastic,
+    frames_TxBxHxWxC: jax.Array,
+    steps: int,
+) -> Response:
+    """A network's response, a segment of time after the other, for long recordings.
+
+    For its derivative only the states between the segments are kept, and each segment is computed
+    again, so that the memory that it needs grows with a segment's length instead of T, at the cost
+    of one more forward pass (Chen et al., Training Deep Nets with Sublinear Memory Cost,
+    arXiv 1604.06174).
+
+    Args:
+      respond: (cell, frames, states) -> response.
+      cell: of all layers; where it draws, each segment draws its own.
+      frames_TxBxHxWxC: all frames.
+      steps: of a segment; divides T.
+
+    Raises:
+      ValueError: T is no multiple of ``steps``.
+    """
+    T = len(frames_TxBxHxWxC)
+    if T % steps:
+        raise ValueError(f"{T} steps of time cannot be cut into segments of {steps}")
+    parts_GxSxBxHxWxC = frames_TxBxHxWxC.reshape(-1, steps, *frames_TxBxHxWxC.shape[1:])
+
+    @jax.checkpoint
+    def segment(states, inputs):
+        frames, number = inputs
+        response = respond(cell.of_part(number), frames, states)
+        return response.states, response._replace(states=())
+
+    ends = jax.eval_shape(lambda frames: respond(cell, frames, None), parts_GxSxBxHxWxC[0]).states
+    rest = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), ends)
+    numbers_G = jnp.arange(len(parts_GxSxBxHxWxC))
+    ends, parts = jax.lax.scan(segment, rest, (parts_GxSxBxHxWxC, numbers_G))
+    whole = jax.tree.map(lambda leaf: leaf.reshape(T, *leaf.shape[2:]), parts)
+    return whole._replace(states=ends)

@@ -1,0 +1,87 @@
+"""A model: a network, its neurons and its readout, without weights."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sast_jax.data import packing
+from sast_jax.snn import connections, lif
+from sast_jax.snn.connections import Connection
+from sast_jax.snn.neurons import Cell, Neuron
+from sast_jax.snn.quantisation import Rounding
+from sast_jax.snn.readouts import MeanSpikes, Readout, Response
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What is trained. Frozen, hashable, equal by value: one program serves equal models.
+
+    Attributes:
+      network: a Flax module that lists its connections; see :mod:`sast_jax.snn.networks`.
+      neuron: of all layers.
+      readout: how class scores are read.
+      rounding: what stands in the place of the weights, in training and ever after; None: they do.
+      segment: steps of time of a segment, to save memory in training; None for all at once. See
+        :func:`sast_jax.snn.connections.in_segments`.
+      frame_shape: (H, W, C); None until the recordings are known, see :meth:`on`.
+    """
+
+    network: nn.Module
+    neuron: Neuron = lif.LIF()
+    readout: Readout = MeanSpikes()
+    rounding: Rounding | None = None
+    segment: int | None = None
+    frame_shape: tuple[int, int, int] | None = None
+
+    def on(self, frame_shape: tuple[int, int, int]) -> "Model":
+        """The model for frames of this shape."""
+        return dataclasses.replace(self, frame_shape=tuple(map(int, frame_shape)))
+
+    def init(self, key: jax.Array) -> Any:
+        """Random parameters.
+
+        Raises:
+          TypeError: the network does not list its connections.
+        """
+        listed, variables = self.network.init_with_output(key, self.frame_shape)
+        _require_connections(self.network, listed)
+        return variables["params"]
+
+    def connections(self, params: Any) -> list[Connection]:
+        """The network with these parameters."""
+        return self.network.apply({"params": params}, self.frame_shape)
+
+    def rounded(self, params: Any) -> Any:
+        """What stands in the place of the parameters."""
+        return params if self.rounding is None else self.rounding(params)
+
+    def respond(self, params: Any, cell: Cell, frames_TxBxHxWxC: jax.Array) -> Response:
+        """What the network does with frames of any type, all layers with the same cell."""
+        network = self.connections(params)
+
+        def respond(cell, frames, states):
+            cells = connections.alike(cell, network)
+            frames = frames.astype(jnp.float32)
+            return connections.respond(network, cells, frames, states=states)
+
+        if self.segment:
+            return connections.in_segments(respond, cell, frames_TxBxHxWxC, self.segment)
+        return respond(cell, frames_TxBxHxWxC, None)
+
+    def unpack(
+        self, packed_BxTxP: jax.Array, dtype: jax.typing.DTypeLike = jnp.float32
+    ) -> jax.Array:
+        """The frames (T, B, H, W, C) of packed recordings."""
+        return packing.time_first(packed_BxTxP, self.frame_shape, dtype)
+
+
+def _require_connections(network, listed) -> None:
+    found = listed if isinstance(listed, list | tuple) else [listed]
+    if not found or not all(isinstance(one, Connection) for one in found):
+        raise TypeError(
+            f"the network {type(network).__name__} returns {type(listed).__name__}; it must return "
+            "the list of its connections, from input to output (sast_jax.snn.connections)"
+        )

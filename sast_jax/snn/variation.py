@@ -1,0 +1,121 @@
+"""Devices that differ: mismatch of weights, thresholds, leaks; dead neurons, unreliable spikes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sast_jax.snn import connections
+from sast_jax.snn.connections import Connection
+from sast_jax.snn.neurons import Cell, Neuron
+from sast_jax.snn.readouts import Response
+
+
+class Variation(NamedTuple):
+    """How much devices differ; all zero is the network itself.
+
+    Attributes:
+      weights: standard deviation of a factor on each weight and bias, normal around 1.
+      thresholds: the same on each neuron's threshold.
+      leaks: the same on each neuron's leak, 1 - decay, which stays within 0..1.
+      dead: share of the neurons, outputs included, whose spikes never leave them.
+      dropped: probability that a spike is lost behind the neuron that made it.
+      spurious: probability, at each step without a spike, that one is added there; dropped and
+        spurious together are at most 1.
+    """
+
+    weights: jax.typing.ArrayLike = 0.0
+    thresholds: jax.typing.ArrayLike = 0.0
+    leaks: jax.typing.ArrayLike = 0.0
+    dead: jax.typing.ArrayLike = 0.0
+    dropped: jax.typing.ArrayLike = 0.0
+    spurious: jax.typing.ArrayLike = 0.0
+
+
+def draw(
+    key: jax.Array,
+    variation: Variation,
+    network: Sequence[Connection],
+    neuron: Neuron,
+    decay: jax.typing.ArrayLike,
+    frames_TxBxHxWxC: jax.Array,
+) -> Callable[[Callable[[Neuron, jax.Array], Cell]], Response]:
+    """One device: the network with its own weights, thresholds, leaks and dead neurons.
+
+    Args:
+      key: of the device, and of the spikes that it loses and adds.
+      variation: how much devices differ; may be traced.
+      network: connections of the trained network.
+      neuron, decay: of the trained network.
+      frames_TxBxHxWxC: what the device is given.
+
+    Returns:
+      cell -> response, where the cell is (neuron, decay) -> step: all cells meet the same device
+      and faults. With a smooth spike, a lost one is 0 and an added one 1.
+    """
+    weight_key, neuron_key = jax.random.split(jax.random.fold_in(key, 1))
+    device = mismatched(weight_key, list(network), variation.weights)
+    shapes = spikes_of(network, frames_TxBxHxWxC)
+    neurons = []
+    for layer, (_, _, *shape) in enumerate(shapes):
+        threshold_key, leak_key = jax.random.split(jax.random.fold_in(neuron_key, layer))
+        factor = 1 + variation.thresholds * jax.random.normal(threshold_key, (1, *shape))
+        leak = (1 - decay) * (1 + variation.leaks * jax.random.normal(leak_key, (1, *shape)))
+        neurons.append((neuron.scaled(factor), 1 - jnp.clip(leak, 0, 1)))
+    transmit = faults(key, variation, shapes)
+
+    def respond(cell):
+        cells = [cell(*own) for own in neurons]
+        return connections.respond(device, cells, frames_TxBxHxWxC, transmit)
+
+    return respond
+
+
+def spikes_of(network: Sequence[Connection], frames_TxBxHxWxC: jax.Array) -> list[tuple[int, ...]]:
+    """Shapes (T, B, ...) of the spikes of all layers."""
+    T, B, *frame = frames_TxBxHxWxC.shape
+    return [(T, B, *shape) for shape in connections.shapes(network, tuple(frame))]
+
+
+def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> Any:
+    """Each leaf's values times a factor of their own, normal around 1 with this deviation."""
+    drawn = optax.tree.random_like(key, weights)
+    return jax.tree.map(lambda leaf, normal: leaf * (1 + spread * normal), weights, drawn)
+
+
+def faults(
+    key: jax.Array, variation: Variation, shapes: Sequence[tuple[int, ...]]
+) -> Callable[[int, jax.Array], jax.Array]:
+    """What becomes of a layer's spikes: dead neurons, dropped and spurious spikes.
+
+    Args:
+      key, variation: as for :func:`draw`.
+      shapes: (T, B, ...) of the layers' spikes.
+
+    Returns:
+      (layer, spikes (T, B, ...)) -> spikes, of the same type.
+    """
+    neuron_key, spike_key = jax.random.split(jax.random.fold_in(key, 0))
+    noisy = (variation.dropped > 0) | (variation.spurious > 0)
+    drawn = []
+    for layer, shape in enumerate(shapes):
+        dead_key = jax.random.fold_in(neuron_key, layer)
+        alive = ~jax.random.bernoulli(dead_key, variation.dead, (1, 1, *shape[2:]))
+        numbers = _uniform_where(noisy, jax.random.fold_in(spike_key, layer), shape)
+        drawn.append((alive, numbers))
+
+    def transmit(layer, spikes_TxBxN):  # one number decides, as a spike is either lost or added
+        alive, numbers_TxBxN = drawn[layer]
+        kept = jnp.where(numbers_TxBxN < variation.dropped, 0, spikes_TxBxN)
+        return jnp.where(numbers_TxBxN >= 1 - variation.spurious, 1, kept) * alive
+
+    return transmit
+
+
+def _uniform_where(wanted, key, shape):
+    """Uniform in 0..1; all 0 where nobody wants them, which spares their drawing."""
+    return jax.lax.cond(
+        wanted, lambda: jax.random.uniform(key, shape), lambda: jnp.zeros(shape, jnp.float32)
+    )

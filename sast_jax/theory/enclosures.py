@@ -1,0 +1,119 @@
+"""Intervals that hold every potential: tighter state bounds, and what certificates start from.
+
+An interval is a pair (low, high) of arrays of one shape. Intervals pass through a network layer by
+layer, as currents (weights by sign) and as potentials, step by step.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax.snn import lif
+from sast_jax.snn.connections import Connection
+
+
+class Interval(NamedTuple):
+    """All values from ``low`` to ``high``, elementwise; the two may be equal."""
+
+    low: jax.Array
+    high: jax.Array
+
+
+def currents(connection: Connection, spikes_TxBxS: Interval) -> Interval:
+    """The input currents that spikes within intervals can make."""
+    kernel, bias = connection.kernel, connection.bias
+    rise = connection.replace(kernel=jnp.maximum(kernel, 0))
+    fall = connection.replace(kernel=jnp.minimum(kernel, 0), bias=jnp.zeros_like(bias))
+    low, high = spikes_TxBxS
+    return Interval(rise.sums(low) + fall.sums(high), rise.sums(high) + fall.sums(low))
+
+
+def soft_potentials(neuron: lif.Smooth, factor: float, current_TxBxN: Interval) -> Interval:
+    r"""The potentials (T, B, ...) of smooth neurons whose currents lie in intervals.
+
+    One step takes the interval [a, b] of the last potential to what two enclosures of f (see
+    :mod:`sast_jax.theory.lipschitz`) have in common: the one of its factors, as the spike is
+    monotone; and :math:`f(m) \pm q (b - a) / 2` around the middle m, by the mean value theorem.
+
+    Args:
+      neuron: of the layer.
+      factor: q, for all potentials it can have.
+      current_TxBxN: of the layer.
+    """
+    spike = neuron.spike(neuron.slope)
+
+    def step(u: Interval) -> Interval:
+        least, most = (spike(end - neuron.threshold) for end in u)
+        middle = (u.low + u.high) / 2
+        gated = spike(middle - neuron.threshold)
+        if neuron.subtracts:
+            ends = u.low - neuron.threshold * most, u.high - neuron.threshold * least
+            middle = middle - neuron.threshold * gated
+        else:
+            ends = (
+                jnp.minimum(u.low * (1 - least), u.low * (1 - most)),
+                jnp.maximum(u.high * (1 - least), u.high * (1 - most)),
+            )
+            middle = middle * (1 - gated)
+        reach = factor * (u.high - u.low) / 2
+        return Interval(
+            jnp.maximum(neuron.decay * ends[0], neuron.decay * middle - reach),
+            jnp.minimum(neuron.decay * ends[1], neuron.decay * middle + reach),
+        )
+
+    def body(rest, current):
+        u = Interval(rest.low + current.low, rest.high + current.high)
+        return step(u), u
+
+    zeros = jnp.zeros_like(current_TxBxN.low[0])
+    return jax.lax.scan(body, Interval(zeros, zeros), current_TxBxN)[1]
+
+
+def soft_network(
+    neuron: lif.Smooth,
+    network: Sequence[Connection],
+    factors: Sequence[float],
+    current_TxBxN: Interval,
+) -> list[Interval]:
+    """The potentials of all layers of a smooth network, from the first layer's currents on.
+
+    Args:
+      neuron: of all layers.
+      network: its connections.
+      factors: q of each layer, for all potentials it can have.
+      current_TxBxN: of the first layer, such as the extremes over recordings.
+    """
+    spike = neuron.spike(neuron.slope)
+    found = [soft_potentials(neuron, factors[0], current_TxBxN)]
+    for connection, factor in zip(network[1:], factors[1:], strict=True):
+        spikes = Interval(*(spike(end - neuron.threshold) for end in found[-1]))
+        found.append(soft_potentials(neuron, factor, currents(connection, spikes)))
+    return found
+
+
+def hard_spikes(neuron: lif.Smooth, current_TxBxN: Interval) -> Interval:
+    """The spikes of hard neurons whose currents lie in intervals; from 0 to 1 where not known.
+
+    After a spike the potential is 0, or less by a threshold. Where it is unknown if there was one,
+    the next interval holds both cases: the part of this one below the threshold, as it is, and the
+    part above it, reset.
+    """
+    decay, threshold = neuron.decay, neuron.threshold
+
+    def body(rest, current):
+        low, high = rest.low + current.low, rest.high + current.high
+        must, may = low > threshold, high > threshold
+        taken = threshold if neuron.subtracts else jnp.inf
+        # What is left of a spike: from 0 upwards, or 0 alone.
+        least = jnp.where(
+            must, jnp.maximum(low - taken, 0), jnp.where(may, jnp.minimum(low, 0), low)
+        )
+        after = jnp.maximum(high - taken, 0)
+        most = jnp.where(must, after, jnp.where(may, jnp.maximum(after, threshold), high))
+        spikes = Interval(must.astype(low.dtype), may.astype(low.dtype))
+        return Interval(decay * least, decay * most), spikes
+
+    zeros = jnp.zeros_like(current_TxBxN.low[0])
+    return jax.lax.scan(body, Interval(zeros, zeros), current_TxBxN)[1]

@@ -1,0 +1,180 @@
+"""How training sees a network: what SAM is compared with, as values for ``Recipe.controls``."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sast_jax.snn import readouts, spikes, variation
+from sast_jax.snn.neurons import Cell, Stochastic
+from sast_jax.snn.readouts import Response
+
+
+class Forward(NamedTuple):
+    """A forward pass of training.
+
+    Attributes:
+      params: the parameters of the pass, rounded and changed by controls.
+      response: what the network did.
+      scores_BxK: class scores.
+    """
+
+    params: Any
+    response: Response
+    scores_BxK: jax.Array
+
+
+class Control:
+    """What training does to the forward pass or adds to the loss; evaluation does without it.
+
+    A control is a frozen dataclass that overrides what it changes. Controls of a recipe act one
+    after another, in its order. The key of a method is anew each step, the same for both gradients
+    of SAM, and its own among the controls that override that method.
+    """
+
+    def weights(self, key: jax.Array, params: Any) -> Any:
+        """The parameters that the forward pass takes."""
+        return params
+
+    def cell(self, key: jax.Array, cell: Cell) -> Cell | Stochastic:
+        """The step of all neurons."""
+        return cell
+
+    def loss(
+        self, key: jax.Array, forward: Forward, again: Callable[[Any], Forward]
+    ) -> jax.typing.ArrayLike:
+        """What is added to the loss of a batch.
+
+        Args:
+          key: to draw from.
+          forward: the pass whose loss it is.
+          again: parameters -> the pass of the same batch and neurons with these.
+        """
+        return 0.0
+
+
+def overriding(controls: Sequence[Control], method: str) -> list[Control]:
+    """The controls that have a method of their own."""
+    plain = getattr(Control, method)
+    return [control for control in controls if getattr(type(control), method) is not plain]
+
+
+def keys(key: jax.Array, controls: Sequence[Control]) -> list[jax.Array]:
+    """A key for each of some controls; the first one's is the key itself."""
+    return [jax.random.fold_in(key, i) if i else key for i in range(len(controls))]
+
+
+@dataclasses.dataclass(frozen=True)
+class HardForward(Control):
+    """Hard spikes forward with the derivative of the smooth ones: the usual surrogate gradient."""
+
+    def cell(self, key, cell):
+        return cell.with_spike(spikes.hard_forward)
+
+
+@dataclasses.dataclass(frozen=True)
+class StochasticNeurons(Control):
+    """Noisy potentials, or smooth spikes that are hard now and then; see :class:`Stochastic`.
+
+    Attributes:
+      noise: standard deviation of what is added to a potential at each step.
+      hard: probability that a spike is hard.
+    """
+
+    noise: float = 0.0
+    hard: float = 0.0
+
+    def cell(self, key, cell):
+        return Stochastic(cell, key, self.noise, self.hard)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightNoise(Control):
+    """Each weight and bias times a factor, normal around 1 with this standard deviation.
+
+    The mismatch of a device (:class:`sast_jax.snn.variation.Variation`), but anew each step.
+    """
+
+    spread: float
+
+    def weights(self, key, params):
+        return variation.mismatched(key, params, self.spread)
+
+
+@dataclasses.dataclass(frozen=True)
+class RatePenalty(Control):
+    """Weight times the squared distance of the mean spike to a target; each layer counts the same.
+
+    Training with SAM lowers firing rates; this does so without.
+
+    Attributes:
+      target: spikes a neuron and step, mean over the batch, 0..1.
+      weight: of the penalty in the loss.
+    """
+
+    target: float
+    weight: float
+
+    def loss(self, key, forward, again):
+        rate = readouts.firing_rates(forward.response).mean()
+        return self.weight * (rate - self.target) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversary(Control):
+    """:func:`adversarial_divergence` in the loss.
+
+    Attributes:
+      weight: of the divergence.
+      spread, steps: of the search.
+    """
+
+    weight: float
+    spread: float = 0.1
+    steps: int = 3
+
+    def loss(self, key, forward, again):
+        return self.weight * adversarial_divergence(
+            lambda params: again(params).scores_BxK, forward.params, key, self.spread, self.steps
+        )
+
+
+def adversarial_divergence(
+    scores: Callable[[Any], jax.Array], params: Any, key: jax.Array, spread: float, steps: int
+) -> jax.Array:
+    """How much the worst mismatch of the weights, within a spread, changes what a network answers.
+
+    Each weight gets a relative change of its own, found by ``steps`` signed gradient steps of
+    ``spread / steps`` after a random start within a tenth of the spread. Gradients go through both
+    networks, not through the choice of the change.
+
+    Args:
+      scores: parameters -> class scores (B, K) of a batch.
+      params: of the network.
+      key: of the start.
+      spread: how large relative changes grow at most, but for the start.
+      steps: of the search; each takes a gradient.
+
+    Returns:
+      The mean Kullback-Leibler divergence, nats, from the network's answers to the changed one's.
+
+    Reference: Büchel et al., Network insensitivity to parameter noise via adversarial
+    regularization, ICLR 2022, arXiv 2106.05009. There the search starts at a normal deviate.
+    """
+
+    def divergence(params, change):
+        changed = jax.tree.map(lambda w, c: w * (1 + c), params, change)
+        logs, others = (jax.nn.log_softmax(scores(w)) for w in (params, changed))
+        return (jnp.exp(logs) * (logs - others)).sum(axis=-1).mean()
+
+    within = functools.partial(jax.random.uniform, minval=-0.1 * spread, maxval=0.1 * spread)
+    change = optax.tree.random_like(key, params, within)
+    fixed = jax.lax.stop_gradient(params)
+    for _ in range(steps):
+        gradient = jax.grad(divergence, argnums=1)(fixed, change)
+        change = jax.tree.map(lambda c, g: c + spread / steps * jnp.sign(g), change, gradient)
+    return divergence(params, jax.lax.stop_gradient(change))

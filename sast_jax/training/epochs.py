@@ -1,0 +1,171 @@
+"""Epochs of a grid of runs: many steps in one program, compiled in one place.
+
+Everything carries a leading run axis R; a single run is a grid of one. A training set that lies on
+the device is trained on for an epoch at once; one that does not, in chunks of the same order.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax.data import packing
+from sast_jax.training import sweeps
+from sast_jax.training.recipe import Hyperparameters, Recipe
+from sast_jax.training.stepping import TrainState, train_step
+
+
+class Order(NamedTuple):
+    """The recordings of an epoch's S steps.
+
+    Attributes:
+      descent: indices (S, B) of the batches, or what stands in their place.
+      ascent: the same (S, A) of independent minibatches for the ascent; None where there are none.
+    """
+
+    descent: Any
+    ascent: Any
+
+
+class Progress(NamedTuple):
+    """Loss and accuracy of each step, (S,), or with a leading run axis."""
+
+    loss: jax.Array
+    accuracy: jax.Array
+
+
+class Metrics(NamedTuple):
+    """Of one epoch: mean loss and accuracy, and if all weights are finite.
+
+    Both are on the recordings that SAM's ascent is taken on; without SAM, on the whole batches. For
+    ahead-of-time SAM they are measured at the perturbed parameters.
+    """
+
+    loss: jax.Array
+    accuracy: jax.Array
+    finite: jax.Array
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5, 6), donate_argnums=1)
+def train_epoch(
+    recipe: Recipe,
+    state_R: TrainState,
+    hyper_R: Hyperparameters,
+    packed_NxTxP: jax.Array,
+    labels_N: jax.Array,
+    ascend: bool,
+    at_once: int | None = None,
+) -> tuple[TrainState, Metrics]:
+    """One epoch of all runs, as :func:`sast_jax.training.sweeps.over_runs` spreads them.
+
+    Args:
+      recipe: what the runs share.
+      state_R: donated.
+      hyper_R: what differs between the runs.
+      packed_NxTxP: the training set; see :class:`sast_jax.data.packing.Frames`.
+      labels_N: class of each recording.
+      ascend: take SAM's perturbation; False spares its gradient altogether.
+      at_once: runs that an accelerator trains together, at most; None for all.
+
+    Returns:
+      The new states and the metrics of each run, (R,).
+    """
+
+    def one(args):
+        state, hyper = args
+        order = _order(recipe, state, len(labels_N), ascend)
+        state, progress = _steps(
+            recipe, state, hyper, order, ascend, lambda n: (packed_NxTxP[n], labels_N[n])
+        )
+        return state, _metrics(state, progress)
+
+    return sweeps.over_runs(one, (state_R, hyper_R), at_once)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def epoch_order(recipe: Recipe, state_R: TrainState, recordings: int, ascend: bool) -> Order:
+    """Which of so many recordings each step of an epoch takes, of R runs at its beginning."""
+    return jax.lax.map(lambda state: _order(recipe, state, recordings, ascend), state_R)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4, 5), donate_argnums=1)
+def train_chunk(
+    recipe: Recipe,
+    state_R: TrainState,
+    hyper_R: Hyperparameters,
+    batches_R: Order,
+    ascend: bool,
+    at_once: int | None = None,
+) -> tuple[TrainState, Progress]:
+    """Some steps of an epoch, for a training set that is not on the device.
+
+    With the batches in the order of :func:`epoch_order` the states are, bit for bit on a CPU, those
+    of :func:`train_epoch`.
+
+    Args:
+      recipe, hyper_R, ascend, at_once: as for :func:`train_epoch`.
+      state_R: donated.
+      batches_R: for each run the recordings in the places of an order's indices: packed frames
+        (R, S, B, T, P) and labels (R, S, B).
+
+    Returns:
+      The new states, and loss and accuracy of each step (R, S).
+    """
+
+    def one(args):
+        state, hyper, batches = args
+        return _steps(recipe, state, hyper, batches, ascend, lambda batch: batch)
+
+    return sweeps.over_runs(one, (state_R, hyper_R, batches_R), at_once)
+
+
+@jax.jit
+def epoch_metrics(state_R: TrainState, progress_R: Progress) -> Metrics:
+    """The metrics of an epoch's steps, of R runs at its end."""
+    return jax.vmap(_metrics)(state_R, progress_R)
+
+
+def _metrics(state, progress) -> Metrics:
+    loss_S, accuracy_S = progress
+    finite = jnp.stack([jnp.isfinite(w).all() for w in jax.tree.leaves(state.params)]).all()
+    return Metrics(loss_S.mean(), accuracy_S.mean(), finite & jnp.isfinite(loss_S).all())
+
+
+def _keys(recipe, state):
+    """Of the epoch, wherever in it the run is: order, second order, augmentation, noise."""
+    begin = state.step - state.step % recipe.batches.steps
+    return jax.random.split(jax.random.fold_in(state.key, begin), 4)
+
+
+def _order(recipe, state, recordings, ascend) -> Order:
+    descent_key, ascent_key, *_ = _keys(recipe, state)
+    batches, sharpness = recipe.batches, recipe.sharpness
+    return Order(
+        batches.draw(descent_key, recordings, batches.size),
+        sharpness.drawn(batches, ascent_key, recordings) if ascend else None,
+    )
+
+
+def _steps(recipe, state, hyper, batches: Order, ascend, gather):
+    """Trains through an order, whose entries ``gather`` turns into packed frames and labels."""
+    *_, augment_key, noise_key = _keys(recipe, state)
+
+    def load(entry, key):
+        packed_BxTxP, labels_B = gather(entry)
+        frames = packing.unpack(packed_BxTxP, recipe.model.frame_shape)
+        if recipe.augment:
+            frames = recipe.augment(key, frames)
+        return jnp.moveaxis(frames, 1, 0), labels_B
+
+    def body(state, entry):
+        keys = jax.random.split(jax.random.fold_in(augment_key, state.step))
+        batch, second = load(entry.descent, keys[0]), None
+        if entry.ascent is not None:
+            second = load(entry.ascent, keys[1])
+        elif ascend:
+            second = recipe.sharpness.ascent(batch)
+        state, progress = train_step(recipe, state, hyper, batch, second, noise_key)
+        return state, Progress(*progress)
+
+    return jax.lax.scan(body, state, batches)

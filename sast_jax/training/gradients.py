@@ -1,0 +1,146 @@
+"""Which gradients a step of training takes: plain ones, SAM's in several ways, one ahead of time.
+
+A :class:`Sharpness` is what ``Recipe.sharpness`` holds. Training asks it for the links around the
+optimizer, for the recordings that SAM's ascent is taken on, and for the gradient to descend.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sast_jax.sharpness import eval_params
+from sast_jax.training.links import Momentum, Sam, Stale
+
+Batch = tuple[jax.Array, jax.Array]
+
+
+class Descent(NamedTuple):
+    """What a step descends: gradient, the link's new state; loss and accuracy on the way."""
+
+    gradient: Any
+    link_state: Any
+    loss: jax.Array
+    accuracy: jax.Array
+
+
+Take = Callable[[Any, Batch, Batch], Descent]  # (link's state, ascent batch, batch) -> descent
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """One gradient a step, at the parameters themselves: no SAM, whatever the radius."""
+
+    start = 0
+
+    def links(
+        self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike
+    ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+        """The link that perturbs, and the optimizer behind it."""
+        return optax.identity(), optimizer
+
+    def drawn(self, batches: Any, key: jax.Array, recordings: int) -> jax.Array | None:
+        """Indices of independent minibatches for the ascent, (steps, A); None where none are."""
+        return None
+
+    def ascent(self, batch: Batch) -> Batch | None:
+        """The part of a batch that the ascent is taken on; None for a step without ascent."""
+        return None
+
+    def descend(self, take: Take, link_state: Any, ascent: Batch, batch: Batch) -> Descent:
+        """The gradient of a step with SAM."""
+        return take(link_state, ascent, batch)
+
+    def evaluated(self, optimizer_state: Any, params: Any) -> Any:
+        """The parameters to evaluate."""
+        return params
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharpness(Plain):
+    """SAM: the gradient at parameters that are perturbed first.
+
+    Attributes:
+      link: which perturbation; radius -> link, a value of :mod:`sast_jax.training.links`.
+      start: epochs that are trained without it first.
+      part: recordings of the ascent's gradient, the first of the batch; None for all of them.
+      independent: take that gradient on a second minibatch, drawn independently.
+    """
+
+    link: Callable[[jax.typing.ArrayLike], optax.GradientTransformation] = Sam()
+    start: int = 0
+    part: int | None = None
+    independent: bool = False
+
+    def links(self, optimizer, radius):
+        return self.link(radius), optimizer
+
+    def drawn(self, batches, key, recordings):
+        if not self.independent:
+            return None
+        return batches.draw(key, recordings, self.part or batches.size)
+
+    def ascent(self, batch):
+        frames_TxBxHxWxC, labels_B = batch
+        size = self.part or len(labels_B)
+        return frames_TxBxHxWxC[:, :size], labels_B[:size]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grouped(Plain):
+    """m-sharpness: parts of the batch that are each perturbed on their own.
+
+    Attributes:
+      groups: their number, which divides the size of a batch.
+      link, start, independent: as of :class:`Sharpness`.
+    """
+
+    groups: int = 1
+    link: Callable[[jax.typing.ArrayLike], optax.GradientTransformation] = Sam()
+    start: int = 0
+    independent: bool = False
+
+    def links(self, optimizer, radius):
+        return self.link(radius), optimizer
+
+    def drawn(self, batches, key, recordings):
+        return batches.draw(key, recordings, batches.size) if self.independent else None
+
+    def ascent(self, batch):
+        return batch
+
+    def descend(self, take, link_state, ascent, batch):
+        parts = [self._split(whole) for whole in (ascent, batch)]
+        found = jax.vmap(lambda *own: take(link_state, *own))(*parts)
+        # A stateful ascent continues from the mean of what the groups made of its state.
+        return jax.tree.map(lambda leaf: leaf.mean(axis=0).astype(leaf.dtype), found)
+
+    def _split(self, batch):
+        frames_TxBxHxWxC, labels_B = batch
+        T, B, *frame = frames_TxBxHxWxC.shape
+        frames = frames_TxBxHxWxC.reshape(T, self.groups, B // self.groups, *frame)
+        return jnp.moveaxis(frames, 1, 0), labels_B.reshape(self.groups, -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ahead(Plain):
+    """SAM at one gradient a step: the optimizer perturbs the parameters of its next step.
+
+    The parameters that are trained hold the perturbation; :meth:`evaluated` takes it out.
+
+    Attributes:
+      perturb: (optimizer, radius) -> optimizer, a value of :mod:`sast_jax.training.links`.
+      start: epochs that are trained without it first.
+    """
+
+    perturb: Momentum | Stale = Momentum()
+    start: int = 0
+
+    def links(self, optimizer, radius):
+        return optax.identity(), self.perturb(optimizer, radius)
+
+    def evaluated(self, optimizer_state, params):
+        return eval_params(optimizer_state, params)

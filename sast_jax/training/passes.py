@@ -1,0 +1,135 @@
+"""Passes of a grid of runs over a training set that lies on the device, or is streamed to it."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax.data import streaming
+from sast_jax.data.packing import Frames
+from sast_jax.training import epochs, machine
+from sast_jax.training.recipe import Hyperparameters, Recipe
+from sast_jax.training.stepping import TrainState
+
+
+def is_streamed(stream: str, train: Frames) -> bool:
+    """Whether a set is streamed; "auto": where it would fill half of an accelerator's memory."""
+    room = machine.device_memory()
+    return stream == "always" or (
+        stream == "auto" and room is not None and train.packed_NxTxP.nbytes > room / 2
+    )
+
+
+def passes(
+    recipe: Recipe,
+    hyper_R: Hyperparameters,
+    train: Frames,
+    streamed: bool,
+    state_R: TrainState,
+    begin: int,
+) -> Iterator[tuple[TrainState, epochs.Metrics, list[float]]]:
+    """Yields after each epoch the state, the metrics and each run's seconds, without compiling.
+
+    Runs with a radius of zero are a program of their own, so that they neither pay for SAM's
+    gradient nor are timed with it.
+
+    Args:
+      recipe, hyper_R: of the runs.
+      train: what they are trained on.
+      streamed: whether it stays in the host's memory.
+      state_R: of the runs after ``begin`` epochs.
+      begin: epochs that are done.
+    """
+    perturbed = np.asarray(hyper_R.rho) > 0
+    parts = [part for part in (np.flatnonzero(perturbed), np.flatnonzero(~perturbed)) if len(part)]
+    hypers = _split(hyper_R, parts)
+    one_pass = (_Streamed if streamed else _Resident)(recipe, train)
+    for epoch in range(begin, recipe.epochs):
+        trained, measured, seconds_R = [], [], np.empty(len(perturbed))
+        for part, hyper, state in zip(parts, hypers, _split(state_R, parts), strict=True):
+            ascend = bool(perturbed[part[0]]) and epoch >= recipe.sharpness.start
+            started, compiling = time.perf_counter(), one_pass.programs.seconds
+            state, metrics = one_pass(state, hyper, ascend)
+            measured.append(jax.device_get(metrics))
+            seconds = time.perf_counter() - started - (one_pass.programs.seconds - compiling)
+            seconds_R[part] = seconds / len(part)
+            trained.append(state)
+        state_R = _join(trained, parts)
+        yield state_R, jax.tree.map(np.asarray, _join(measured, parts)), seconds_R.tolist()
+
+
+class _Resident:
+    def __init__(self, recipe: Recipe, train: Frames):
+        self.programs = _Programs(epochs.train_epoch, recipe)
+        self._set = jnp.asarray(train.packed_NxTxP), jnp.asarray(train.labels_N)
+
+    def __call__(self, state_R, hyper_R, ascend):
+        return self.programs((state_R, hyper_R, *self._set), ascend)
+
+
+class _Streamed:
+    def __init__(self, recipe: Recipe, train: Frames):
+        self.programs = _Programs(epochs.train_chunk, recipe)
+        self._recipe, self._train = recipe, train
+
+    def __call__(self, state_R, hyper_R, ascend):
+        count = len(self._train.labels_N)
+        order_R = epochs.epoch_order(self._recipe, state_R, count, ascend)
+        steps = streaming.steps_at_a_time(self._train, order_R)
+        done = []
+        for batches_R in streaming.chunks(self._train, order_R, steps):
+            state_R, progress_R = self.programs((state_R, hyper_R, batches_R), ascend)
+            if done:  # at most two chunks wait on the device
+                jax.block_until_ready(done[-1])
+            done.append(progress_R)
+        whole_R = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *done)
+        return state_R, epochs.epoch_metrics(state_R, whole_R)
+
+
+class _Programs:
+    """A function of :mod:`sast_jax.training.epochs`, compiled once for each shape of its arguments.
+
+    Attributes:
+      seconds: that compiling has taken.
+    """
+
+    def __init__(self, function: Callable, recipe: Recipe):
+        self.seconds = 0.0
+        self._function, self._recipe, self._compiled = function, recipe, {}
+
+    def __call__(self, arguments: tuple, ascend: bool) -> tuple:
+        key = ascend, *(leaf.shape for leaf in jax.tree.leaves(arguments))
+        if key not in self._compiled:
+            started = time.perf_counter()
+            self._compiled[key] = compile_in_chunks(self._function, self._recipe, arguments, ascend)
+            self.seconds += time.perf_counter() - started
+        program = self._compiled[key]
+        return program(*jax.device_put(arguments, program.input_shardings[0]))
+
+
+def compile_in_chunks(function: Callable, recipe: Recipe, arguments: tuple, ascend: bool) -> Any:
+    """The program that trains as many runs at once as a device's memory holds."""
+    at_once, room = len(arguments[1].seed), machine.device_memory()
+    while True:
+        program = function.lower(recipe, *arguments, ascend, at_once).compile()
+        used = program.memory_analysis()
+        needed = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+        if room is None or needed < 0.9 * room or at_once == 1:  # some of it lies in pieces
+            return program
+        at_once = -(-at_once // 2)
+
+
+def _split(tree_R, parts):
+    if len(parts) == 1:
+        return [tree_R]
+    return [jax.tree.map(lambda leaf, part=part: leaf[part], tree_R) for part in parts]
+
+
+def _join(trees, parts):
+    if len(parts) == 1:
+        return trees[0]
+    order = np.argsort(np.concatenate(parts))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *trees)

@@ -1,0 +1,86 @@
+"""How a model is trained: what the runs of a grid share, and what may differ between them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+
+from sast_jax.sharpness import ramp
+from sast_jax.snn.model import Model
+from sast_jax.training.controls import Control
+from sast_jax.training.gradients import Plain, Sharpness
+from sast_jax.training.optimizers import Adam, Shuffled
+
+
+class Hyperparameters(NamedTuple):
+    """What may differ between the runs of a grid; each leaf is a scalar, or (R,) for R runs.
+
+    Attributes:
+      seed: of the initial weights, the order of the recordings and the augmentation.
+      rho: SAM radius after its ramp.
+      warmup: fraction of training over which the radius grows linearly to rho.
+      learning_rate: at the start of the schedule.
+      slope, slope_end: slope of the smooth spike at the start and the end of training.
+      decay: share of the membrane potential that is left after one step.
+    """
+
+    seed: jax.typing.ArrayLike
+    rho: jax.typing.ArrayLike
+    warmup: jax.typing.ArrayLike
+    learning_rate: jax.typing.ArrayLike
+    slope: jax.typing.ArrayLike
+    slope_end: jax.typing.ArrayLike
+    decay: jax.typing.ArrayLike
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What the runs of a grid share. All of it are values: equal recipes share their programs.
+
+    Attributes:
+      model: what is trained.
+      optimizer: (learning rate, steps) -> the optax transformation behind the SAM link.
+      sharpness: which gradients a step takes.
+      controls: how training sees the network, besides.
+      batches: which recordings a step takes.
+      epochs: of training; each takes as many steps as ``batches`` says.
+      augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
+    """
+
+    model: Model
+    optimizer: Callable[[jax.typing.ArrayLike, int], optax.GradientTransformation] = Adam()
+    sharpness: Plain = Sharpness()
+    controls: tuple[Control, ...] = ()
+    batches: Shuffled = Shuffled()
+    epochs: int = 45
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+
+    def on(self, frame_shape: tuple[int, int, int], recordings: int) -> "Recipe":
+        """The recipe for a training set of so many recordings with frames of this shape.
+
+        Raises:
+          InputError: a batch is larger than the training set.
+        """
+        return dataclasses.replace(
+            self, model=self.model.on(frame_shape), batches=self.batches.on(recordings)
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.batches.steps
+
+    def slope_at(self, hyper: Hyperparameters, step: jax.typing.ArrayLike) -> jax.Array:
+        """Slope of the smooth spike after some steps: from slope to slope_end, geometrically."""
+        return hyper.slope * (hyper.slope_end / hyper.slope) ** (step / self.steps)
+
+    def links(
+        self, hyper: Hyperparameters, step: jax.typing.ArrayLike
+    ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+        """The link that perturbs after some steps, and the optimizer behind it."""
+        start = self.sharpness.start * self.batches.steps
+        warmup = hyper.warmup * self.steps
+        radius = ramp(hyper.rho, self.steps, start=start, warmup=warmup)(step)
+        return self.sharpness.links(self.optimizer(hyper.learning_rate, self.steps), radius)

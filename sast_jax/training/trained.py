@@ -1,0 +1,76 @@
+"""Trained models: what evaluation, hardware, theory, export and reports take."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from sast_jax.snn.connections import Connection
+from sast_jax.snn.model import Model
+from sast_jax.snn.neurons import Cell
+from sast_jax.snn.readouts import Response
+from sast_jax.training import sweeps
+from sast_jax.training.recipe import Hyperparameters, Recipe
+from sast_jax.training.stepping import TrainState
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The models of R runs, each leaf with a leading run axis, or of one run without it.
+
+    A pytree whose recipe is static, so that it goes into a compiled function as it is.
+
+    Attributes:
+      recipe: what the runs share.
+      params: the parameters to evaluate: without a perturbation made ahead, and rounded.
+      hyper: what differs between the runs; ``slope_end`` is the slope they were trained up to.
+    """
+
+    recipe: Recipe = dataclasses.field(metadata={"static": True})
+    params: Any
+    hyper: Hyperparameters
+
+    @classmethod
+    def of(cls, recipe: Recipe, state_R: TrainState, hyper_R: Hyperparameters) -> "Trained":
+        """The runs at this state of their training."""
+        params_R = recipe.sharpness.evaluated(state_R.optimizer, state_R.params)
+        if recipe.model.rounding:
+            params_R = jax.vmap(recipe.model.rounding)(params_R)
+        return cls(recipe, params_R, hyper_R)
+
+    def __len__(self) -> int:
+        """R."""
+        return len(self.hyper.seed)
+
+    def __getitem__(self, run: int) -> "Trained":
+        """One of the runs; of a range, these with their run axis."""
+        if isinstance(run, int) and not -len(self) <= run < len(self):
+            raise IndexError(run)
+        return jax.tree.map(lambda leaf: leaf[run], self)
+
+    @property
+    def model(self) -> Model:
+        """What was trained."""
+        return self.recipe.model
+
+    def finite(self) -> np.ndarray:
+        """Which of R runs have finite parameters only: (R,)."""
+        return sweeps.finite(self.params)
+
+    def soft_cell(self) -> Cell:
+        """One run's neuron with its smooth spike, at the slope training ends with."""
+        return self.model.neuron.smooth(self.hyper.decay, self.hyper.slope_end)
+
+    def hard_cell(self) -> Cell:
+        """The same neuron with a hard spike: the swap, and nothing else."""
+        return self.model.neuron.hard(self.hyper.decay)
+
+    def connections(self) -> list[Connection]:
+        """One run's network."""
+        return self.model.connections(self.params)
+
+    def respond(self, cell: Cell, frames_TxBxHxWxC: jax.Array) -> Response:
+        """What one run's network does with frames of any type."""
+        return self.model.respond(self.params, cell, frames_TxBxHxWxC)
