@@ -4,25 +4,21 @@ The same as ``python -m experiments.nmnist --config.rho=0.4``, also beside a pro
 package ``experiments`` of its own.
 """
 
-import importlib
+import ast
 import pathlib
-import pkgutil
 import runpy
 import sys
 
-PACKAGE = __package__ or "experiments"
-_NO_COMMANDS = ("cli", "configs", "__main__")
+_FOLDER = pathlib.Path(__file__).parent
+_NO_COMMANDS = ("__init__", "__main__", "cli")
 
 
 def commands() -> dict[str, str]:
     """The commands, each with the first line of what it says of itself."""
-    found = {}
-    for _, name, _ in pkgutil.iter_modules([str(pathlib.Path(__file__).parent)]):
-        if name not in _NO_COMMANDS:
-            spec = importlib.util.find_spec(f"{PACKAGE}.{name}")
-            text = pathlib.Path(spec.origin).read_text()
-            found[name] = text.lstrip('"').partition("\n")[0]
-    return found
+    files = {path.stem: path for path in _FOLDER.glob("*.py") if path.stem not in _NO_COMMANDS}
+    files |= {path.parent.name: path for path in _FOLDER.glob("*/__main__.py")}
+    texts = {name: ast.get_docstring(ast.parse(path.read_text())) for name, path in files.items()}
+    return {name: texts[name].partition("\n")[0] for name in sorted(texts)}
 
 
 def main() -> None:
@@ -31,10 +27,10 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in known:
         sys.argv[:2] = [f"{sys.argv[0]} {name}"]
-        runpy.run_module(f"{PACKAGE}.{name}", run_name="__main__", alter_sys=True)
+        runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
         return
-    lines = "\n".join(f"  {command:14} {about}" for command, about in known.items())
     if name in ("", "-h", "--help", "help"):
+        lines = "\n".join(f"  {command:14} {about}" for command, about in known.items())
         print(f"usage: sast-jax COMMAND [flags]\n\n{lines}")
         return
     print(f"error: {name!r} is no command; choose from {', '.join(known)}", file=sys.stderr)

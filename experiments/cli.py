@@ -51,7 +51,7 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
 
 
 def _with_files(arguments: list[str]) -> list[str]:
-    """The arguments with files for configs named without one, whose folders can be imported."""
+    """The arguments with names of shipped configs replaced by files; configs can import others."""
     found, is_value = [], False
     for argument in arguments:
         flag, equals, value = argument.partition("=")
@@ -80,7 +80,7 @@ def define_settings(name: str, group: Any) -> Callable[[], dict]:
         flag = config_flags.DEFINE_config_dict(name, ConfigDict(dataclasses.asdict(group)))
     except Exception as error:
         _fail(_reason(error), USER_ERROR)
-    keys = {key: f"{name}.{key}" for key in flag.value}
+    keys = {field.name: f"{name}.{field.name}" for field in dataclasses.fields(group)}
     return lambda: {full: flag.value[key] for key, full in keys.items() if full in flags.FLAGS}
 
 
@@ -108,7 +108,7 @@ def _reason(error) -> str:
     inner = error.args[0] if isinstance(error, AttributeError) and error.args else None
     if isinstance(inner, KeyError):  # a config's own, which names near matches
         text = str(inner.args[0]).replace("\n", "; ")
-        return f"no config key {text}; all keys are listed in experiments/configs"
+        return f"no config key {text}; `python -m experiments.keys` lists them all"
     if isinstance(error, (flags.Error, OSError)):
         before, *traceback = str(error).split("Traceback (most recent call last):")
         return before + traceback[-1].strip().rpartition("\n")[2] if traceback else before
@@ -140,7 +140,7 @@ def _guard(main, argv, costly):
 def _interrupted(*_):
     """Ends at once: threads of JAX and Orbax that are torn down in the middle crash or complain.
 
-    Whatever is being written is put in place in one step, so nothing is lost.
+    Files are put in place in one step, so nothing that was written is lost.
     """
     print(
         "\nerror: interrupted; the same command goes on where it was, a training run of its own "
@@ -152,7 +152,7 @@ def _interrupted(*_):
 
 
 def _unraisable(unraisable):
-    """Shows what no one can catch, save TensorStore's answers to a save that failed before them."""
+    """Shows errors that nobody catches, but not TensorStore's late ones after a failed save."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 

@@ -1,0 +1,130 @@
+"""Training in one call: a recipe, a training set, and what differs between the runs."""
+
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator
+
+import jax
+import jax.numpy as jnp
+
+from sast_jax.data.packing import Frames
+from sast_jax.errors import DivergedError, InputError, needed
+from sast_jax.training import passes, stepping
+from sast_jax.training.recipe import Hyperparameters, Recipe
+from sast_jax.training.trained import Trained
+
+Values = float | Iterable[float]
+
+
+def train(
+    recipe: Recipe,
+    frames: Frames,
+    *,
+    rho: Values,
+    seeds: Iterable[int] = (0,),
+    learning_rate: Values = 1e-3,
+    slope: Values = 2.0,
+    slope_end: float = 8.0,
+    decay: Values = 0.9,
+    warmup: Values = 0.2,
+    progress: bool = False,
+) -> Trained:
+    """Trains all combinations of the values that are given, in one program.
+
+    On an accelerator the runs are vectorised; on a CPU they follow one another, which is faster
+    there.
+
+    Args:
+      recipe: how the model is trained.
+      frames: the training set, from :func:`sast_jax.frames`.
+      rho: SAM radius, or several; 0 trains without SAM, at the cost of one gradient a step.
+      seeds: of the initial weights, the order of the recordings and all that is drawn.
+      learning_rate: at the start of the schedule, or several.
+      slope: of the smooth spike at the start of training, or several.
+      slope_end: the slope at the end for the first value of ``slope``; the others grow by the same
+        factor.
+      decay: share of the membrane potential that is left after one step, 0..1, or several.
+      warmup: share of training over which the radius grows to rho, or several.
+      progress: show a bar with the mean loss.
+
+    Returns:
+      The trained models, one for each combination, seeds innermost.
+
+    Raises:
+      InputError: a batch is larger than the training set, or a label has no output.
+      DivergedError: no run is finite any more.
+
+    Examples:
+      >>> import numpy as np
+      >>> import sast_jax
+      >>> rng = np.random.default_rng(0)
+      >>> labels = np.arange(32) % 2
+      >>> events = [  # a class in the upper half, and one in the lower
+      ...     np.stack([rng.integers(0, 8, 60), rng.integers(0, 4, 60) + 4 * label,
+      ...               rng.integers(0, 10_000, 60), rng.integers(0, 2, 60)], axis=1)
+      ...     for label in labels
+      ... ]
+      >>> train = sast_jax.frames(events, labels, sensor=(8, 8), time_bins=5, duration=10_000)
+      >>> recipe = sast_jax.Recipe(
+      ...     sast_jax.Model(sast_jax.MLP((16, 2), gain=2.0)),
+      ...     epochs=20,
+      ...     batches=sast_jax.Shuffled(8),
+      ... )
+      >>> runs = sast_jax.train(recipe, train, rho=(0.0, 0.1), seeds=range(2), learning_rate=1e-2)
+      >>> len(runs), [run["hard_accuracy"] for run in sast_jax.evaluate(runs, train)]
+      (4, [1.0, 1.0, 1.0, 1.0])
+    """
+    bound = recipe.on(frames.frame_shape, len(frames.labels_N))
+    _check_outputs(bound, frames)
+    axes = [_several(value) for value in (rho, learning_rate, slope, decay, warmup)]
+    hyper_R = _grid(axes, list(seeds), slope_end / axes[2][0])
+    streamed = passes.is_streamed("auto", frames)
+    start_R = stepping.initialise(bound, hyper_R)
+    epochs = passes.passes(bound, hyper_R, frames, streamed, start_R, begin=0)
+    for state_R, metrics, _ in _shown(epochs, bound.epochs, progress):
+        last_R, finite_R = state_R, metrics.finite
+        if not finite_R.any():
+            raise DivergedError("the loss is no longer finite; lower the learning rate or rho")
+    if not finite_R.all():
+        warnings.warn(
+            f"{int((~finite_R).sum())} of {len(finite_R)} runs are no longer finite", stacklevel=2
+        )
+    return Trained.of(bound, last_R, hyper_R)
+
+
+def _several(value) -> list[float]:
+    return [float(v) for v in value] if isinstance(value, Iterable) else [float(value)]
+
+
+def _grid(axes, seeds, growth) -> Hyperparameters:
+    if not seeds or not all(axes):
+        raise InputError("seeds, and every value that is several, need one value at least")
+    combinations = [(*values, seed) for *values, seed in itertools.product(*axes, seeds)]
+    *columns, seeds = zip(*combinations, strict=True)
+    rho, rate, slope, decay, warmup = (jnp.asarray(column, jnp.float32) for column in columns)
+    return Hyperparameters(
+        jnp.asarray(seeds, jnp.int32), rho, warmup, rate, slope, growth * slope, decay
+    )
+
+
+def _check_outputs(recipe, frames) -> None:
+    model = recipe.model
+    listed = jax.eval_shape(lambda: model.connections(model.init(jax.random.key(0))))
+    outputs, largest = listed[-1].bias.shape[0], int(frames.labels_N.max())
+    if largest >= outputs:
+        raise InputError(
+            f"a recording has the label {largest}, and the network has {outputs} outputs for the "
+            f"labels 0 to {outputs - 1}; give it {largest + 1} or more"
+        )
+
+
+def _shown(epochs, total, progress) -> Iterator:
+    if not progress:
+        yield from epochs
+        return
+    tqdm = needed("tqdm", "commands")
+    with tqdm.tqdm(total=total, desc="training", unit="epoch") as bar:
+        for done in epochs:
+            bar.set_postfix(loss=f"{jnp.nanmean(done[1].loss):.3f}", refresh=False)
+            bar.update()
+            yield done

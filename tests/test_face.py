@@ -1,0 +1,228 @@
+"""The public face: arrays in, numbers out, and one line for what is wrong with them."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sast_jax
+from sast_jax.data import packing
+from sast_jax.errors import DivergedError, InputError
+
+SIDE, DURATION = 8, 10_000
+
+
+def recordings(count=32, seed=0):
+    """Events of two classes, one in the upper half of the sensor and one in the lower."""
+    rng, labels = np.random.default_rng(seed), np.arange(count) % 2
+    events = []
+    for label in labels:
+        x, y = rng.integers(0, SIDE, 60), rng.integers(0, 4, 60) + 4 * label
+        events.append(np.stack([x, y, rng.integers(0, DURATION, 60), rng.integers(0, 2, 60)], 1))
+    return events, labels
+
+
+def frames(count=32, seed=0):
+    made = dict(sensor=(SIDE, SIDE), time_bins=5, duration=DURATION)
+    return sast_jax.frames(*recordings(count, seed), **made)
+
+
+RECIPE = sast_jax.Recipe(
+    sast_jax.Model(sast_jax.MLP((16, 2), gain=2.0)), epochs=15, batches=sast_jax.Shuffled(8)
+)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return sast_jax.train(RECIPE, frames(), rho=(0.0, 0.1), seeds=range(2), learning_rate=1e-2)
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in sast_jax.__all__:
+        value = getattr(sast_jax, name)
+        assert inspect.getdoc(value), name
+        assert name in dir(sast_jax)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        sast_jax.nothing  # noqa: B018
+
+
+def test_a_grid_learns_and_prints_as_a_table(trained):
+    found = sast_jax.evaluate(trained, frames(20, seed=1))
+    assert [(run["rho"], run["seed"]) for run in found] == [(0.0, 0), (0.0, 1), (0.1, 0), (0.1, 1)]
+    for run in found:
+        assert run["recordings"] == 20
+        assert run["soft_accuracy"] > 0.9
+        assert run["transfer_gap"] == run["soft_accuracy"] - run["hard_accuracy"]
+        low, high = run["hard_accuracy_ci95"]
+        assert low <= run["hard_accuracy"] <= high
+        assert isinstance(run["seed"], int) and run["learning_rate"] == 0.01
+    header, rule, *rows = str(found).splitlines()
+    assert header.split("  ")[0] == "rho" and "hard %" in header
+    assert set(rule) == {"-", " "} and len(rows) == 4
+    first = found[0]
+    assert f"{100 * first['hard_accuracy']:.2f} [" in rows[0]
+
+
+def test_runs_of_a_grid_are_the_same_alone(trained):
+    alone = sast_jax.train(RECIPE, frames(), rho=0.1, seeds=[1], learning_rate=1e-2)
+    for one, other in zip(
+        jax.tree.leaves(alone.params), jax.tree.leaves(trained[3:].params), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_more_values_are_more_runs():
+    runs = sast_jax.train(
+        RECIPE, frames(), rho=0.0, slope=(2.0, 3.0), decay=(0.8, 0.9), warmup=0.1, slope_end=4.0
+    )
+    found = sast_jax.evaluate(runs, frames())
+    assert [(run["slope"], run["decay"]) for run in found] == [
+        (2.0, 0.8), (2.0, 0.9), (3.0, 0.8), (3.0, 0.9),
+    ]  # fmt: skip
+    np.testing.assert_allclose(runs.hyper.slope_end, [4.0, 4.0, 6.0, 6.0])  # the ratio stays
+    header, _, first, *_ = str(found).splitlines()  # shows what tells the runs apart
+    assert header.split()[:3] == ["slope", "decay", "rho"] and first.split()[:3] == [
+        "2",
+        "0.8",
+        "0",
+    ]
+
+
+def test_a_progress_bar_is_shown_if_asked_for(capsys):
+    sast_jax.train(RECIPE, frames(), rho=0.0, progress=True)
+    assert "training" in capsys.readouterr().err
+    sast_jax.train(RECIPE, frames(), rho=0.0)
+    assert capsys.readouterr().err == ""
+
+
+def by_hand(events, time_bins):
+    """Frames (N, T, H, W, C), an event at a time."""
+    made = np.zeros((len(events), time_bins, SIDE, SIDE, 2), np.uint8)
+    for n, own in enumerate(events):
+        for x, y, t, p in own:
+            made[n, min(int(t) * time_bins // DURATION, time_bins - 1), y, x, p] = 1
+    return made
+
+
+def test_frames_are_those_of_a_loop_over_events():
+    events, labels = recordings()
+    made = frames()
+    expected = by_hand(events, 5)
+    unpacked = packing.unpack(jnp.asarray(made.packed_NxTxP), made.frame_shape)
+    np.testing.assert_array_equal(unpacked, expected)
+    assert made.labels_N.tolist() == labels.tolist()
+    kind = [("t", "<i8"), ("p", "?"), ("y", "<u2"), ("x", "<u2")]  # in any order
+    structured = [np.array([(t, p, y, x) for x, y, t, p in own], kind) for own in events]
+    floats = [own.astype(float) for own in events]
+    shuffled = [np.random.default_rng(0).permutation(own) for own in events]
+    for other in (structured, floats, shuffled):
+        again = sast_jax.frames(other, labels, sensor=(SIDE, SIDE), time_bins=5, duration=DURATION)
+        np.testing.assert_array_equal(again.packed_NxTxP, made.packed_NxTxP)
+
+
+def test_a_duration_that_is_not_given_is_rounded_up():
+    events, labels = recordings()
+    last = max(own[:, 2].max() for own in events)
+    assert 9_900 <= last < 10_000
+    made = sast_jax.frames(events, labels, sensor=(SIDE, SIDE), time_bins=5)
+    np.testing.assert_array_equal(made.packed_NxTxP, frames().packed_NxTxP)
+
+
+SOUND = np.array([[1, 2, 3, 1], [1, 2, 9, 0]])
+
+
+def moved(pixels, microseconds=0):
+    return SOUND + np.array([[pixels, 0, microseconds, 0]])
+
+
+@pytest.mark.parametrize(
+    "events, labels, more, message",
+    [
+        ([SOUND], [0, 1], {}, "1 recordings and 2 labels"),
+        ([], [], {}, "0 recordings"),
+        ([SOUND], [-1], {}, "labels must be whole numbers from 0"),
+        ([SOUND], [0.5], {}, "labels must be whole numbers from 0"),
+        ([SOUND[:, :3]], [0], {}, r"recording 0: an array of shape \(2, 3\)"),
+        ([SOUND, moved(8)], [0, 1], {}, "recording 1: x=9 must be .* from 0 to 7"),
+        ([SOUND - [[0, 3, 0, 0]]], [0], {}, "recording 0: y=-1 must be"),
+        ([SOUND * [[1, 1, 1, 2]]], [0], {}, "recording 0: p=2 must be a whole number from 0 to 1"),
+        ([moved(0.5)], [0], {}, "recording 0: x=1.5 must be a whole number"),
+        ([SOUND * [[1, 1, np.nan, 1]]], [0], {}, "recording 0: t=nan must be"),
+        ([moved(0, 10**12)], [0], {}, "recording 0: t=1000000000003 must be"),
+        ([SOUND.astype(str)], [0], {}, "recording 0: its x is no number"),
+        ([np.zeros(2, [("x", int), ("y", int), ("t", int)])], [0], {}, "has no field 'p'"),
+        ([SOUND[:0]], [0], {}, "none of the recordings holds an event"),
+        ([SOUND], [0], {"time_bins": 0}, "time_bins=0 must be"),
+        ([SOUND], [0], {"duration": 3}, "duration=3 must be 5 microseconds or more"),
+    ],
+)  # fmt: skip
+def test_what_is_no_recording_is_named(events, labels, more, message):
+    with pytest.raises(InputError, match=message):
+        sast_jax.frames(events, labels, **{"sensor": (SIDE, SIDE), "time_bins": 5} | more)
+
+
+def test_times_in_another_unit_are_noticed():
+    events, labels = recordings()
+    seconds = [own * np.array([[1, 1, 1e-6, 1]]) for own in events]
+    with pytest.warns(UserWarning, match="all their events in one of 5 bins"):
+        sast_jax.frames(seconds, labels, sensor=(SIDE, SIDE), time_bins=5, duration=DURATION)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frames()
+
+
+def test_a_recipe_that_does_not_fit_its_recordings_is_refused():
+    with pytest.raises(InputError, match="a batch of 8 is larger than the training set of 4"):
+        sast_jax.train(RECIPE, frames(4), rho=0.0)
+    events, labels = recordings(16)
+    three = sast_jax.frames(events, labels + 1, sensor=(SIDE, SIDE), time_bins=5)
+    with pytest.raises(InputError, match="label 2, and the network has 2 outputs"):
+        sast_jax.train(RECIPE, three, rho=0.0)
+    with pytest.raises(InputError, match="need one value at least"):
+        sast_jax.train(RECIPE, frames(), rho=0.0, seeds=())
+
+
+def test_runs_that_diverge_are_told():
+    with pytest.raises(DivergedError, match="no longer finite"):
+        sast_jax.train(RECIPE, frames(), rho=0.0, learning_rate=1e38)
+    with pytest.warns(UserWarning, match="1 of 2 runs are no longer finite"):
+        runs = sast_jax.train(RECIPE, frames(), rho=0.0, learning_rate=(1e38, 1e-2))
+    found = sast_jax.evaluate(runs, frames())
+    assert [run["hard_accuracy"] is None for run in found] == [True, False]
+    assert "-" in str(found).splitlines()[2]
+
+
+def test_frames_of_another_shape_are_refused(trained):
+    events, labels = recordings()
+    other = sast_jax.frames(events, labels, sensor=(SIDE, 2 * SIDE), time_bins=5)
+    with pytest.raises(InputError, match=r"frames of \(8, 16, 2\), and .* \(8, 8, 2\)"):
+        sast_jax.evaluate(trained, other)
+
+
+@pytest.mark.parametrize("neuron", [sast_jax.Synaptic(), sast_jax.Adaptive()])
+def test_other_neurons_are_a_word_away(neuron):
+    model = sast_jax.Model(sast_jax.ConvNet((4,), (2,), kernel=3, gain=2.0), neuron)
+    recipe = sast_jax.Recipe(model, epochs=10, batches=sast_jax.Shuffled(8))
+    runs = sast_jax.train(recipe, frames(), rho=0.05, learning_rate=1e-2)
+    (found,) = sast_jax.evaluate(runs, frames())
+    assert found["soft_accuracy"] > 0.8
+
+
+def test_importing_the_link_loads_nothing_else():
+    program = (
+        "import sys; from sast_jax import sam; "
+        "print([m for m in sys.modules if m.startswith('sast_jax.') and 'sharpness' not in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_stub_names_what_is_there():
+    for name, module in sast_jax._MODULES.items():
+        assert getattr(importlib.import_module(module), name) is getattr(sast_jax, name)
