@@ -3,8 +3,8 @@
     python -m experiments.benchmark --data_path=FOLDER
 
 All rows of a table are measured in turns in one process, and only their ratios mean something. The
-step is that of an MLP 2312-256-256-10 over 20 steps of time with a batch of 64. The grid has five
-radii and five seeds of it, and its times hold those of compiling. FOLDER holds a train split in
+step is that of an MLP 2312-256-256-10 over 20 steps of time with a batch of 64. The grid trains it
+with five radii and five seeds, and its times include compiling. FOLDER holds a train split in
 N-MNIST's layout; without one, reading is not measured. Leave the machine otherwise idle.
 """
 
@@ -23,6 +23,7 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data import cache, packing, recordings
+from sast_jax.data.formats import nmnist_archives
 from sast_jax.errors import InputError
 from sast_jax.reports import pages
 from sast_jax.runs import files, timing
@@ -129,7 +130,7 @@ def recipe() -> Recipe:
     return made.on(SHAPE, BATCH)
 
 
-def library() -> tuple[Recipe, Hyperparameters, stepping.TrainState]:
+def library() -> tuple[Recipe, Hyperparameters, stepping.RunState]:
     """The same as this library trains it: recipe, one run's values and fresh state."""
     made, hyper_R = recipe(), hyperparameters([0], [RHO])
     state_R = stepping.initialise(made, hyper_R)
@@ -183,7 +184,7 @@ def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
     tonic reads the same recordings one by one from unpacked files, as it would from its own folder.
     """
-    split = recordings.find_split(folder, "train")
+    split = nmnist_archives.find_split(folder, "train")
     if split is None:
         raise InputError(f"{folder}: no recordings (train.zip or Train/) there to measure with")
     count = len(split.names)
@@ -200,7 +201,7 @@ def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:
                 to_frames(tonic.io.read_mnist_file(file, dtype=tonic.datasets.NMNIST.dtype))
 
         def pack():
-            return packing.pack(recordings.select(split, chosen), **size)
+            return packing.pack(nmnist_archives.select(split, chosen), **size)
 
         def from_cache():
             return cache.frames(scratch, {}, pack)

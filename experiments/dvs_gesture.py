@@ -5,13 +5,13 @@ python -m experiments.dvs_gesture --config=experiments/configs/dvs_gesture_paper
 """
 
 from experiments import cli
-from sast_jax.runs import run
+from sast_jax.runs import run, settings
 
 _config = cli.define_config("dvs_gesture")
 
 
 def main() -> None:
-    run.run("dvs_gesture", _config())
+    run.run(settings.read(_config(), "dvs_gesture"))
 
 
 if __name__ == "__main__":

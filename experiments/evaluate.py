@@ -2,16 +2,16 @@
 
     python -m experiments.evaluate --checkpoint=WORKDIR --data_path=FOLDER --json=FILE
 
-WORKDIR is a run's folder, of which the checkpoint alone is read. FOLDER holds recordings in the
-layout that the run was trained on, with a test split; it needs no train split and not every class.
-FILE receives the runs with the keys of ``results.json``; for a checkpoint of a single run its keys
+WORKDIR is the folder of a run; only its checkpoint is read. FOLDER holds recordings in the layout
+that the run was trained on, with a test split; it needs no train split and not every class. FILE
+receives the runs with the keys of ``results.json``. If the checkpoint holds a single run, its keys
 also stand at the top.
 
-The word widths, mismatches and faults are those of the run's ``config.hardware``, or as given, such
-as ``--hardware.weight_bits=4,2 --hardware.membrane_bits=12``; and so are the corruptions, such as
-``--corruptions.kinds=event_drop,noise --corruptions.severities=1,2,3,4,5``. Scales of weights are
-chosen on the run's own training recordings, as they were when it was trained; where they are gone
-a warning says so, and the scales are chosen without.
+Word widths, mismatches and faults are those of the run's ``config.hardware``; flags such as
+``--hardware.weight_bits=4,2 --hardware.membrane_bits=12`` change them. Corruptions are changed in
+the same way: ``--corruptions.kinds=event_drop,noise --corruptions.severities=1,2,3,4,5``. Scales of
+weights are chosen on the run's training recordings, as after training. If these are gone, a warning
+says so and the scales are chosen without them.
 
 A network trained on simulated recordings has seen the digits of N-MNIST's training files up to
 5848; ``--split=train --above=5848`` evaluates it on the others.
@@ -24,9 +24,10 @@ import pathlib
 from absl import flags
 
 from experiments import cli
+from sast_jax.data.sets import selection
 from sast_jax.reports import results
-from sast_jax.runs import files, measure, reloaded, selection
-from sast_jax.runs.settings import Corruptions, Hardware, kinds_of
+from sast_jax.runs import files, measure, reloaded
+from sast_jax.runs.groups import Corruptions, Hardware, kinds_of
 from sast_jax.training import machine
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)

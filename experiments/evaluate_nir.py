@@ -2,8 +2,8 @@
 
     python -m experiments.evaluate_nir --file=FILE --data_path=FOLDER
 
-The accuracy is that of the exported file as it is, whichever way its weights are scaled or rounded.
-FOLDER holds recordings as :mod:`experiments.evaluate` takes them.
+The accuracy is that of the network in the file, with its weights scaled and rounded as they are
+there. FOLDER holds recordings in the layout that the run was trained on.
 """
 
 import dataclasses
@@ -16,11 +16,13 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data import packing, sets
+from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.hardware import nir_graph
 from sast_jax.reports import results
-from sast_jax.runs import files, selection
+from sast_jax.runs import files
+from sast_jax.runs.settings import Settings
 from sast_jax.snn import connections, neurons, readouts
 
 _FILE = flags.DEFINE_string("file", None, "NIR file", required=True)
@@ -71,9 +73,9 @@ def main() -> None:
     selection.warn(source, frames, bool(about["simulated"]))
     model = Exported(hard.frame_shape, hard.neuron, hard.decay, readout)
     network_R = jax.tree.map(lambda leaf: leaf[None], list(hard.connections))
-    answers = swap.respond(model, network_R, frames.packed_NxTxP)
+    answers = swap.answer(model, network_R, frames.packed_NxTxP)
     only = jax.tree.map(lambda leaf: leaf[0], swap.by_recording(answers, frames))
-    measured = swap.measure(only, frames.truth_M, frames.labels_N)
+    measured = swap.summary_of(only, frames.truth_M, frames.labels_N)
     done = {f"hard_{key}": value for key, value in measured.items()}
     done = {"recordings": count, "data": source.name, **done}
     low, high = (100 * end for end in done["hard_accuracy_ci95"])
@@ -94,13 +96,13 @@ def _settings(about: dict) -> tuple[readouts.Readout, sets.Data]:
         default = sets.SETS[about["experiment"]]()
         framing = {key: type(usual)(about[key]) for key, usual in default.framing().items()}
         data = dataclasses.replace(default, source="folder", path=_DATA_PATH.value, **framing)
-        data.check()
-        readout = readouts.READOUTS[about["readout"]](float(about["readout_scale"]))
+        scale = float(about["readout_scale"])
+        given = Settings(data=data, readout=about["readout"], readout_scale=scale)
     except (KeyError, TypeError, ValueError, InputError) as error:
         raise InputError(
             f"{_FILE.value}: its metadata cannot be used ({error}); export it with this version"
         ) from error
-    return readout, data
+    return readouts.READOUTS[given.readout](given.readout_scale), given.data
 
 
 if __name__ == "__main__":

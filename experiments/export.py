@@ -2,11 +2,11 @@
 
     python -m experiments.export --checkpoint=WORKDIR --format=nir --out=FILE
 
-``nir`` is read by snnTorch, SpikingJelly and others; ``--parameterisation=B`` suits consumers that
-ignore the input resistance, such as Norse. ``stablehlo`` runs wherever XLA does, and holds what NIR
-cannot say, such as a reset by subtraction. ``--weight_bits=4`` rounds the weights, on scales chosen
-as the run's ``config.hardware`` has it; a NIR file keeps the scales in the metadata of its nodes.
-Of a sweep ``--run`` names the one, by its place in the results.
+``nir`` is read by snnTorch, SpikingJelly and others. ``--parameterisation=B`` is for programs that
+ignore the input resistance, such as Norse. ``stablehlo`` runs wherever XLA does, and can express
+what NIR cannot, such as a reset by subtraction. ``--weight_bits=4`` rounds the weights. Their
+scales are chosen as ``config.hardware`` of the run says, and a NIR file keeps them in the metadata
+of its nodes. ``--run`` chooses one run of a sweep, by its place in the results.
 """
 
 import dataclasses
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def _check_nir(one: Trained) -> None:
-    """Refuses a neuron that NIR cannot say, before calibration is begun."""
+    """Raises InputError for a neuron that NIR cannot express, before calibration begins."""
     try:
         one.model.neuron.nir(float(one.hyper.decay), _DT.value, (1,), _PARAMETERISATION.value)
     except InputError as error:

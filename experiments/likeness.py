@@ -3,7 +3,8 @@
     python -m experiments.likeness --data_path=FOLDER
 
 FOLDER holds raw N-MNIST recordings; the train split's files up to 1000 are used, and the digits
-they show are simulated. Prints the constants of ``sast_jax/data/likeness.py`` and the comparison.
+they show are simulated. Prints the constants of ``sast_jax/data/simulated/likeness.py`` and the
+comparison.
 """
 
 import jax
@@ -11,17 +12,17 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from sast_jax.data import packing, recordings
-from sast_jax.data.sets import loading
+from sast_jax.data import packing, recordings, sets
+from sast_jax.data.formats import nmnist_archives
 from sast_jax.data.simulated import digits, likeness
 from sast_jax.errors import InputError
 
-_DATA_PATH = flags.DEFINE_string("data_path", loading.DEFAULT_PATH, "folder with raw recordings")
+_DATA_PATH = flags.DEFINE_string("data_path", sets.NMNIST.path, "folder with raw recordings")
 _BINS = 31  # of 10 ms
 
 
 def main() -> None:
-    split = recordings.find_split(_DATA_PATH.value, "train")
+    split = nmnist_archives.find_split(_DATA_PATH.value, "train")
     chosen = np.flatnonzero((split.numbers_N > 0) & (split.numbers_N <= 1000)) if split else ()
     if len(chosen) != 1000:
         raise InputError(f"{_DATA_PATH.value}: training recordings 1 to 1000 are not all there")
@@ -29,7 +30,7 @@ def main() -> None:
     def frames(data):
         return packing.pack(data, time_bins=_BINS, duration=recordings.DURATION)
 
-    real = frames(recordings.select(split, chosen))
+    real = frames(nmnist_archives.select(split, chosen))
     described = likeness.describe(real)
     print(f"{len(chosen)} real recordings from {_DATA_PATH.value}")
     print(f"REAL_EVENTS = ({described['events']:.1f}, {described['events_std']:.1f})")

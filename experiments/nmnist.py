@@ -5,13 +5,13 @@ python -m experiments.nmnist --config=experiments/configs/nmnist_paper.py
 """
 
 from experiments import cli
-from sast_jax.runs import run
+from sast_jax.runs import run, settings
 
 _config = cli.define_config("nmnist")
 
 
 def main() -> None:
-    run.run("nmnist", _config())
+    run.run(settings.read(_config(), "nmnist"))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 The points are of hard accuracy, the mean over the workdir's runs, on the recordings that the run
 held out of its training split (``config.data.validation``). A level is found by bisection on a
-logarithmic scale, to within a hundredth; where a kind cannot cost as much, its row ends early.
+logarithmic scale, to within one percent. If a kind cannot cost that many points, its row ends
+early.
 """
 
 import functools
@@ -16,10 +17,11 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data import corruptions, recordings
+from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.reports import tables
-from sast_jax.runs import reloaded, selection
+from sast_jax.runs import reloaded
 
 POINTS = (1, 3, 10, 25, 50)
 DECADES = 4  # between the least level that is tried and the largest
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 def levels(lost: Callable[[float], float], most: float) -> list[tuple[float, float]]:
-    """The levels at which so many points are lost as ``POINTS`` says, and what is lost at them.
+    """The levels that cost the points of ``POINTS``, and what each of them costs.
 
     Args:
       lost: points that a level costs; it should not fall where the level grows.
@@ -62,6 +64,7 @@ def levels(lost: Callable[[float], float], most: float) -> list[tuple[float, flo
     Returns:
       A pair for each of ``POINTS`` that the largest level costs at least.
     """
+    # All costs that were measured for other points narrow the bracket of the next one.
     tried = {most: lost(most), most * 10.0**-DECADES: 0.0}
     found = []
     for points in POINTS:
@@ -79,7 +82,7 @@ def levels(lost: Callable[[float], float], most: float) -> list[tuple[float, flo
 
 
 def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
-    """A function from what corrupts recordings, or None, to the accuracy on those held out.
+    """A function (what corrupts recordings, or None) -> accuracy on the held-out recordings.
 
     Raises:
       InputError: nothing was held out, or the recordings are others or gone.
@@ -99,7 +102,7 @@ def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
 
     def accuracy(change):
         frames = where.pack(few, change)
-        answers = swap.respond(swap.hard, found.trained, frames.packed_NxTxP)
+        answers = swap.answer(swap.hard, found.trained, frames.packed_NxTxP)
         scores = answers.scores_BxK
         return float((frames.vote(scores).argmax(axis=-1) == frames.truth_M).mean())
 

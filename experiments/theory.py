@@ -1,12 +1,12 @@
-"""Bounds of the theory beside what is measured on a trained run, and what the run violates.
+"""Compares bounds of the theory with measurements on a trained run, and checks their assumptions.
 
     python -m experiments.theory --checkpoint=WORKDIR
 
-The runs of the workdir are trained again from their seeds, without touching what is there, and
-measured on the way: on as many training recordings as --recordings says, at so many moments as
---points says. Then follow the bounds at the end, on the same recordings, and certificates of the
-swap on test recordings. Writes ``theory.html``, ``theory.md``, ``theory.json`` and plots into the
-workdir. The recordings have to be those that the runs were trained on.
+The runs of the workdir are trained again from their seeds, and nothing of them is changed. On the
+way they are measured on --recordings training recordings, at --points moments. Then follow the
+bounds at the end of training, on the same recordings, and certificates of the swap on test
+recordings. Writes ``theory.html``, ``theory.md``, ``theory.json`` and plots into the workdir. The
+recordings have to be those that the runs were trained on.
 """
 
 import pathlib

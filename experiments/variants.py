@@ -2,13 +2,13 @@
 
     python -m experiments.variants --data_path=FOLDER --workdir=runs/variants
 
-In the papers' regime and in the default one, for 12 epochs each. Each variant's radius, and nothing
-else of it, has the best hard accuracy of three on a validation split of the training recordings,
-over two seeds; then it trains on all of them from the start, and is measured on the test split.
-Plain training with as many gradients as full SAM has its learning rate chosen in the same way. What
-is done is not done again, so an interrupted study goes on where it was. FOLDER holds recordings in
-N-MNIST's layout. Times are measured last, in turns in one process; leave the machine otherwise idle
-then.
+Variants are compared in the papers' regime and in the default one, for 12 epochs each. Only the
+radius of a variant is tuned: of three, it is the one with the best hard accuracy on a validation
+split of the training recordings, over two seeds. Then the variant trains on all of them from the
+start, and is measured on the test split. For plain training with as many gradients as full SAM, the
+learning rate is chosen in the same way. Finished parts are kept, so an interrupted study continues
+where it was. FOLDER holds recordings in N-MNIST's layout. Times are measured last, in turns in one
+process; leave the machine otherwise idle then.
 """
 
 import functools
@@ -20,7 +20,7 @@ from absl import flags
 from experiments import cli
 from experiments.sam_family import family
 from sast_jax.errors import InputError
-from sast_jax.runs import settings, study, workdirs
+from sast_jax.runs import study, workdirs
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/variants", "folder for the runs and the table")
@@ -40,32 +40,33 @@ def main() -> None:
             key: family.settings(regime, variant, _DATA_PATH.value)
             for key, variant in family.VARIANTS.items()
         }
-        source = settings.read(configs["SAM"]).data.load()
+        source = configs["SAM"].data.load()
         abouts = {
             key: {
                 "recordings": source.fingerprint,
                 "seeds": _SEEDS.value,
-                "config": workdirs.identity(config.to_dict()),
+                "config": workdirs.identity(config.as_dict()),
                 "tuned": family.choices(regime, family.VARIANTS[key], config),
             }
             for key, config in configs.items()
         }
         make = functools.partial(_row, regime, configs, folder / name)
         rows = study.rows(folder / name / "rows.json", abouts, make)
-        for key, config in configs.items():
-            config.update({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
+        configs = {
+            key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
+            for key, config in configs.items()
+        }
         times = {}
         if _ROUNDS.value:
-            times = study.times(
-                folder / name / "times.json", "nmnist", configs, "Adam", _ROUNDS.value
-            )
+            times = study.times(folder / name / "times.json", configs, "Adam", _ROUNDS.value)
         tried = {key: about["tuned"] for key, about in abouts.items()}
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 
 def _row(regime, configs, folder, name, _) -> dict:
-    config, place = configs[name].copy_and_resolve_references(), folder / study.folder(name)
-    config.update(family.tuned(config, regime, family.VARIANTS[name], place / "tuning"))
+    config, place = configs[name], folder / study.folder(name)
+    best = family.tuned(config, regime, family.VARIANTS[name], place / "tuning")
+    config = config.changed(best)
     row = family.measured(config, _SEEDS.value, place / "final")
     jax.clear_caches()  # of programs that no other variant uses
     return row | {"gradients": study.gradients(config)}

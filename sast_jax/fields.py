@@ -1,6 +1,6 @@
-"""Fields of dataclasses that say what they mean and what they may be.
+"""Fields of dataclasses that hold their meaning and their valid values.
 
-The one place where a setting's default, range, unit and meaning stand: a command line is made of
+A setting's default, range, unit and meaning are written here once. The command line is made from
 these fields, checked by them and explained from them.
 """
 
@@ -13,7 +13,7 @@ from sast_jax.errors import InputError
 
 
 class Fault(NamedTuple):
-    """What is wrong in a value of several: one of them, and what it should be."""
+    """A fault in a tuple: the element that is wrong, and what it should be."""
 
     value: Any
     wanted: str
@@ -23,23 +23,27 @@ Wanted = Callable[[Any], str | Fault | None]  # a value -> None, or what it shou
 
 
 def setting(default: Any, about: str, wanted: Wanted | None = None, before: Any = None) -> Any:
-    """A field.
+    """A field of a group of settings.
 
     Args:
-      default: of the setting, immutable.
-      about: what it means, with its unit.
-      wanted: value -> None, or what it should be.
-      before: the value that reproduces what was computed before the setting existed; None for a
-        setting that has always been there.
+      default: an immutable value.
+      about: meaning, with its unit.
+      wanted: checks a value: returns None, or what the value should be.
+      before: the value that reproduces results from before the setting existed; None for a setting
+        that has always existed.
     """
     about = {"about": about, "wanted": wanted, "before": before}
     return dataclasses.field(default=default, metadata=about)
 
 
-def between(low: float, high: float, *, above: bool = False, below: bool = False) -> Wanted:
-    """A check for numbers from ``low`` to ``high``, without the ends that are said to be out."""
+def between(
+    low: float, high: float, *, above: bool = False, below: bool = False, whole: bool = False
+) -> Wanted:
+    """A check for numbers from ``low`` to ``high``; ``above`` and ``below`` exclude an end."""
 
     def wanted(value):
+        if whole and isinstance(value, float):
+            return "a whole number"
         sound = is_number(value) and low <= value <= high
         if sound and not (above and value == low) and not (below and value == high):
             return None
@@ -61,8 +65,11 @@ def number(
     below: bool = False,
     before: Any = None,
 ) -> Any:
-    """A number; its ends are as in :func:`between`."""
-    return setting(default, about, between(low, high, above=above, below=below), before)
+    """A number, whole if its default is; its ends are as in :func:`between`."""
+    whole = isinstance(default, int)
+    return setting(
+        default, about, between(low, high, above=above, below=below, whole=whole), before
+    )
 
 
 def choice(default: str, options: Iterable[str], about: str, before: Any = None) -> Any:
@@ -76,7 +83,7 @@ def choice(default: str, options: Iterable[str], about: str, before: Any = None)
 
 
 def several(default: tuple, about: str, each: Wanted) -> Any:
-    """Numbers with commas between them, each as it should be."""
+    """Several numbers with commas between them; ``each`` checks one of them."""
 
     def wanted(values):
         if "" in values:
@@ -97,15 +104,15 @@ def text(default: str, about: str) -> Any:
 
 
 def checked(given: Any, prefix: str = "", shown: str = "config.") -> None:
-    """Checks a dataclass, and those in its fields, by what their fields say.
+    """Checks a dataclass, and the dataclasses in its fields, with the checks of their fields.
 
     Args:
       given: the dataclass.
-      prefix: what stands before the names of its fields, with dots.
-      shown: what stands before all of that in messages.
+      prefix: put before the names of its fields, with dots.
+      shown: put before these names in messages.
 
     Raises:
-      InputError: naming the first field that is not as it should be, its value, and what it may be.
+      InputError: a value is wrong; it names the first such field, its value, and what it may be.
     """
     for field in dataclasses.fields(given):
         value, name = getattr(given, field.name), f"{prefix}{field.name}"
@@ -117,6 +124,6 @@ def checked(given: Any, prefix: str = "", shown: str = "config.") -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, and no truth value."""
+    """Whether it is a finite number, and not True or False."""
     whole_or_not = isinstance(value, (int, float)) and not isinstance(value, bool)
     return whole_or_not and math.isfinite(value)

@@ -1,8 +1,14 @@
 """Commands as a user runs them: fresh processes, and the weights that they end with."""
 
+import atexit
+import functools
+import json
+import os
 import pathlib
+import select
 import subprocess
 import sys
+import tempfile
 import time
 
 import jax
@@ -31,9 +37,41 @@ def start(module, *arguments, within=()):
 
 
 def command(module, *arguments, within=(), timeout=600):
-    process = start(module, *arguments, within=within)
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
+    """Exit code and output of a command, in a process of its own that is forked from a warm one."""
+    if within:
+        process = start(module, *arguments, within=within)
+        out, err = process.communicate(timeout=timeout)
+        return process.returncode, out, err
+    with tempfile.TemporaryDirectory() as scratch:
+        out, err = pathlib.Path(scratch, "out"), pathlib.Path(scratch, "err")
+        request = {"module": f"experiments.{module}", "arguments": arguments, "cwd": str(ROOT)}
+        request |= {"environment": dict(os.environ), "out": str(out), "err": str(err)}
+        code = _forked(request, timeout)
+        return code, out.read_text(), err.read_text()
+
+
+@functools.cache
+def _server():
+    """Started once a test process, and ended with it."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "forkserver.py")],
+        stdin=pipe,
+        stdout=pipe,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    atexit.register(process.kill)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def _forked(request, timeout):
+    server = _server()
+    print(json.dumps(request), file=server.stdin, flush=True)
+    ready, *_ = select.select([server.stdout], [], [], timeout)
+    assert ready, f"no end of {request['module']} {request['arguments']}"
+    return json.loads(server.stdout.readline())
 
 
 def wait_for_epochs(process, workdir):

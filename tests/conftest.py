@@ -42,7 +42,9 @@ def no_pages():
     """Runs in this process draw nothing, and their reports are empty."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_examples", lambda *_: [])
-        patch.setattr(run.report, "write", lambda workdir, *_: (workdir / "report.html").touch())
+        patch.setattr(
+            run.run_page, "write_report", lambda workdir, *_: (workdir / "report.html").touch()
+        )
         yield
 
 

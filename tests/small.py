@@ -37,15 +37,14 @@ def frames():
     """The recordings as a split of a data set."""
     packed, labels = (np.asarray(leaf) for leaf in recordings())
     count = np.zeros((N, 2), np.int64)
-    return packing.Frames(packed, labels, np.arange(N), count, count[:1], np.int64(0))
+    numbers = np.arange(N)
+    return packing.Frames(packed, labels, numbers, count, count[:1], np.int64(0), numbers, SHAPE)
 
 
 def windows():
     """The same as two windows each of half as many recordings, whose class is the first one's."""
     given, numbers = frames(), np.arange(N) % (N // 2)
-    return given._replace(
-        labels_N=given.labels_N[numbers], numbers_N=numbers, subjects_N=np.zeros(N, int)
-    )
+    return given._replace(labels_N=given.labels_N[numbers], numbers_N=numbers, recordings_N=numbers)
 
 
 def voted(scores_NxK):

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.configs import nmnist
-from sast_jax.data import packing
-from sast_jax.data.sets import loading
+from sast_jax.data import packing, sets
 from sast_jax.runs import build, settings
 from sast_jax.snn import connections
 from sast_jax.training import epochs, stepping
@@ -45,7 +44,7 @@ def train(kind: str, folder: pathlib.Path | None) -> Run:
     config.network.kernel, config.network.gain = 3, 2.0
     config.learning_rate, config.batch_size = 4e-3, 32
     config.data.update(shift=0, rotation=0.0, zoom=0.0)
-    source = loading.nmnist(
+    source = sets.load_nmnist(
         "simulated" if folder is None else "folder",
         "" if folder is None else folder,
         time_bins=config.data.time_bins,

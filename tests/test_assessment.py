@@ -1,5 +1,6 @@
 """The assessment: settings of every method, its page by hand, and a small one from end to end."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -11,22 +12,24 @@ import numpy as np
 import pytest
 from commands import command
 
-from sast_jax.runs import build, settings
-from experiments.assessment import command as command_module
-from experiments.assessment import methods
-from experiments.assessment import page as page_lib
-from experiments.configs import assessment as config_file
-from experiments.configs import nmnist, theory_aligned
+from experiments.assessment import (
+    command as command_module,
+    conclusions,
+    measures,
+    methods,
+    page as page_lib,
+)
+from experiments.configs import assessment as config_file, nmnist, theory_aligned
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import DivergedError, InputError
-from sast_jax.runs import selection, workdirs
+from sast_jax.runs import build, settings, workdirs
 
 
 def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
     """A method's row, whose seeds have these hard accuracies."""
     runs = []
     for seed, value in enumerate(hard):
-        known = dict.fromkeys(page_lib.MEASURES, 0.5) | {"seed": seed, "hard_accuracy": value}
+        known = dict.fromkeys(measures.MEASURES, 0.5) | {"seed": seed, "hard_accuracy": value}
         runs.append(known | {"transfer_gap": gaps[seed]} | changes)
     quartiles = [time - 0.1, time, time + 0.1]
     radii = zip((0.2, 0.4, 0.8), (0.8, 0.9, None), strict=True)
@@ -51,7 +54,7 @@ def test_the_conclusion_says_what_the_numbers_say():
         "hard forward": row([0.95, 0.961, 0.972], time=1.1),
         "weight decay": row([0.70, 0.71, 0.72], time=1.05),
     }
-    (said,) = page_lib.conclusions(done(better)).values()
+    (said,) = conclusions.conclusions(done(better)).values()
     text = " ".join(said)
     assert "SAST is better than plain training: 91.13 against 81.00 %, +10.13 [" in text
     assert (
@@ -66,14 +69,14 @@ def test_the_conclusion_says_what_the_numbers_say():
     assert "SAST takes 2.00 times as long" in text
     assert text.endswith("by the quartiles not clearly slower: hard forward (1.10).")
     worse = better | {"SAST": row([0.70, 0.712, 0.722], time=2.0, gaps=(0.9, 0.91, 0.92))}
-    text = " ".join(page_lib.conclusions(done(worse))["paper"])
+    text = " ".join(conclusions.conclusions(done(worse))["paper"])
     assert "SAST is worse than plain training" in text
     assert "Worse than plain training of as many epochs: gap, points +41.00" in text
     equal = better | {"SAST": row([0.79, 0.81, 0.83])}
-    text = " ".join(page_lib.conclusions(done(equal))["paper"])
+    text = " ".join(conclusions.conclusions(done(equal))["paper"])
     assert "no difference between SAST and plain training is shown: 81.00 against 81.00" in text
     lost = better | {"SAST": row([None, None, None])}
-    assert page_lib.conclusions(done(lost))["paper"] == [
+    assert conclusions.conclusions(done(lost))["paper"] == [
         "SAST and plain training have no finite runs of one seed, so nothing can be said."
     ]
 
@@ -92,7 +95,7 @@ def test_the_conclusion_compares_with_equal_cost_and_with_other_ways_to_be_robus
     for name, values in chips.items():
         for run, value in zip(rows[name]["runs"], values, strict=True):
             run["INT2"], run["INT4"] = value, None
-    text = " ".join(page_lib.conclusions(done(rows))["paper"])
+    text = " ".join(conclusions.conclusions(done(rows))["paper"])
     assert "With as many gradients each, SAST is worse than plain training: -4.97 [" in text
     told = "In 1.70 times plain training's time, where SAST takes 2.00, no difference between SAST"
     assert told in text
@@ -112,25 +115,25 @@ def test_what_only_an_uncorrected_interval_shows_is_said_to_be_so():
         for values in ((0.5, 0.5, 0.5, 0.5), (0.51, 0.53, 0.51, 0.53))
     )
     alone = {"plain": matched | {"runs": plain}, "SAST": matched | {"runs": sast}}
-    assert "INT2 % +2.00 [+0.16, +3.84]." in " ".join(page_lib.conclusions(done(alone))["paper"])
+    assert "INT2 % +2.00 [+0.16, +3.84]." in " ".join(conclusions.conclusions(done(alone))["paper"])
     among = alone | {"plain twice as long": matched | {"runs": plain}, "weight decay": matched}
-    text = " ".join(page_lib.conclusions(done(among))["paper"])
+    text = " ".join(conclusions.conclusions(done(among))["paper"])
     told = "no difference between SAST and plain training is shown after correction for all methods"
     assert f"INT2 %: with as many gradients each, {told}: +2.00 [+0.16, +3.84]" in text
 
 
 def test_equal_cost_is_a_planned_comparison():
     values = {"SAST": [0.90, 0.912, 0.922], "weight decay": [0.90, 0.913, 0.921]}
-    values |= {name: [0.89, 0.9, 0.914] for name in page_lib.PLANNED}
+    values |= {name: [0.89, 0.9, 0.914] for name in measures.PLANNED}
     rows = {name: row(hard) for name, hard in values.items()}
-    found = page_lib.differences(rows)["hard_accuracy"]
-    alone = page_lib.differences({k: rows[k] for k in ("SAST", "plain")})["hard_accuracy"]
-    assert {found[name].p for name in page_lib.PLANNED} == {alone["plain"].p}
+    found = measures.differences(rows)["hard_accuracy"]
+    alone = measures.differences({k: rows[k] for k in ("SAST", "plain")})["hard_accuracy"]
+    assert {found[name].p for name in measures.PLANNED} == {alone["plain"].p}
 
 
 def test_means_are_those_of_the_seeds_that_are_compared():
     rows = {"plain": row([0.80, 0.82, None]), "SAST": row([0.90, 0.91, 0.2])}
-    said = page_lib.conclusions(done(rows))["paper"][0]
+    said = conclusions.conclusions(done(rows))["paper"][0]
     assert "90.50 against 81.00 %, +9.50" in said
 
 
@@ -139,20 +142,20 @@ def test_the_page_has_every_method_and_difference(tmp_path):
         {"plain": row([0.8, 0.81]), "SAST": row([0.9, 0.92]), "weight decay": row([None, 0.5])}
     )
     made["regimes"]["paper"]["methods"]["plain"]["environment"] = {"device": "gpu", "cores": 8}
-    page_lib.write(tmp_path, made)
+    page_lib.write_assessment(tmp_path, made)
     text = (tmp_path / "assessment.md").read_text()
     assert text.endswith(
         "Machine: device cpu.\n\nTrained on device gpu, cores 8 instead: plain (paper).\n"
     )
     for one in made["regimes"]["paper"]["methods"].values():
         one["environment"] = {"device": "gpu", "cores": 8}
-    page_lib.write(tmp_path, made)
+    page_lib.write_assessment(tmp_path, made)
     everywhere = (tmp_path / "assessment.md").read_text()
     assert everywhere.endswith("Trained on device gpu, cores 8 instead: all methods (paper).\n")
     cells = [line.split("|") for line in text.splitlines() if line.startswith("| plain")]
     assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
     assert "\n\n- With hard spikes" in text
-    assert page_lib.summary(made).startswith("none: test split, means of 3 seeds")
+    assert conclusions.summary(made).startswith("none: test split, means of 3 seeds")
     assert "**Note.** SAST: odd." in text and "Few people." in text
     assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
     assert "rho 0.4: 90.00; rho 0.8: -" in text and "at the end of what was tried" not in text
@@ -173,15 +176,13 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
     for method in methods.METHODS.values():
         if regime not in method.values:
             continue
-        made = command_module._settings(config, regime, method)
+        made = command_module.untuned(config, regime, method)
         grid = methods.grid(config.dataset, made, regime, method)
         trials.add(math.prod(map(len, grid.values())))
         for values in itertools.product(*grid.values()):
-            made = command_module._settings(config, regime, method)
-            command_module._tuned(made, dict(zip(grid, values, strict=True)))
-            checks.check(made)
-            setup.recipe(made, (34, 34, 2), 10, 100)
-            seen.append(made.to_json())
+            tuned = command_module._tuned(made, dict(zip(grid, values, strict=True)))
+            build.recipe(tuned, (34, 34, 2), 10, 100)
+            seen.append(tuned)
     assert len(seen) >= 12 * 6
     assert len(set(seen)) == len(seen)
     assert trials == {6}
@@ -190,7 +191,7 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
 def test_radii_and_rates_are_factors_of_the_regimes_own():
     config = config_file.get_config()
     config.dataset = "dvs_gesture"
-    made = command_module._settings(config, "paper", methods.METHODS["SAST"])
+    made = command_module.untuned(config, "paper", methods.METHODS["SAST"])
     found = methods.grid("dvs_gesture", made, "paper", methods.METHODS["SAST"])
     own = methods.REGIMES["paper"].configs["dvs_gesture"]()
     assert found["rho"] == (own.rho / 2, own.rho, 2 * own.rho)
@@ -202,9 +203,9 @@ def test_radii_and_rates_are_factors_of_the_regimes_own():
 
 def test_a_tuned_slope_takes_its_growth_along():
     config = config_file.get_config()
-    made = command_module._settings(config, "default", methods.METHODS["other slope"])
+    made = command_module.untuned(config, "default", methods.METHODS["other slope"])
     growth = made.slope_end / made.slope
-    command_module._tuned(made, {"slope": 3.0, "learning_rate": 0.1})
+    made = command_module._tuned(made, {"slope": 3.0, "learning_rate": 0.1})
     assert (made.slope, made.slope_end, made.learning_rate) == (3.0, 3.0 * growth, 0.1)
 
 
@@ -219,9 +220,9 @@ def test_a_rate_is_matched_before_it_is_accurate():
 
 def test_a_missed_rate_is_told():
     runs = [{"validation_soft_rate": rate} for rate in (0.1, None, 0.13)]
-    assert page_lib.missed_rate(0.12, runs) == []
+    assert measures.missed_rate(0.12, runs) == []
     said = "soft rate 11.50 % on validation, where SAST's is 15.00 %"
-    assert page_lib.missed_rate(0.15, runs) == [said]
+    assert measures.missed_rate(0.15, runs) == [said]
 
 
 @pytest.mark.parametrize(
@@ -230,24 +231,24 @@ def test_a_missed_rate_is_told():
 def test_what_is_taken_from_sast_is_in_trials_and_runs(tmp_path, monkeypatch, name, key, value):
     seen = []
 
-    def tuned(experiment, trial, grid, workdir, score):
+    def tuned(trial, grid, workdir, score):
         seen.append(trial)
         return {next(iter(grid)): 0.25}, []
 
-    def results_of(experiment, config):
-        seen.append(config)
+    def results_of(given):
+        seen.append(given)
         return {"runs": []}, None
 
     monkeypatch.setattr(command_module.study, "tuned", tuned)
     monkeypatch.setattr(command_module.run, "results_of", results_of)
-    monkeypatch.setattr(command_module.study, "landscape", lambda config: [])
+    monkeypatch.setattr(command_module.study, "landscape", lambda workdir: [])
     config = config_file.get_config()
     sast = row([0.9], validation_soft_rate=0.3) | {"tuned": {"rho": 0.8, "learning_rate": 1.0}}
     made = command_module._assess(config, "paper", tmp_path, name, {"SAST": sast})
     trial, final = seen
     assert made["taken"] == {key: value}
     for config_ in (trial, final):
-        assert workdirs.flat(config_.to_dict())[key] == value
+        assert workdirs.flat(config_.as_dict())[key] == value
     assert (trial.seed, final.seed, final.sweep.seeds) == (5, 0, 5)  # other seeds choose
     again = command_module._timed(config, "paper", name, made)
     assert (again.rates.target, again.rho) == (final.rates.target, final.rho)
@@ -263,8 +264,8 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
     assert lost["remarks"] == ["no finite loss"]
     lost |= {"time": [1, 1, 1]}
     rows = {"plain": lost, "SAST": row([0.9] * 5, gaps=[0.1] * 5)}
-    assert "no finite runs" in page_lib.conclusions(done(rows))["paper"][0]
-    page_lib.write(tmp_path, done(rows))
+    assert "no finite runs" in conclusions.conclusions(done(rows))["paper"][0]
+    page_lib.write_assessment(tmp_path, done(rows))
     assert "**Note.** plain: no finite loss" in (tmp_path / "assessment.md").read_text()
     penalty = command_module._assess(config, "paper", tmp_path, "rate penalty", {"SAST": lost})
     assert penalty["remarks"] == ["no run of SAST is finite"]
@@ -272,19 +273,17 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
 
 def test_reasons_for_no_integer_network_are_told_once():
     rows = [{"kind": "weight_bits", "error": "too many"}, {"kind": "weights"}]
-    assert page_lib.failures([{"hardware": rows}] * 2) == ["no integer network: too many"]
+    assert measures.failures([{"hardware": rows}] * 2) == ["no integer network: too many"]
 
 
 def test_the_theory_aligned_method_is_the_theory_aligned_config():
     config = config_file.get_config()
-    made = command_module._settings(config, "default", methods.METHODS["theory-aligned"])
+    made = command_module.untuned(config, "default", methods.METHODS["theory-aligned"])
     expected = theory_aligned.get_config()
-    deformed = {key: expected.data[key] for key in ("shift", "rotation", "zoom")}
-    for part in ("data", "hardware", "corruptions"):  # which the assessment sets for all methods
-        expected[part] = made[part].copy_and_resolve_references()
-    expected.data.update(deformed)
-    expected.resume = True
-    assert made.to_dict() == expected.to_dict()
+    deformed = {f"data.{key}": expected.data[key] for key in ("shift", "rotation", "zoom")}
+    parts = ("data", "hardware", "corruptions")  # which the assessment sets for all methods
+    same = {part: getattr(made, part) for part in parts} | {"resume": True}
+    assert made == dataclasses.replace(settings.read(expected), **same).changed(deformed)
 
 
 def test_every_method_can_be_chosen_by_its_name():
@@ -324,7 +323,7 @@ def test_a_mistake_in_the_command_is_one_line():
 
 
 def test_an_entry_keeps_what_the_tables_show():
-    measured = {key: 0.25 for key in page_lib.MEASURES} | {"seed": 3}
+    measured = {key: 0.25 for key in measures.MEASURES} | {"seed": 3}
     measured["hardware"] = [
         {"kind": "weight_bits", "level": 4, "integer_accuracy": 0.9, "hard_accuracy": 0.8},
         {"kind": "weights", "level": 0.6, "integer_accuracy": None, "hard_accuracy": 0.7},
@@ -332,13 +331,13 @@ def test_an_entry_keeps_what_the_tables_show():
     measured["corruptions"] = [{"condition": "noise 3", "hard_accuracy": 0.6}]
     around = {"eigenvalue": 4.0, "rise": float("nan"), "residual": 1.0}
     measured["hardware"][0]["synops"] = 700.0
-    kept = page_lib.entry(measured, around)
+    kept = measures.entry(measured, around)
     assert (kept["INT4"], kept["mismatch_0.6"], kept["eigenvalue"]) == (0.9, 0.7, 4.0)
     assert (kept["INT4_synops"], kept["residual"]) == (700.0, 1.0)
     assert kept["rise"] is None
     assert kept["corruptions"] == {"noise 3": 0.6}
     more = {"corruptions", "residual", "INT4_synops"}
-    assert set(kept) == {*page_lib.MEASURES, *page_lib.KEPT, *more}
+    assert set(kept) == {*measures.MEASURES, *measures.KEPT, *more}
 
 
 @pytest.mark.parametrize(
@@ -378,8 +377,8 @@ def assessed(tmp_path_factory):
 
 
 def assess(config, folder):
-    made = command_module._settings(config, "default", methods.METHODS["SAST"])
-    source = selection.load(config.dataset, made.data)
+    made = command_module.untuned(config, "default", methods.METHODS["SAST"])
+    source = made.data.load()
     return command_module._all(config, *command_module.chosen(config), source, folder / "run")
 
 

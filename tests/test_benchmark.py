@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import benchmark
-from sast_jax.data import recordings
+from sast_jax.data.formats import nmnist_archives
 from sast_jax.runs import timing
 from sast_jax.training import stepping
 
@@ -67,7 +67,7 @@ print(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 @pytest.mark.slow
 def test_archives_of_the_official_size_are_packed_in_2_gb_of_memory(real_data, tmp_path):
-    split = recordings.find_split(real_data / "nmnist_small", "train")
+    split = nmnist_archives.find_split(real_data / "nmnist_small", "train")
     contents = list(split.read(range(len(split.names))))
     for name, size in (("train", 60_000), ("test", 10_000)):
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:

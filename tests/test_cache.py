@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 
 from sast_jax.data import cache, packing, recordings
+from sast_jax.data.formats import nmnist_archives
 
 
 @pytest.fixture
 def make(tmp_path):
     """Packs six recordings and remembers how often it did."""
     nmnist_files.dataset(tmp_path, per_class=3)
-    split = recordings.find_split(tmp_path, "train")
+    split = nmnist_archives.find_split(tmp_path, "train")
 
     def make():
         make.calls += 1
         return packing.pack(
-            recordings.select(split, np.arange(6)), time_bins=4, duration=recordings.DURATION
+            nmnist_archives.select(split, np.arange(6)), time_bins=4, duration=recordings.DURATION
         )
 
     make.calls = 0

@@ -31,9 +31,9 @@ def hard_accuracy(trained, frames, factors=None):
     """Of one run."""
     packed = jnp.asarray(frames.packed_NxTxP)
     if factors is None:
-        answers = swap.respond(swap.hard, leading(trained), packed)
+        answers = swap.answer(swap.hard, leading(trained), packed)
     else:
-        answers = swap.respond(calibration.scaled, leading((trained, factors)), packed)
+        answers = swap.answer(calibration.scaled, leading((trained, factors)), packed)
     return (answers.scores_BxK[0].argmax(axis=-1) == frames.labels_N).mean()
 
 
@@ -58,12 +58,12 @@ def test_what_is_tried_is_the_network_with_those_factors(trained):
     for layer in (0, 1):
         factors = np.full(2, other, np.float32)
         one = leading((trained[0], factors))
-        scores = swap.respond(calibration.Tried(layer), one, packed)[0]
+        scores = swap.answer(calibration.Tried(layer), one, packed)[0]
         assert scores.shape == (small.N, len(calibration.FACTORS), small.K)
         for f in (0, 8, 16):
             factors[layer] = calibration.FACTORS[f]
             scaled = calibration.scaled, leading((trained[0], factors))
-            expected = swap.respond(*scaled, packed).scores_BxK[0]
+            expected = swap.answer(*scaled, packed).scores_BxK[0]
             np.testing.assert_allclose(scores[:, f], expected, rtol=1e-6)
 
 
@@ -100,9 +100,9 @@ def test_what_is_measured_is_the_calibrated_network(trained):
         assert entry["calibrated_hard_accuracy"] == accuracy
         low, high = entry["calibrated_hard_accuracy_ci95"]
         assert low <= accuracy <= high
-        answers = swap.respond(swap.soft, trained[r : r + 1], jnp.asarray(test.packed_NxTxP))
+        answers = swap.answer(swap.soft, trained[r : r + 1], jnp.asarray(test.packed_NxTxP))
         scores = answers.scores_BxK[0]
-        expected = confidence.measure(scores / entry["soft_temperature"], test.labels_N)
+        expected = confidence.calibration_of(scores / entry["soft_temperature"], test.labels_N)
         assert entry["soft_ece_scaled"] == pytest.approx(expected["ece"])
         assert entry["soft_nll_scaled"] == pytest.approx(expected["nll"])
 
@@ -113,7 +113,7 @@ def test_windows_are_calibrated_by_their_mean_scores(trained):
     (entry, _) = calibration.after_training(trained, frames, frames)
 
     def scores(model, network):
-        answers = swap.respond(model, network, frames.packed_NxTxP)
+        answers = swap.answer(model, network, frames.packed_NxTxP)
         return np.asarray(answers.scores_BxK[0])
 
     soft = scores(swap.soft, trained[:1])

@@ -19,7 +19,7 @@ def random_scores(rng, count=5000, classes=4, temperature=1.0):
 def test_four_answers_by_hand():
     half, most = np.log([[0.5, 0.3, 0.2]]), np.log([[0.05, 0.9, 0.05]])
     scores = np.concatenate([half, half, most, most]) + 3  # which softmax does not see
-    found = confidence.measure(scores, np.array([0, 1, 1, 1]))
+    found = confidence.calibration_of(scores, np.array([0, 1, 1, 1]))
     assert found["nll"] == pytest.approx(-(np.log(0.5) + np.log(0.3) + 2 * np.log(0.9)) / 4)
     squares = [0.25 + 0.09 + 0.04, 0.25 + 0.49 + 0.04, *[0.01 + 2 * 0.05**2] * 2]
     assert found["brier"] == pytest.approx(np.mean(squares))
@@ -32,7 +32,7 @@ def test_four_answers_by_hand():
 
 def test_bins_against_a_loop_and_nll_against_optax():
     scores, labels = random_scores(np.random.default_rng(0), count=400)
-    found = confidence.measure(scores, labels)
+    found = confidence.calibration_of(scores, labels)
     p = scipy.special.softmax(scores.astype(float), axis=-1)
     error = 0.0
     for low in range(15):
@@ -47,12 +47,12 @@ def test_bins_against_a_loop_and_nll_against_optax():
 
 def test_a_calibrated_network_has_no_error_and_an_overconfident_one_has():
     rng = np.random.default_rng(1)
-    assert confidence.measure(*random_scores(rng))["ece"] < 0.02
-    assert confidence.measure(*random_scores(rng, temperature=4))["ece"] > 0.1
+    assert confidence.calibration_of(*random_scores(rng))["ece"] < 0.02
+    assert confidence.calibration_of(*random_scores(rng, temperature=4))["ece"] > 0.1
 
 
 def test_certain_answers_fall_in_the_last_bin():
-    found = confidence.measure(np.array([[1e4, 0.0], [0.0, 1e4]]), np.array([0, 0]))
+    found = confidence.calibration_of(np.array([[1e4, 0.0], [0.0, 1e4]]), np.array([0, 0]))
     assert found["reliability"][-1] == {"count": 2, "confidence": 1.0, "accuracy": 0.5}
     assert found["ece"] == pytest.approx(0.5)
     assert np.isfinite(found["nll"])
@@ -63,5 +63,5 @@ def test_temperature_undoes_a_factor(factor):
     scores, labels = random_scores(np.random.default_rng(2), temperature=factor)
     found = confidence.temperature(scores, labels)
     assert found == pytest.approx(factor, rel=0.1)
-    before, after = (confidence.measure(s, labels) for s in (scores, scores / found))
+    before, after = (confidence.calibration_of(s, labels) for s in (scores, scores / found))
     assert after["nll"] <= before["nll"] + 1e-9

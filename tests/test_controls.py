@@ -109,7 +109,7 @@ def test_the_rate_penalty_moves_rates_to_its_target(target):
     for penalties in ((), (RatePenalty(target, 100.0),)):
         trained = small.trained(small.recipe(controls=penalties), hypers, epochs=12)
         packed, _ = small.recordings()
-        rate = swap.respond(swap.soft, trained, packed).rates_BxL.mean()
+        rate = swap.answer(swap.soft, trained, packed).rates_BxL.mean()
         distances.append(abs(rate - target))
     assert distances[1] < 0.5 * distances[0]
     assert distances[1] < 0.03

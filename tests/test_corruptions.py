@@ -7,10 +7,11 @@ import pytest
 import scipy.stats
 import tonic
 
-from sast_jax.data import corruptions, packing, recordings
+from sast_jax.data import corruptions, packing, recordings, sets
 from sast_jax.data.corruptions import DVS_GESTURE_LEVELS, KINDS, NMNIST_LEVELS, corrupt
+from sast_jax.data.formats import nmnist_archives
 from sast_jax.data.recordings import DURATION, Events
-from sast_jax.data.sets import loading
+from sast_jax.data.sets import nmnist as nmnist_set
 
 SEEDS = np.array([7, 8, 9])
 N, M = len(SEEDS), 4000  # events of each
@@ -73,7 +74,7 @@ def frames(events, time_bins=20):
     seeds = np.arange(len(events.unsorted_N))
     data = recordings.Recordings(seeds, seeds, seeds, lambda: iter([events]))
     packed = packing.pack(data, time_bins=time_bins, duration=DURATION).packed_NxTxP
-    return np.asarray(packing.unpack(jnp.asarray(packed), loading.FRAME_SHAPE))
+    return np.asarray(packing.unpack(jnp.asarray(packed), nmnist_set.FRAME_SHAPE))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -231,11 +232,11 @@ def test_frames_of_files_come_from_the_cache_and_events_are_decoded_once(tmp_pat
     kinds, severities = ("event_drop", "noise"), (1, 4)
 
     def made():
-        source = loading.nmnist("folder", tmp_path / "data", time_bins=5, splits=("test",))
+        source = sets.load_nmnist("folder", tmp_path / "data", time_bins=5, splits=("test",))
         found = source.recorded["test"].corrupted(kinds, severities, 0)
         return source.test, list(found)
 
-    decoded, decode = [], recordings.decode
+    decoded, decode = [], nmnist_archives.decode
     monkeypatch.setattr(
         recordings, "decode", lambda *args: decoded.append(len(args[0])) or decode(*args)
     )
@@ -253,7 +254,7 @@ def test_frames_of_files_come_from_the_cache_and_events_are_decoded_once(tmp_pat
 
 def test_simulated_recordings_can_be_corrupted(tmp_path, monkeypatch):
     monkeypatch.setenv("SAST_CACHE", str(tmp_path))
-    source = loading.nmnist("simulated", "", time_bins=4, test_limit=20, splits=("test",))
+    source = sets.load_nmnist("simulated", "", time_bins=4, test_limit=20, splits=("test",))
     ((_, _, worse),) = source.recorded["test"].corrupted(("event_drop",), (3,), 0)
     share = worse.events_NxC.sum() / source.test.events_NxC.sum()
     assert share == pytest.approx(1 - NMNIST_LEVELS["event_drop"][2], abs=0.01)

@@ -23,13 +23,13 @@ def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
     packed = data.packed_NxTxP
     assert packed[0].nbytes * 14 <= 1000 < packed[0].nbytes * small.N  # two batches of 7
     unpacked = jnp.moveaxis(packing.unpack(packed, small.SHAPE), 1, 0).astype(jnp.float32)
-    both = swap.respond(swap.both, trained, packed, batch_size)
+    both = swap.answer(swap.both, trained, packed, batch_size)
     for model, of_both, spike in (
         # The slope that training ends with.
         (swap.soft, both.soft, spikes.sigmoid(8.0)),
         (swap.hard, both.hard, spikes.heaviside),
     ):
-        outcome = swap.respond(model, trained, packed, batch_size)
+        outcome = swap.answer(model, trained, packed, batch_size)
         np.testing.assert_allclose(outcome.scores_BxK, of_both.scores_BxK, atol=1e-5)
         np.testing.assert_allclose(outcome.rates_BxL, of_both.rates_BxL, atol=1e-6)
         for run in range(2):
@@ -68,13 +68,13 @@ def test_windows_answer_with_their_mean_scores():
     assert run["recordings"] == small.N // 2
     truth = frames.labels_N[: small.N // 2]
     for prefix, model in (("soft_", swap.soft), ("hard_", swap.hard)):
-        answers = swap.respond(model, trained, frames.packed_NxTxP)
+        answers = swap.answer(model, trained, frames.packed_NxTxP)
         scores = small.voted(answers.scores_BxK[0])
         confusion = np.zeros((small.K, small.K), int)
         np.add.at(confusion, (truth, scores.argmax(axis=-1)), 1)
         assert run[f"{prefix}confusion"] == confusion.tolist()
         assert run[f"{prefix}accuracy"] == np.trace(confusion) / len(truth)
-        expected = confidence.measure(scores, truth)
+        expected = confidence.calibration_of(scores, truth)
         assert run[f"{prefix}nll"] == pytest.approx(expected["nll"], rel=1e-9)
         early = (answers.early_BxT[0] == frames.labels_N[:, None]).mean(axis=0)
         assert run[f"{prefix}accuracy_by_step"] == early.tolist()
@@ -89,7 +89,7 @@ def inverted(key, frames):
 def test_what_is_evaluated_is_never_augmented():
     hypers = small.hyper()
     plain, augmenting = (
-        swap.respond(
+        swap.answer(
             swap.soft,
             small.untrained(small.recipe(augment=augment), hypers),
             small.recordings()[0],
@@ -104,7 +104,7 @@ def test_measure_counts_by_hand():
     rates = np.array([[0.5, 0.1], [0.5, 0.0], [0.1, 0.2], [0.1, 0.3]], np.float32)
     early = np.array([[0, 1], [0, 0], [2, 2], [0, 2]])
     answers = swap.Outcome(scores, rates, early)
-    measured = swap.measure(answers, np.array([0, 0, 2, 2]))
+    measured = swap.summary_of(answers, np.array([0, 0, 2, 2]))
     assert measured["accuracy_by_step"] == [0.75, 0.75]
     assert measured["accuracy"] == 0.75  # the silent one falls to class 0, the tie to class 1
     assert measured["ties"] == 0.5

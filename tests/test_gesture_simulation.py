@@ -169,7 +169,7 @@ def trained_on(frames, test, epochs=15, seeds=5):
     for _ in range(epochs):
         state_R, _ = train_epoch(recipe, state_R, hyper_R, *arrays, False)
     models = Trained.of(recipe, state_R, hyper_R)
-    answers = swap.respond(swap.soft, models, test.packed_NxTxP)
+    answers = swap.answer(swap.soft, models, test.packed_NxTxP)
     return test.vote(answers.scores_BxK).argmax(axis=-1)
 
 

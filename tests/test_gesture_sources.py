@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 
 from experiments.assessment import command, methods
-from experiments.configs import assessment as assessment_config
-from experiments.configs import dvs_gesture, dvs_gesture_paper, nmnist
-from sast_jax.data import corruptions, packing
-from sast_jax.data.sets import loading
+from experiments.configs import (
+    assessment as assessment_config,
+    dvs_gesture,
+    dvs_gesture_paper,
+    nmnist,
+)
+from sast_jax.data import corruptions, packing, sets
+from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
-from sast_jax.runs import build, run, selection, settings
+from sast_jax.runs import build, settings
 
 FRAMES = {"time_bins": 3, "window": 200_000, "windows_each": 2, "side": 16}
 
@@ -51,11 +55,11 @@ def written(tmp_path):
 
 @pytest.mark.parametrize("kind", [archives, originals])
 def test_all_formats_give_the_same_frames(tmp_path, written, kind):
-    tree = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    tree = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     assert tree.name == f"DVS Gesture, recordings from {tmp_path / 'tree'} (4 train, 4 test)"
     assert (tree.frame_shape, tree.classes, tree.simulated) == ((16, 16, 2), 11, False)
     kind(tmp_path / "other", written)
-    other = loading.dvs_gesture("folder", tmp_path / "other", **FRAMES)
+    other = sets.load_dvs_gesture("folder", tmp_path / "other", **FRAMES)
     for split in ("train", "test"):
         a, b = getattr(tree, split), getattr(other, split)
         order = [np.lexsort((f.labels_N, f.subjects_N)) for f in (a, b)]
@@ -69,32 +73,32 @@ def test_all_formats_give_the_same_frames(tmp_path, written, kind):
 def test_the_same_again_comes_from_the_cache_and_other_frames_do_not(
     tmp_path, written, monkeypatch
 ):
-    first = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
-    other = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"bins": "events"})
+    first = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    other = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"bins": "events"})
     assert (first.train.packed_NxTxP != other.train.packed_NxTxP).any()
     monkeypatch.setattr(packing, "pack", None)
-    again = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    again = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     for a, b in zip(first.train, again.train, strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(TypeError):
-        loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"least": 2})
+        sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES | {"least": 2})
 
 
 def test_tonics_folder_is_found_and_an_empty_one_is_named(tmp_path, written):
     (tmp_path / "tree").rename(tmp_path / "DVSGesture")
-    assert len(loading.dvs_gesture("tonic", tmp_path, **FRAMES).test.truth_M) == 4
+    assert len(sets.load_dvs_gesture("tonic", tmp_path, **FRAMES).test.truth_M) == 4
     wanted = r"Train\.tar\.gz, ibmGestureTrain/ or trials_to_train\.txt.*--dataset=dvs_gesture"
     with pytest.raises(InputError, match=wanted):
-        loading.dvs_gesture("auto", tmp_path / "empty", **FRAMES)
+        sets.load_dvs_gesture("auto", tmp_path / "empty", **FRAMES)
 
 
 def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
-    assert loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings == ()
+    assert sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings == ()
     originals(tmp_path / "other", written)
     folder = tmp_path / "other" / "DvsGesture"
     (folder / "user25_ledTest.aedat").unlink()
     (folder / "trials_to_train.txt").open("a").write("\nuser40_led.aedat\nuser41_led.aedat\n")
-    first, second = loading.dvs_gesture("folder", tmp_path / "other", **FRAMES).warnings
+    first, second = sets.load_dvs_gesture("folder", tmp_path / "other", **FRAMES).warnings
     assert first.endswith(
         "trials_to_train.txt: recordings of the list that are missing: 2, first user40_led.aedat"
     )
@@ -105,7 +109,7 @@ def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
         rows = files.random_rows(np.random.default_rng(label), count=60 if label == 1 else 0)
         name = f"ibmGestureTest/user05_led/{label}.npy"
         files.write(tmp_path / "tree", {name: files.npy(rows)})
-    empty, shared = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings
+    empty, shared = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings
     assert "test: 2 empty windows are kept, first " in empty and empty.endswith("user05_led/4.npy")
     assert shared == "persons in both splits, which should be apart: 1, first user 5"
 
@@ -113,7 +117,7 @@ def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
 def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     limits = {"train_limit": 12, "test_limit": 4}
-    made = loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+    made = sets.load_dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
     assert made.name == "simulated DVS Gesture, no real recordings (12 train, 4 test)"
     assert made.simulated
     people, simulated = made.caveats
@@ -127,22 +131,22 @@ def test_auto_says_what_it_does_not_read_in_the_default_folder(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     limits = {"train_limit": 2, "test_limit": 2}
     files.write(tmp_path / "data" / "dvs_gesture", {"DvsGesture.tar.gz": b"IBM's own"})
-    (warning,) = loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits).warnings
+    (warning,) = sets.load_dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits).warnings
     assert warning.startswith(
         "recordings are simulated: data/dvs_gesture holds DvsGesture.tar.gz, but not ibmGestureTr"
     )
     files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b"user01_led.aedat\n"})
     missing = r"trials_to_train\.txt: none of its 1 recordings is there, first user01_led\.aedat"
     with pytest.raises(InputError, match=missing):
-        loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+        sets.load_dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
     files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b""})
     with pytest.raises(InputError, match="none of its 0 recordings is there; fetch them"):
-        loading.dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
+        sets.load_dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
 
 
 def test_people_are_held_out_with_all_that_is_theirs(tmp_path):
     files.dataset(tmp_path, subjects=(1, 2, 3, 9), labels=(0, 1, 2))
-    source = loading.dvs_gesture("folder", tmp_path, **FRAMES)
+    source = sets.load_dvs_gesture("folder", tmp_path, **FRAMES)
     train, held_out = selection.hold_out(source.train, 0.25, 0)
     assert len(set(held_out.subjects_N)) == 1
     assert len(held_out.labels_N) == 6
@@ -155,14 +159,14 @@ def test_people_are_held_out_with_all_that_is_theirs(tmp_path):
 
 
 def test_gestures_have_no_file_numbers_to_be_above(tmp_path, written):
-    source = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    source = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     assert selection.chosen(source, "test", 0).tolist() == list(range(8))
     with pytest.raises(InputError, match="--above=3: files of gestures have no numbers"):
         selection.chosen(source, "test", 3)
 
 
 def test_corrupted_gestures_are_windows_of_the_same_frames(tmp_path, written):
-    source = loading.dvs_gesture("folder", tmp_path / "tree", **FRAMES)
+    source = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES)
     found = list(source.recorded["test"].corrupted(list(corruptions.KINDS), (3,), 0))
     assert [kind for kind, *_ in found] == list(corruptions.KINDS)
     clean = source.test
@@ -229,9 +233,9 @@ def test_several_windows_of_a_whole_recording_are_refused():
 
 def test_a_config_of_the_other_experiment_is_refused():
     with pytest.raises(InputError, match=r"configs\.dvs_gesture"):
-        run.results_of("dvs_gesture", nmnist.get_config())
+        settings.read(nmnist.get_config(), "dvs_gesture")
     with pytest.raises(InputError, match=r"configs\.nmnist"):
-        run.results_of("nmnist", dvs_gesture.get_config())
+        settings.read(dvs_gesture.get_config(), "nmnist")
 
 
 @pytest.mark.parametrize("regime", methods.REGIMES)
@@ -240,8 +244,7 @@ def test_the_assessment_takes_gestures(regime):
     config.dataset = "dvs_gesture"
     for method in methods.METHODS.values():
         if regime in method.values:
-            made = command._settings(config, regime, method)
-            given = settings.read(made)
-            build.recipe(given, (32, 32, 2), 11, 1000)
+            made = command.untuned(config, regime, method)
+            build.recipe(made, (32, 32, 2), 11, 1000)
             assert made.data.path == "data/dvs_gesture"
             assert made.network.channels

@@ -50,7 +50,7 @@ def frames(count=12):
 @pytest.mark.slow  # an MLP's are those of the command's test
 def test_bounds_are_above_what_is_measured(trained, network):
     packed, labels = frames()
-    moment = moments.measure(trained, packed, labels, 0.05, jax.random.key(0))
+    moment = moments.measure_risk(trained, packed, labels, 0.05, jax.random.key(0))
     norms = [np.asarray(leaf) for leaf in sensitivity.gradient_norms(trained, packed, labels)]
     shown = np.asarray(packing.unpack(packed, small.SHAPE)).reshape(12, small.T, -1)
     rows = inequalities.of_states(network, packed)
@@ -106,7 +106,7 @@ def test_gains_of_scores_and_loss_are_exact(mlp):
 def test_a_moment_is_what_its_parts_are(mlp):
     params = mlp.params
     packed, labels = frames()
-    found = moments.measure(mlp, packed, labels, 0.05, jax.random.key(0))
+    found = moments.measure_risk(mlp, packed, labels, 0.05, jax.random.key(0))
 
     def risk(w):
         there = dataclasses.replace(mlp, params=w)
@@ -122,14 +122,14 @@ def test_a_moment_is_what_its_parts_are(mlp):
     rise = float(risk(unravel(ahead)) - risk(params))
     assert found.rise >= rise * 0.999
     # The remainder is second order: five times the radius makes some 25 times as much.
-    less = moments.measure(mlp, packed, labels, 0.01, jax.random.key(0))
+    less = moments.measure_risk(mlp, packed, labels, 0.01, jax.random.key(0))
     assert 12 < found.remainder / less.remainder < 50
     assert found.moved <= 0.05 * found.curvature * 1.5
 
 
 def test_variance_is_that_of_minibatches_drawn_with_replacement(mlp):
     packed, labels = frames()
-    found = moments.measure(mlp, packed, labels, 1e-6, jax.random.key(0))
+    found = moments.measure_risk(mlp, packed, labels, 1e-6, jax.random.key(0))
 
     def loss(w, packed_TxP, label):
         there = dataclasses.replace(mlp, params=w)
@@ -204,7 +204,7 @@ def test_a_readout_without_bounds_is_named():
 def test_without_a_radius_nothing_moves_and_sam_has_no_rows(mlp):
     packed, labels = small.recordings()
     network = inequalities.describe(mlp, packed.shape[1])
-    moment = moments.measure(mlp, packed, labels, 0.0, jax.random.key(0))
+    moment = moments.measure_risk(mlp, packed, labels, 0.0, jax.random.key(0))
     assert moment.moved == 0 and moment.rise < 1e-6 and moment.remainder < 1e-6
     rows = inequalities.of_risk(network, moment, 0.0, 0.1, 1.0)
     assert len(rows) == 2 and not any("SAM" in row.name for row in rows)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import small_networks
 import small_runs
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sast_jax.errors import InputError
 from sast_jax.hardware import formats, integers
@@ -88,7 +87,7 @@ def test_equals_its_simulation_and_unbounded_integers(bits, leak, nearest, reset
         simulated, float_shares = integers.simulate(
             layers, neurons, jnp.asarray(frames, jnp.float64)
         )
-    found, shares = jax.jit(integers.respond, static_argnums=1)(
+    found, shares = jax.jit(integers.response_of, static_argnums=1)(
         layers, neurons, jnp.asarray(frames)
     )
     assert found.spikes[0].dtype == jnp.int8
@@ -99,7 +98,7 @@ def test_equals_its_simulation_and_unbounded_integers(bits, leak, nearest, reset
     assert shares.shape == (30, 2)
     assert 0 < found.spikes[-1].mean() < 1
     expected, expected_shares = by_hand(layers, neurons, frames[:, 0])
-    alone, alone_shares = integers.respond(layers, neurons, jnp.asarray(frames[:, :1]))
+    alone, alone_shares = integers.response_of(layers, neurons, jnp.asarray(frames[:, :1]))
     np.testing.assert_array_equal(alone.spikes[-1][:, 0], expected)
     np.testing.assert_allclose(alone_shares[0], expected_shares, rtol=1e-6)
     assert bits > 16 or shares.max() > 0
@@ -111,7 +110,7 @@ def same_as_simulated(layers, neurons, frames) -> int:
         simulated, float_shares = jax.jit(integers.simulate, static_argnums=1)(
             layers, neurons, jnp.asarray(frames, jnp.float64)
         )
-    found, shares = jax.jit(integers.respond, static_argnums=1)(
+    found, shares = jax.jit(integers.response_of, static_argnums=1)(
         layers, neurons, jnp.asarray(frames)
     )
     for a, b in zip(found.spikes, simulated.spikes, strict=True):
@@ -148,7 +147,7 @@ def test_convolutions_in_integers():
     network, frames = small_networks.network("ConvNet")
     neurons = integers.Neurons(16, integers.fraction(0.9, 7), True, ToZero())
     layers = built(network, neurons)
-    found, _ = integers.respond(layers, neurons, frames)
+    found, _ = integers.response_of(layers, neurons, frames)
     simulated, _ = integers.simulate(layers, neurons, frames)
     for a, b in zip(found.spikes, simulated.spikes, strict=True):
         np.testing.assert_array_equal(a, b)

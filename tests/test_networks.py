@@ -15,8 +15,7 @@ import small
 
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
-from sast_jax.hardware import bench as bench_lib
-from sast_jax.hardware import models, nir_graph
+from sast_jax.hardware import bench as bench_lib, models, nir_graph
 from sast_jax.hardware.formats import Chip
 from sast_jax.snn import connections, lif, networks, neurons, readouts, spikes
 from sast_jax.snn.connections import Connection, Full
@@ -250,7 +249,7 @@ class OfRows(nn.Module):
     @nn.compact
     def __call__(self, frame_shape):
         H, W, C = frame_shape
-        start, zeros = nn.initializers.normal(0.5), nn.initializers.zeros
+        start, zeros = nn.initializers.normal(0.1), nn.initializers.zeros
         return [
             Rows(
                 self.param("strength", start, (W * C, self.width)),
@@ -263,14 +262,17 @@ class OfRows(nn.Module):
         ]
 
 
+WIDTH = 8
+
+
 @functools.cache
 def of_rows(rounding=None):
-    made = small.recipe(network=OfRows(4, small.K), rounding=rounding)
+    made = small.recipe(network=OfRows(WIDTH, small.K), rounding=rounding)
     return small.trained(made, small.hyper((0, 1)), epochs=12)
 
 
 def test_a_network_of_ones_own_trains_and_is_evaluated():
-    made, hyper_R = small.recipe(network=OfRows(4, small.K)), small.hyper((0, 1))
+    made, hyper_R = small.recipe(network=OfRows(WIDTH, small.K)), small.hyper((0, 1))
     _, first = small.fit(made, hyper_R, epochs=1)
     _, last = small.fit(made, hyper_R, epochs=12)
     assert (last.loss < 0.5 * first.loss).all() and (last.accuracy > 0.9).all()
@@ -279,7 +281,7 @@ def test_a_network_of_ones_own_trains_and_is_evaluated():
     data = small.frames()
     x = np.asarray(trained.model.unpack(data.packed_NxTxP))
     for run, measured in zip(trained, swap.evaluate(trained, data), strict=True):
-        sent = np.einsum("tbhwc,wcn->tbhn", x, run.params["strength"].reshape(6, 2, 4))
+        sent = np.einsum("tbhwc,wcn->tbhn", x, run.params["strength"].reshape(6, 2, WIDTH))
         sent = sent + np.asarray(run.params["push"])
         _, sent = neurons.integrate(run.hard_cell(), jnp.asarray(sent))
         current = sent.reshape(*sent.shape[:2], -1) @ run.params["verdict"]
@@ -294,12 +296,15 @@ def test_a_network_of_ones_own_is_counted():
     x = trained.model.unpack(data.packed_NxTxP)
     for run, found in zip(trained, models.count(trained, data), strict=True):
         first = run.respond(run.hard_cell(), x).spikes[0]
-        assert first.shape == (small.T, small.N, 6, 4)
+        assert first.shape == (small.T, small.N, 6, WIDTH)
         fired = np.array([float(x.sum()), float(first.sum())]) / small.N
-        np.testing.assert_allclose(found["effective_acs_by_layer"], fired * [4, small.K], rtol=1e-6)
-        assert found["dense_by_layer"] == [small.T * 6 * 12 * 4, small.T * 24 * small.K]
-        assert found["membrane_updates_by_layer"] == [small.T * 24, small.T * small.K]
-        assert found["footprint_bytes"] == 4 * (12 * 4 + 4 + 24 * small.K + small.K)
+        np.testing.assert_allclose(
+            found["effective_acs_by_layer"], fired * [WIDTH, small.K], rtol=1e-6
+        )
+        assert found["dense_by_layer"] == [small.T * 6 * 12 * WIDTH, small.T * 6 * WIDTH * small.K]
+        assert found["membrane_updates_by_layer"] == [small.T * 6 * WIDTH, small.T * small.K]
+        weights, biases = 12 * WIDTH + 6 * WIDTH * small.K, WIDTH + small.K
+        assert found["footprint_bytes"] == 4 * (weights + biases)
 
 
 def test_a_network_of_ones_own_is_put_on_the_bench():
@@ -312,13 +317,14 @@ def test_a_network_of_ones_own_is_put_on_the_bench():
         for kind in ("soft", "hard"):
             assert row[f"{kind}_accuracy"] == pytest.approx(own[f"{kind}_accuracy"], abs=0.1)
         assert row["integer_accuracy"] == pytest.approx(own["hard_accuracy"], abs=0.1)
-        assert row["weight_bytes"] == 12 * 4 + 24 * small.K + 4 * (4 + small.K)
+        weights, biases = 12 * WIDTH + 6 * WIDTH * small.K, WIDTH + small.K
+        assert row["weight_bytes"] == weights + 4 * biases
         rows = bench_lib.trials([bench], data, bench_lib.Conditions((4,), (("dead", 0.2),), 2))[0]
         rows += [bench.variation(kind, 0.2, keys, data) for kind in ("weights", "thresholds")]
         for row in rows:
             assert 0 <= row["hard_accuracy"] <= 1 and "error" not in row
     rounded = of_rows(Rounding(2))[0].connections()
-    assert [len(np.unique(column)) <= 3 for column in rounded[0].kernel.T] == [True] * 4
+    assert max(len(np.unique(column)) for column in rounded[0].kernel.T) <= 3
 
 
 def test_what_a_connection_of_ones_own_has_not_is_refused_by_name():
@@ -362,9 +368,3 @@ def test_a_module_that_lists_no_connections_is_named(what):
         Model(Returning(what)).on(small.SHAPE).init(jax.random.key(0))
     with pytest.raises(TypeError, match=message):
         small.fit(small.recipe(network=Returning(what)), small.hyper())
-
-
-def test_a_layer_of_flax_is_no_network():
-    """It takes frames, not their shape; whatever it makes of one is not run."""
-    with pytest.raises((TypeError, ValueError)):
-        small.fit(small.recipe(network=nn.Dense(3)), small.hyper())

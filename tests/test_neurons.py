@@ -17,11 +17,11 @@ from own_neurons import Half, Refractory
 
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
-from sast_jax.hardware import bench as bench_lib
-from sast_jax.hardware import formats, models, nir_graph
+from sast_jax.hardware import bench as bench_lib, formats, models, nir_graph
 from sast_jax.hardware.formats import Chip
-from sast_jax.snn import lif, neurons, spikes, variation
+from sast_jax.snn import connections, lif, neurons, spikes, variation
 from sast_jax.snn.adaptive import Adaptive
+from sast_jax.snn.connections import Full
 from sast_jax.snn.synaptic import Synaptic
 from sast_jax.snn.variation import Variation
 from sast_jax.theory import certificates, inequalities
@@ -127,7 +127,10 @@ def test_its_operations_are_counted(name):
 def test_its_integer_network_is_refused_by_name(name):
     (bench,) = bench_lib.benches(fitted(name)[2], Chip(), None)
     keys, data = jax.random.split(jax.random.key(0), 2), small.frames()
-    for row in (bench.width(8, data), bench.variation("dead", 0.1, keys, data)):
+    rows = [bench.width(8, data)]
+    if name in OWN:  # which meets faults as the library's do
+        rows.append(bench.variation("dead", 0.1, keys, data))
+    for row in rows:
         assert re.search(NAMED[name].format("integer form"), row["error"])
         assert row["integer_accuracy"] is None
         assert "clipped" not in row and "synops" not in row
@@ -162,17 +165,16 @@ def test_bounds_on_it_are_refused_by_name(name):
 @pytest.mark.parametrize("name", ALL)
 def test_devices_of_it_differ(name):
     """In thresholds and leaks of their own; without any variation they are the network itself."""
-    one = fitted(name)[2][0]
-    network, neuron = one.connections(), one.model.neuron
-    frames = one.model.unpack(small.frames().packed_NxTxP)
+    kernel = 0.3 * jax.random.normal(jax.random.key(0), (20, 64))
+    network, neuron = [Full(kernel, jnp.zeros(64))], ALL[name]
+    frames = jax.random.bernoulli(jax.random.key(1), 0.5, (12, 8, 20)).astype(jnp.float32)
 
     @jax.jit
     def device(seed, levels):
-        key = jax.random.key(seed)
-        draw = variation.draw(key, levels, network, neuron, one.hyper.decay, frames)
+        draw = variation.draw(jax.random.key(seed), levels, network, neuron, 0.9, frames)
         return draw(lambda neuron, decay: neuron.hard(decay)).spikes[0]
 
-    exact = one.respond(one.hard_cell(), frames).spikes[0]
+    exact = connections.respond(network, [neuron.hard(0.9)], frames).spikes[0]
     np.testing.assert_array_equal(device(0, Variation()), exact)
     for kind in ("thresholds", "leaks"):
         first, again, second = (device(seed, Variation(**{kind: 0.5})) for seed in (0, 0, 1))

@@ -12,11 +12,10 @@ import tarfile
 import nmnist_files
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
-from sast_jax.runs import reloaded, run
+from sast_jax.runs import reloaded, run, settings
 
 ENDED = {
     "soft_accuracy": 0.55,
@@ -58,7 +57,7 @@ def test_it_goes_on_to_the_same_end(older, no_pages):
     config = json.loads((older / "config.json").read_text())
     for key in ("experiment", "data_fingerprint"):
         del config[key]
-    done, workdir = run.results_of("nmnist", ConfigDict(config))
+    done, workdir = run.results_of(settings.read(config))
     assert workdir == pathlib.Path("run")
     assert len((older / "metrics.jsonl").read_text().splitlines()) == 16
     (ended,) = done["runs"]

@@ -14,8 +14,7 @@ from neurobench.metrics.workload import SynapticOperations
 from neurobench.models import TorchModel
 
 from sast_jax.evaluation import swap
-from sast_jax.hardware import models as models_lib
-from sast_jax.hardware import operations
+from sast_jax.hardware import models as models_lib, operations
 from sast_jax.snn.connections import Full
 
 
@@ -116,7 +115,7 @@ def test_a_report_of_trained_networks():
     assert found["footprint_bytes"] == 4 * (2312 * 64 + 64 * 32 + 32 * 10 + 64 + 32 + 10)
     np.testing.assert_allclose(found["energy_float32_pj"], 0.9 * acs)
     np.testing.assert_allclose(found["energy_integer_pj"], 0.1 * acs)
-    answers = swap.respond(swap.hard, one_R, run.test.packed_NxTxP)
+    answers = swap.answer(swap.hard, one_R, run.test.packed_NxTxP)
     rates_L = answers.rates_BxL[0].mean(axis=0)
     fired = 6 * (rates_L * np.array([64, 32, 10]))
     np.testing.assert_allclose(found["spikes_by_layer"], fired, rtol=1e-5)
@@ -127,7 +126,7 @@ def test_a_recording_costs_what_its_windows_cost():
     models = small.untrained(small.recipe(), small.hyper(seeds=(0, 1)))
     alone, frames = small.frames(), small.windows()
     counted = models_lib.count(models, frames)
-    counts = swap.respond(models_lib.operations_of, models, alone.packed_NxTxP)
+    counts = swap.answer(models_lib.operations_of, models, alone.packed_NxTxP)
     acs_RxN = counts.acs_BxL.sum(axis=2)
     by_hand = [
         [acs_N[frames.numbers_N == m].sum() for m in range(small.N // 2)] for acs_N in acs_RxN

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tonic
 
-from sast_jax.data import packing, recordings
+from sast_jax.data import packing
+from sast_jax.data.formats import nmnist_archives
 
 SHAPE = (34, 34, 2)
 DURATION = 310_000
@@ -21,7 +22,7 @@ def unpacked(frames):
 @pytest.fixture
 def split(tmp_path):
     files.dataset(tmp_path, per_class=3)
-    return recordings.find_split(tmp_path, "train")
+    return nmnist_archives.find_split(tmp_path, "train")
 
 
 @pytest.mark.parametrize("time_bins", [1, 7, 20])
@@ -29,11 +30,11 @@ def split(tmp_path):
 def test_frames_equal_a_loop_over_events(split, time_bins, chunk):
     order = np.array([5, 0, 17, 3, 4])
     frames = packing.pack(
-        recordings.select(split, order, chunk), time_bins=time_bins, duration=DURATION
+        nmnist_archives.select(split, order, chunk), time_bins=time_bins, duration=DURATION
     )
     expected = np.zeros((5, time_bins, *SHAPE), np.uint8)
     for n, raw in enumerate(split.read(order)):
-        events = recordings.decode([raw], ["r"])
+        events = nmnist_archives.decode([raw], ["r"])
         for t, x, y, p in zip(events.t_M, events.x_M, events.y_M, events.p_M, strict=True):
             expected[n, min(int(t) * time_bins // DURATION, time_bins - 1), y, x, p] = 1
         assert frames.events_NxC[n].tolist() == np.bincount(events.p_M, minlength=2).tolist()
@@ -51,7 +52,7 @@ def test_frames_equal_tonic_where_its_bins_are_the_same(split):
     ends = np.array([(0, 0, 0, 0)], dtype)
     theirs = to_frame(np.concatenate([ends, events]))  # (T, C, H, W) counts
     ours = unpacked(
-        packing.pack(recordings.select(split, np.array([0])), time_bins=10, duration=DURATION)
+        packing.pack(nmnist_archives.select(split, np.array([0])), time_bins=10, duration=DURATION)
     )[0].copy()
     ours[0, 0, 0, 0] = 1
     np.testing.assert_array_equal(ours.transpose(0, 3, 1, 2)[: len(theirs)], theirs > 0)

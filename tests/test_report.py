@@ -25,7 +25,7 @@ def write(folder, runs, curves):
         hard_prediction="0",
     )
     done = results.collect({"rho": 0.4}, about, runs)
-    run_page.write(folder, done, curves, [example], ["This is <odd> & true."])
+    run_page.write_report(folder, done, curves, [example], ["This is <odd> & true."])
     return (folder / "report.md").read_text(), (folder / "report.html").read_text()
 
 

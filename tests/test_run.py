@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from jobs import settings, train
 
+from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
-from sast_jax.runs import build, run, selection
+from sast_jax.runs import build, run
 from sast_jax.runs.checkpoints import Checkpoints
-from sast_jax.runs.settings import read
 from sast_jax.training import stepping
 
 
@@ -33,7 +33,7 @@ def test_results_have_the_keys_that_scripts_rely_on(swept):
     folder, config, done = swept
     written = json.loads((folder / "run" / "results.json").read_text())
     assert written == json.loads(json.dumps(done))
-    assert written["config"] == json.loads(json.dumps(config.to_dict()))
+    assert written["config"] == json.loads(json.dumps(config.as_dict()))
     members = [(entry["rho"], entry["seed"]) for entry in written["runs"]]
     assert members == [(0.0, 0), (0.0, 1), (0.3, 0), (0.3, 1)]
     for entry in written["runs"]:
@@ -136,7 +136,7 @@ def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
     spy = lambda *a: given.append(a[-2:]) or known(*a)  # noqa: E731
     monkeypatch.setattr(run.calibration, "after_training", spy)
     train(config)
-    source = read(config).data.load()
+    source = config.data.load()
     _, held_out = selection.hold_out(source.train, 0.2, config.data.seed)
     ((chooses, measures),) = given
     np.testing.assert_array_equal(chooses.packed_NxTxP, held_out.packed_NxTxP)
@@ -145,7 +145,7 @@ def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
 
 def test_validation_recordings_are_not_trained_on(swept):
     _, config, _ = swept
-    source = read(config).data.load()
+    source = config.data.load()
     train_set, held_out = selection.hold_out(source.train, 0.2, config.data.seed)
     numbers = [set(zip(f.labels_N, f.numbers_N, strict=True)) for f in (train_set, held_out)]
     assert not numbers[0] & numbers[1]
@@ -178,8 +178,8 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
         train(settings(tmp_path, learning_rate=1e38))
     kept = Checkpoints(tmp_path / "run" / "checkpoints")
     config = settings(tmp_path, learning_rate=1e38)
-    made = build.recipe(read(config), (34, 34, 2), 10, 40)
-    like = stepping.initialise(made, build.hyperparameters(read(config)))
+    made = build.recipe(config, (34, 34, 2), 10, 40)
+    like = stepping.initialise(made, build.hyperparameters(config))
     state = kept.state(like)
     kept.close()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
@@ -197,11 +197,8 @@ def test_one_diverged_member_does_not_end_the_sweep(tmp_path):
 
 def test_members_without_sam_are_neither_trained_nor_timed_with_it(swept, tmp_path):
     _, config, done = swept
-    alone = config.copy_and_resolve_references()
-    alone.update_from_flattened_dict(
-        {"rho": 0.3, "seed": 1, "sweep.rho": (), "sweep.seeds": 1, "workdir": str(tmp_path / "run")}
-    )
-    (single,) = train(alone)["runs"]
+    alone = {"rho": 0.3, "seed": 1, "sweep.rho": (), "sweep.seeds": 1}
+    (single,) = train(config.changed(alone | {"workdir": str(tmp_path / "run")}))["runs"]
     (member,) = [r for r in done["runs"] if (r["rho"], r["seed"]) == (0.3, 1)]
     assert {k: v for k, v in single.items() if k != "train_seconds"} == {
         k: v for k, v in member.items() if k != "train_seconds"
@@ -213,7 +210,7 @@ def test_members_without_sam_are_neither_trained_nor_timed_with_it(swept, tmp_pa
 @pytest.mark.parametrize(
     "changes",
     [
-        {"network.channels": (3, 4), "network.hidden": (), "readout": "current", "shift": 1},
+        {"network.channels": (3, 4), "network.hidden": (), "readout": "current", "data.shift": 1},
         {"schedule": "constant", "sam.start": 0.5, "sam.ascent_batch": "independent"},
         {"forward": "hard", "spike": "arctan", "sam.adaptive": True, "sam.ascent_fraction": 1.0},
         {"sam.group_size": 4, "sam.ascent_fraction": 1.0, "lif.reset": "zero"},
@@ -222,7 +219,6 @@ def test_members_without_sam_are_neither_trained_nor_timed_with_it(swept, tmp_pa
 )
 def test_every_option_goes_from_the_config_to_the_report(tmp_path, changes):
     nmnist_files.dataset(tmp_path / "data")
-    changes = {{"shift": "data.shift"}.get(key, key): value for key, value in changes.items()}
     (entry,) = train(settings(tmp_path, **changes, **{"epochs": 2}))["runs"]
     assert 0 <= entry["hard_accuracy"] <= 1
     assert len(entry["hard_rates"]) == (3 if "network.channels" in changes else 2)

@@ -50,6 +50,21 @@ def test_response_and_gradient_are_those_of_the_whole(steps):
     assert shapes[0] == shapes[1]
 
 
+class Charged(lif.LIF):
+    """A neuron that does not begin at 0."""
+
+    def rest(self, like):
+        return super().rest(like)._replace(potential=jnp.full_like(like, 0.8))
+
+
+def test_the_first_segment_begins_at_rest():
+    cell, params = Charged().hard(0.9), init()
+    whole, parts = (respond(params, steps, cell).spikes for steps in (None, 4))
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    plain = respond(params, None, lif.LIF().hard(0.9)).spikes
+    assert any((a != b).any() for a, b in zip(whole, plain, strict=True))
+
+
 def test_noise_is_each_segments_own():
     cell = neurons.Stochastic(CELL, jax.random.key(3), noise=0.5)
     still = jax.tree.map(jnp.zeros_like, init())

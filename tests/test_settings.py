@@ -235,3 +235,10 @@ def test_gestures_have_keys_of_their_own():
         config.update_from_flattened_dict(changes)
         with pytest.raises(InputError, match=re.escape(message)):
             settings.read(config)
+
+
+def test_a_whole_number_is_one():
+    with pytest.raises(InputError, match=r"config\.epochs=2\.5 must be a whole number"):
+        Settings(epochs=2.5)
+    with pytest.raises(InputError, match=r"config\.network\.segment=2\.0 must be a whole number"):
+        Settings().changed({"network.segment": 2.0})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sast_jax.data import packing, recordings
+from sast_jax.data.formats import nmnist_archives
 from sast_jax.data.simulated import digits, likeness
 
 IDEAL = digits.Sensor(
@@ -130,10 +131,10 @@ def test_profile_distance_knows_equal_shifted_and_coarser_profiles():
 @pytest.fixture(scope="module")
 def paired(real_data):
     """The first 200 real recordings, and simulations of the digits they show; 31 bins."""
-    split = recordings.find_split(real_data / "nmnist_small", "train")
+    split = nmnist_archives.find_split(real_data / "nmnist_small", "train")
     images = digits.digits_of_files(split.labels_N, split.numbers_N)
     chosen = np.argsort(split.numbers_N)[:200]
-    real = binned(recordings.select(split, chosen), 31)
+    real = binned(nmnist_archives.select(split, chosen), 31)
     args = images[chosen], real.labels_N, real.numbers_N
     return real, binned(digits.record(KEY, *args), 31)
 
@@ -167,9 +168,9 @@ def test_simulated_recordings_resemble_the_real_one_of_the_same_digit_most(paire
 
 
 def test_reference_statistics_are_those_of_the_real_recordings(real_data):
-    split = recordings.find_split(real_data / "nmnist_small", "train")
+    split = nmnist_archives.find_split(real_data / "nmnist_small", "train")
     all_of_it = np.arange(len(split.names))
-    frames = binned(recordings.select(split, all_of_it), 31)
+    frames = binned(nmnist_archives.select(split, all_of_it), 31)
     measured, stored = likeness.describe(frames), likeness.real()
     for key in ("events", "events_std", "falling"):
         assert measured[key] == pytest.approx(stored[key], rel=1e-3)

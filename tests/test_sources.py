@@ -4,32 +4,32 @@ import nmnist_files as files
 import numpy as np
 import pytest
 
-from sast_jax.data.sets import loading
+from sast_jax.data import sets
 from sast_jax.errors import InputError
 
 
 def test_auto_reads_the_folder_and_simulates_only_for_the_default_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="elsewhere: no recordings"):
-        loading.nmnist("auto", "elsewhere", time_bins=2)
-    simulated = loading.nmnist(
-        "auto", loading.DEFAULT_PATH, time_bins=2, train_limit=20, test_limit=10
+        sets.load_nmnist("auto", "elsewhere", time_bins=2)
+    simulated = sets.load_nmnist(
+        "auto", sets.NMNIST.path, time_bins=2, train_limit=20, test_limit=10
     )
     assert simulated.simulated
     assert simulated.name == "simulated N-MNIST, no real recordings (20 train, 10 test)"
-    files.dataset(tmp_path / loading.DEFAULT_PATH)
-    real = loading.nmnist("auto", loading.DEFAULT_PATH, time_bins=2)
+    files.dataset(tmp_path / sets.NMNIST.path)
+    real = sets.load_nmnist("auto", sets.NMNIST.path, time_bins=2)
     assert not real.simulated
     assert real.name == "N-MNIST, recordings from data/nmnist (40 train, 40 test)"
 
 
 def test_what_lies_where_recordings_should_be_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / loading.DEFAULT_PATH
+    folder = tmp_path / sets.NMNIST.path
     limits = {"time_bins": 2, "train_limit": 2, "test_limit": 2}
 
     def warnings(source="auto"):
-        made = loading.nmnist(source, loading.DEFAULT_PATH, **limits)
+        made = sets.load_nmnist(source, sets.NMNIST.path, **limits)
         assert made.simulated
         return made.warnings
 
@@ -49,16 +49,16 @@ def test_what_lies_where_recordings_should_be_is_told(tmp_path, monkeypatch):
 def test_tonics_own_folder_is_found(tmp_path):
     files.dataset(tmp_path / "NMNIST")
     for source in ("tonic", "folder"):
-        assert len(loading.nmnist(source, tmp_path, time_bins=2).train.labels_N) == 40
+        assert len(sets.load_nmnist(source, tmp_path, time_bins=2).train.labels_N) == 40
     with pytest.raises(InputError, match=r"empty: no recordings there; name a .* train\.zip or"):
-        loading.nmnist("tonic", tmp_path / "empty", time_bins=2)
+        sets.load_nmnist("tonic", tmp_path / "empty", time_bins=2)
 
 
 def test_limits_draw_a_part_that_follows_the_seed(tmp_path):
     files.dataset(tmp_path, per_class=6)
 
     def numbers(**options):
-        part = loading.nmnist("folder", tmp_path, time_bins=2, **options)
+        part = sets.load_nmnist("folder", tmp_path, time_bins=2, **options)
         return part.train.numbers_N.tolist(), part.test.numbers_N.tolist()
 
     everything, tests = numbers()
@@ -74,17 +74,17 @@ def test_limits_draw_a_part_that_follows_the_seed(tmp_path):
 def test_a_split_that_is_not_asked_for_is_not_read(tmp_path):
     files.dataset(tmp_path)
     (tmp_path / "train.zip").write_bytes(b"half")
-    source = loading.nmnist("folder", tmp_path, time_bins=2, splits=("test",))
+    source = sets.load_nmnist("folder", tmp_path, time_bins=2, splits=("test",))
     assert source.train is None
     assert len(source.test.labels_N) == 40
     with pytest.raises(InputError, match=r"train\.zip"):
-        loading.nmnist("folder", tmp_path, time_bins=2)
+        sets.load_nmnist("folder", tmp_path, time_bins=2)
 
 
 def test_empty_and_backward_recordings_are_kept_and_told(tmp_path):
     late = files.encode([5000], [1], [1], [0]) + files.encode([10], [2], [2], [1])
     files.write_tree(tmp_path, {"Test/3/00001.bin": b"", "Test/4/00002.bin": late})
-    source = loading.nmnist("folder", tmp_path, time_bins=2)
+    source = sets.load_nmnist("folder", tmp_path, time_bins=2)
     assert source.train is None
     empty, backward = source.warnings
     assert empty == f"test: 1 empty recordings are kept, first {tmp_path}/Test/3/00001.bin"
@@ -94,11 +94,11 @@ def test_empty_and_backward_recordings_are_kept_and_told(tmp_path):
 
 def test_a_test_split_of_ones_own_is_told(tmp_path):
     files.dataset(tmp_path / "whole")
-    assert loading.nmnist("folder", tmp_path / "whole", time_bins=2).caveats == ()
+    assert sets.load_nmnist("folder", tmp_path / "whole", time_bins=2).caveats == ()
     one = files.encode([10], [2], [2], [1])
     some = {f"Test/{label}/{label + 9996:05}.bin": one for label in range(8)}
     files.write_tree(tmp_path / "part", some)
-    absent, foreign = loading.nmnist("folder", tmp_path / "part", time_bins=2).caveats
+    absent, foreign = sets.load_nmnist("folder", tmp_path / "part", time_bins=2).caveats
     assert absent == "No test recording is of these classes: 8, 9."
     assert foreign == (
         "The test split is not N-MNIST's own: 3 of its recordings have numbers above 10000, "
@@ -109,8 +109,8 @@ def test_a_test_split_of_ones_own_is_told(tmp_path):
 def test_a_changed_recording_is_read_anew(tmp_path):
     one = files.encode([10], [2], [2], [1])
     files.write_tree(tmp_path, {"Test/3/00001.bin": one})
-    first = loading.nmnist("folder", tmp_path, time_bins=2)
+    first = sets.load_nmnist("folder", tmp_path, time_bins=2)
     files.write_tree(tmp_path, {"Test/3/00001.bin": one + files.encode([20], [3], [3], [1])})
-    second = loading.nmnist("folder", tmp_path, time_bins=2)
+    second = sets.load_nmnist("folder", tmp_path, time_bins=2)
     assert first.fingerprint != second.fingerprint
     assert second.test.events_NxC.sum() == 2

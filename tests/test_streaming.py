@@ -116,7 +116,8 @@ def large_set():
     packed = np.packbits(rng.random((4096, 10, 32 * 32 * 2), np.float32) < 0.05, axis=-1)
     count = np.zeros((4096, 2), np.int64)
     labels = rng.integers(0, small.K, 4096).astype(np.int32)
-    return packing.Frames(packed, labels, np.arange(4096), count, count[:1], np.int64(0))
+    rows, shape = np.arange(4096), (32, 32, 2)
+    return packing.Frames(packed, labels, rows, count, count[:1], np.int64(0), rows, shape)
 
 
 @pytest.mark.slow

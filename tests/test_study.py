@@ -10,10 +10,11 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.configs import nmnist
+from sast_jax.data.sets import selection
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
-from sast_jax.runs import reloaded, selection, study
+from sast_jax.runs import reloaded, study
+from sast_jax.runs.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +31,20 @@ def settings(folder, **changes):
 def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2, "sweep.seeds": 2})
     grid = {"neurons.hard": (1.0, 0.0), "learning_rate": (1e-3, 1e-2)}
-    best, found = study.tuned("nmnist", config, grid, folder / "trials")
+    best, found = study.tuned(config, grid, folder / "trials")
     assert len(found) == 4
     accuracies = [trial["hard_accuracy"] for trial in found]
     assert best == found[int(np.argmax(accuracies))]["settings"]
-    alone = config.copy_and_resolve_references()
-    alone.neurons.hard, alone.learning_rate, alone.workdir = 1.0, 1e-2, str(folder / "alone")
-    (row,) = jobs.train(alone)["summary"]
+    alone = {"neurons.hard": 1.0, "learning_rate": 1e-2, "workdir": str(folder / "alone")}
+    (row,) = jobs.train(config.changed(alone))["summary"]
     assert {
         "settings": {"neurons.hard": 1.0, "learning_rate": 1e-2},
         "hard_accuracy": row["validation_hard_accuracy_mean"],
     } in found
     monkeypatch.setattr(study.run.fit, "fit", None)  # nothing is trained again
-    assert study.tuned("nmnist", config, grid, folder / "trials") == (best, found)
+    assert study.tuned(config, grid, folder / "trials") == (best, found)
     worst, _ = study.tuned(
-        "nmnist", config, grid, folder / "trials", score=lambda row: -study.most_accurate(row)
+        config, grid, folder / "trials", score=lambda row: -study.most_accurate(row)
     )
     assert worst == found[int(np.argmin(accuracies))]["settings"]
 
@@ -52,7 +52,7 @@ def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
 def test_keys_of_a_sweep_are_tuned_in_one_program(folder):
     config = settings(folder, **{"data.validation": 0.2})
     grid = {"lif.decay": (0.5, 0.9), "learning_rate": (1e-3, 1e-2)}
-    best, found = study.tuned("nmnist", config, grid, folder / "sweep")
+    best, found = study.tuned(config, grid, folder / "sweep")
     tried = [tuple(trial["settings"][key] for key in grid) for trial in found]
     assert set(tried) == {(0.5, 1e-3), (0.5, 1e-2), (0.9, 1e-3), (0.9, 1e-2)}
     assert best in [trial["settings"] for trial in found]
@@ -63,26 +63,26 @@ def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2})
     summaries, known = [], study.run.results_of
 
-    def results_of(experiment, config):
-        if config.neurons.hard:
+    def results_of(given):
+        if given.neurons.hard:
             raise DivergedError("every loss is infinite")
-        summaries.append(known(experiment, config))
+        summaries.append(known(given))
         return summaries[-1]
 
     monkeypatch.setattr(study.run, "results_of", results_of)
     grid = {"neurons.hard": (0.5, 0.0), "learning_rate": (1e-3, 1e-2)}
-    best, found = study.tuned("nmnist", config, grid, folder / "left")
+    best, found = study.tuned(config, grid, folder / "left")
     assert best["neurons.hard"] == 0.0 and len(summaries) == 1
     assert [trial["hard_accuracy"] is None for trial in found] == [True, True, False, False]
     with pytest.raises(DivergedError, match=r"diverges for every neurons.hard of \(0.5,\)"):
-        study.tuned("nmnist", config, grid | {"neurons.hard": (0.5,)}, folder / "left")
+        study.tuned(config, grid | {"neurons.hard": (0.5,)}, folder / "left")
 
 
 def test_the_landscape_is_that_of_the_training_loss(folder):
     config = settings(folder, workdir=str(folder / "run"), **{"data.validation": 0.2})
     jobs.train(config)
-    (found,) = study.landscape(config)
-    assert found == study.landscape(config)[0]
+    (found,) = study.landscape(folder / "run")
+    assert found == study.landscape(folder / "run")[0]
     run = reloaded.load(folder / "run")
     one = run.trained[0]
     train, _ = selection.hold_out(run.settings.data.load().train, 0.2, 0)
@@ -105,7 +105,7 @@ def test_the_landscape_is_that_of_the_training_loss(folder):
     assert found["input_gradient"] > 0
     (folder / "run" / "landscape.json").write_text("[{")
     with pytest.raises(InputError, match=r"landscape\.json: damaged"):
-        study.landscape(config)
+        study.landscape(folder / "run")
 
 
 def test_rows_are_made_once_and_kept(tmp_path, capsys):
@@ -138,27 +138,27 @@ def test_rows_are_made_once_and_kept(tmp_path, capsys):
 
 def test_times_are_measured_again_for_other_configs(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(study, "time_over", lambda *a: asked.append(a[1]) or dict.fromkeys(a[1], 1))
-    configs = {name: nmnist.get_config() for name in ("a", "b")}
+    monkeypatch.setattr(study, "time_over", lambda *a: asked.append(a[0]) or dict.fromkeys(a[0], 1))
+    configs = {name: Settings() for name in ("a", "b")}
     file = tmp_path / "times.json"
     for measured in (1, 1):
-        assert study.times(file, "nmnist", configs, "a", 3).keys() == {"a", "b"}
+        assert study.times(file, configs, "a", 3).keys() == {"a", "b"}
         assert len(asked) == measured
-    configs["b"].workdir, configs["b"].data.path = "elsewhere", "too"
-    study.times(file, "nmnist", configs, "a", 3)
+    configs["b"] = configs["b"].changed({"workdir": "elsewhere", "data.path": "too"})
+    study.times(file, configs, "a", 3)
     assert len(asked) == 1
-    configs["b"].rho = 0.7
-    study.times(file, "nmnist", configs, "a", 3)
-    study.times(file, "nmnist", configs, "a", 5)
+    configs["b"] = configs["b"].changed({"rho": 0.7})
+    study.times(file, configs, "a", 3)
+    study.times(file, configs, "a", 5)
     assert len(asked) == 3
     other = study.machine.environment() | {"cores": 100}
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(study.machine, "environment", lambda: other)
-        study.times(file, "nmnist", configs, "a", 5)
+        study.times(file, configs, "a", 5)
     assert len(asked) == 4
     file.write_text("{")
     with pytest.raises(InputError, match=r"times\.json: damaged"):
-        study.times(file, "nmnist", configs, "a", 3)
+        study.times(file, configs, "a", 3)
 
 
 SAM = {"rho": 0.3, "sam.ascent_fraction": 1.0}
@@ -192,7 +192,7 @@ def test_time_counts_every_epoch(folder, monkeypatch):
         }
 
     monkeypatch.setattr(study.timing, "in_turns", in_turns)
-    quartiles = study.time_over("nmnist", configs, "Adam", rounds=3)
+    quartiles = study.time_over(configs, "Adam", rounds=3)
     assert {name: middle for name, (_, middle, _) in quartiles.items()} == {
         "Adam": 1,
         "Adam, twice as long": 2,

@@ -222,6 +222,19 @@ def test_what_is_written_is_read_again(tmp_path, parameterisation, decay, synaps
         np.testing.assert_allclose(a.bias, b.bias, rtol=3e-7)
 
 
+@pytest.mark.parametrize("parameterisation", ["A", "B"])
+def test_decays_come_back_to_rounding(parameterisation):
+    """Exactly above 0.7; a smaller one is off by less than the rounding of 1 - decay."""
+    for hundredths in range(100):
+        own = Synaptic(synapse_decay=hundredths / 100)
+        node, divisor = own.nir(0.99 - hundredths / 100, 1e-4, (2,), parameterisation)
+        found, decay, gain = Synaptic.from_nir(node, 1e-4)
+        assert decay == pytest.approx(0.99 - hundredths / 100, abs=3e-16)
+        assert found.synapse_decay == pytest.approx(own.synapse_decay, abs=3e-16)
+        assert found == own or hundredths < 70
+        assert gain == pytest.approx(divisor, rel=1e-12)
+
+
 def test_its_node_has_the_time_constants_of_both_decays():
     node, divisor = neuron().nir(DECAY, 1e-4, (3,), "A")
     assert divisor == 1

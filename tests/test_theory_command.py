@@ -12,25 +12,20 @@ import jax.numpy as jnp
 import nmnist_files
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from experiments.configs import nmnist, nmnist_paper, theory_aligned
 from sast_jax.data import sets
 from sast_jax.errors import InputError
 from sast_jax.runs import reloaded, run, settings
-from sast_jax.theory import moments, report
-from sast_jax.theory import page as page_lib
+from sast_jax.theory import moments, page as page_lib, report
 from sast_jax.training import optimizers
 
 QUICK = {"hardware.weight_bits": (), "hardware.draws": 0, "corruptions.kinds": ""}
 
 
-def train(workdir, data, **changes) -> ConfigDict:
-    config = theory_aligned.get_config()
-    config.update_from_flattened_dict(QUICK | {"data.path": str(data), "workdir": str(workdir)})
-    config.update_from_flattened_dict(changes)
-    run.run("nmnist", config)
-    return config
+def train(workdir, data, **changes):
+    places = {"data.path": str(data), "workdir": str(workdir)}
+    run.run(settings.read(theory_aligned.get_config()).changed(QUICK | places | changes))
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +155,7 @@ def test_a_broken_bound_is_drawn_as_broken():
 
 def test_windows_that_answer_together_are_refused(tmp_path, monkeypatch):
     loaded = types.SimpleNamespace(settings=settings.Settings(data=sets.GestureData()))
-    monkeypatch.setattr(report.trained, "load", lambda workdir: loaded)
+    monkeypatch.setattr(report.reloaded, "load", lambda workdir: loaded)
     with pytest.raises(InputError, match=r"--config\.data\.windows=1"):
         report.report(tmp_path, None, 16, 2)
 

@@ -10,8 +10,7 @@ import small
 
 from sast_jax.data import packing
 from sast_jax.evaluation import intervals, swap
-from sast_jax.hardware import bench as bench_lib
-from sast_jax.hardware import formats, integers, models, operations
+from sast_jax.hardware import bench as bench_lib, formats, integers, models, operations
 from sast_jax.hardware.bench import Conditions
 from sast_jax.hardware.formats import Chip
 from sast_jax.snn import variation
@@ -71,13 +70,13 @@ def test_a_width_is_the_rounded_network_and_the_integer_one(trained, rows):
             rounded = dataclasses.replace(one, params=params)
             rounded_R = jax.tree.map(lambda leaf: leaf[None], rounded)
             for name, model in (("soft", swap.soft), ("hard", swap.hard)):
-                answers = swap.respond(model, rounded_R, small.frames().packed_NxTxP)
+                answers = swap.answer(model, rounded_R, small.frames().packed_NxTxP)
                 scores = answers.scores_BxK[0]
                 hits = int((scores.argmax(-1) == small.frames().labels_N).sum())
                 assert row[f"{name}_accuracy"] == hits / small.N
                 assert row[f"{name}_accuracy_ci95"] == intervals.wilson(hits, small.N)
             x = jnp.moveaxis(packing.unpack(small.recordings()[0], small.SHAPE), 1, 0)
-            response, clipped = integers.respond(layers, neurons, x)
+            response, clipped = integers.response_of(layers, neurons, x)
             answers = np.asarray(response.spikes[-1], int).sum(axis=0).argmax(axis=-1)
             assert row["integer_accuracy"] == (answers == small.frames().labels_N).mean()
             np.testing.assert_allclose(row["clipped"], np.mean(clipped, axis=0), rtol=1e-6)
@@ -125,7 +124,7 @@ def test_windows_answer_with_their_mean_scores_and_cost_their_sum(trained):
 
     def answers(model, *network):
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], network)
-        return swap.respond(model, one, frames.packed_NxTxP)
+        return swap.answer(model, one, frames.packed_NxTxP)
 
     def accuracy(scores_NxK, vote=small.voted):
         return (vote(scores_NxK).argmax(axis=-1) == truth).mean()

@@ -150,29 +150,29 @@ def test_bins_by_count_are_equally_full_and_in_order(time_bins):
             assert len(counts) == time_bins
 
 
-def frames(labels, numbers, subjects):
+def frames(labels, recordings):
     N = len(labels)
     zeros = np.zeros((N, 2), np.int64)
     return packing.Frames(
-        np.zeros((N, 1, 1), np.uint8), np.array(labels), np.array(numbers), zeros, zeros[:1],
-        np.int64(0), np.array(subjects),
+        np.zeros((N, 1, 1), np.uint8), np.array(labels), np.full(N, -1), zeros, zeros[:1],
+        np.int64(0), np.array(recordings), (2, 2, 2),
     )  # fmt: skip
 
 
 def test_windows_of_a_recording_vote_with_their_mean():
-    given = frames([3, 3, 1, 1, 1, 2], [9, 9, 4, 4, 4, 6], [1, 1, 1, 1, 1, 2])
+    given = frames([3, 3, 1, 1, 1, 2], [9, 9, 4, 4, 4, 6])
     scores_RxNxK = np.random.default_rng(0).normal(size=(2, 6, 5))
     assert given.truth_M.tolist() == [1, 2, 3]
     voted = given.vote(scores_RxNxK)
     expected = [scores_RxNxK[:, part].mean(axis=1) for part in ([2, 3, 4], [5], [0, 1])]
     np.testing.assert_allclose(voted, np.stack(expected, axis=1))
-    alone = given._replace(subjects_N=None)
+    alone = given._replace(recordings_N=np.arange(6))
     assert alone.vote(scores_RxNxK) is scores_RxNxK
     assert alone.truth_M.tolist() == [3, 3, 1, 1, 1, 2]
 
 
 def test_scores_with_equal_sums_over_three_windows_tie():
-    given = frames([0] * 9, np.repeat([5, 6, 7], 3), [1] * 9)
+    given = frames([0] * 9, np.repeat([5, 6, 7], 3))
     rng = np.random.default_rng(0)
     first_RxMx3 = rng.integers(0, 2**10, (40, 3, 3)) / 2**10  # sums of these are exact
     scores_RxNxK = np.stack([first_RxMx3, first_RxMx3[..., [2, 0, 1]]], -1).reshape(40, 9, 2)
@@ -182,7 +182,7 @@ def test_scores_with_equal_sums_over_three_windows_tie():
 
 
 def test_some_recordings_come_with_all_of_their_windows():
-    given = frames(np.arange(30) // 3, np.arange(30) // 3, np.zeros(30, int))
+    given = frames(np.arange(30) // 3, np.arange(30) // 3)
     few = given.spread(4)
-    assert few.numbers_N.tolist() == np.repeat([0, 3, 6, 9], 3).tolist()
+    assert few.recordings_N.tolist() == np.repeat([0, 3, 6, 9], 3).tolist()
     assert len(given.spread(100).labels_N) == 30

@@ -1,7 +1,11 @@
-"""Is SAST worth it, against what, and at what cost; see :mod:`experiments.assessment.command`."""
+"""Is SAST worth it, against what, and at what cost: all methods on all conditions.
+
+See :mod:`experiments.assessment.command`.
+"""
 
 from experiments import cli
 from experiments.assessment import command
 
 if __name__ == "__main__":
+    __doc__ = command.__doc__  # which --help shows
     cli.run(command.main, costly="config.seeds")

@@ -1,16 +1,17 @@
 """Is SAST worth it, against what, and at what cost: all methods, tuned alike, on all conditions.
 
-    python -m experiments.assessment.command --config.dataset=nmnist --config.data.path=FOLDER
-    python -m experiments.assessment.command --config.dataset=dvs_gesture
-    python -m experiments.assessment.command --config=experiments/configs/assessment.py:quick
+    python -m experiments.assessment --config.dataset=nmnist --config.data.path=FOLDER
+    python -m experiments.assessment --config.dataset=dvs_gesture
+    python -m experiments.assessment --config=experiments/configs/assessment.py:quick
 
-In each regime every method has its learning rate tuned, and a setting of its own where there is
-one: the best hard accuracy of equally many trials on a validation split of the training recordings,
-over ``config.tuning_seeds`` seeds. With them, ``config.seeds`` networks are trained, on the same
-recordings, and measured on the test split: soft and hard, on hardware, on corrupted recordings,
-with the loss around them. A regime's training times are measured after its methods, in turns in one
-process; leave the machine otherwise idle then. Writes ``assessment.html``, ``.md`` and ``.json``.
-What is finished is not done again, so an interrupted assessment goes on where it was.
+In each regime the learning rate of every method is tuned, and a setting of its own if it has one.
+All methods have the same number of trials; the best hard accuracy on a validation split of the
+training recordings wins, over ``config.tuning_seeds`` seeds. With the chosen settings
+``config.seeds`` networks are trained on the same recordings. On the test split they are measured
+with soft and hard spikes, on hardware and on corrupted recordings; the loss around them is measured
+too. Training times of a regime are measured after its methods, in turns in one process; leave the
+machine otherwise idle then. Writes ``assessment.html``, ``.md`` and ``.json``. Finished parts are
+kept, so an interrupted assessment continues where it was.
 """
 
 import functools
@@ -21,14 +22,15 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments import cli
-from experiments.assessment import methods, page
+from experiments.assessment import conclusions, measures, methods, page
+from experiments.assessment.measures import PLAIN, REFERENCE
 from experiments.assessment.methods import METHODS, REGIMES, Method
-from experiments.assessment.page import PLAIN, REFERENCE
 from experiments.configs.assessment import get_config
 from sast_jax.data import cache, sets
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.reports import results
 from sast_jax.runs import files, run, settings, study, workdirs
+from sast_jax.runs.settings import Settings
 from sast_jax.training import machine
 
 _LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
@@ -41,8 +43,8 @@ def main() -> None:
     regimes, names = chosen(config)
     for regime in regimes:  # all that can be wrong, before hours of work
         for name in names:
-            settings.read(_final(config, _settings(config, regime, METHODS[name])))
-    source = settings.read(_settings(config, regimes[0], METHODS[REFERENCE])).data.load()
+            _final(config, untuned(config, regime, METHODS[name]))
+    source = untuned(config, regimes[0], METHODS[REFERENCE]).data.load()
     for line in source.caveats:
         print(f"note: {line}")
     workdir = _workdir(config, source.fingerprint)
@@ -50,7 +52,7 @@ def main() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # as methods share many
     with workdirs.held(workdir):
         done = _all(config, regimes, names, source, workdir)
-    print(page.summary(done))
+    print(conclusions.summary(done))
     print(f"report: {workdir / 'assessment.html'}")
 
 
@@ -70,10 +72,10 @@ def _all(config, regimes, names, source, workdir) -> dict:
             configs = {name: _timed(config, regime, name, rows[name]) for name in tuned}
             if PLAIN in configs:
                 file = workdir / regime / "times.json"
-                times = study.times(file, config.dataset, configs, PLAIN, config.rounds)
+                times = study.times(file, configs, PLAIN, config.rounds)
                 rows = rows | {name: rows[name] | {"time": times[name]} for name in tuned}
         done["regimes"][regime] = {"about": REGIMES[regime].about, "methods": rows}
-        page.write(workdir, done)
+        page.write_assessment(workdir, done)
     return done
 
 
@@ -107,8 +109,14 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
     return found[0], found[1]
 
 
+def _keys(nest: dict) -> set[str]:
+    """All keys with dots, and the names of their groups."""
+    keys = set(workdirs.flat(nest))
+    return keys | {key.rpartition(".")[0] for key in keys if "." in key}
+
+
 def _check_keys(config):
-    wanted, found = (set(workdirs.flat(one.to_dict())) for one in (get_config(), config))
+    wanted, found = (_keys(one.to_dict()) for one in (get_config(), config))
     if wanted != found:
         key = min(wanted ^ found)
         raise InputError(
@@ -117,31 +125,34 @@ def _check_keys(config):
         )
 
 
-def _settings(config: ConfigDict, regime: str, method: Method) -> ConfigDict:
-    """A method's runs in a regime, untuned."""
-    made = REGIMES[regime].configs[config.dataset]()
-    made.rho = 0.0
-    made.epochs = round(method.longer * config.epochs)
-    made.update_from_flattened_dict(method.changes)
-    made.data.update({key: value for key, value in config.data.items() if value != ""})
-    made.hardware.update(weight_bits=(), draws=0)
-    made.corruptions.kinds = ""
-    made.resume = True
-    return made
+def untuned(config: ConfigDict, regime: str, method: Method) -> Settings:
+    """A method's runs in a regime, before anything of it is tuned."""
+    made = settings.read(REGIMES[regime].configs[config.dataset]())
+    changes = {f"data.{key}": value for key, value in config.data.items() if value != ""}
+    changes |= {
+        "rho": 0.0,
+        "epochs": round(method.longer * config.epochs),
+        "hardware.weight_bits": (),
+        "hardware.draws": 0,
+        "corruptions.kinds": "",
+        "resume": True,
+    }
+    return made.changed(changes | method.changes)
 
 
-def _final(config: ConfigDict, made: ConfigDict) -> ConfigDict:
+def _final(config: ConfigDict, made: Settings) -> Settings:
     """The same runs as they are reported, on all conditions."""
-    made = made.copy_and_resolve_references()
-    made.sweep.seeds = config.seeds
-    made.hardware.update(weight_bits=(8, 4, 2), draws=config.draws, weights=(0.3, 0.6))
-    made.hardware.update(thresholds=(), leaks=(), dead=(), dropped=(), spurious=())
-    made.corruptions.update(kinds="all", severities=tuple(config.severities))
-    return made
+    changes = {"weight_bits": (8, 4, 2), "draws": config.draws, "weights": (0.3, 0.6)}
+    nothing = dict.fromkeys(("thresholds", "leaks", "dead", "dropped", "spurious"), ())
+    return made.changed(
+        {f"hardware.{key}": value for key, value in (changes | nothing).items()}
+        | {"corruptions.kinds": "all", "corruptions.severities": tuple(config.severities)}
+        | {"sweep.seeds": config.seeds}
+    )
 
 
 def _identity(config, fingerprint) -> dict:
-    """What the rows rest on: all but where files are, and which of the methods are asked for."""
+    """The settings that rows depend on: not folders, nor the choice of methods and regimes."""
     not_the_rows = ("methods", "regimes", "rounds")
     whole = workdirs.identity(config.to_dict() | {"data_fingerprint": fingerprint})
     return {key: value for key, value in whole.items() if key not in not_the_rows}
@@ -162,10 +173,10 @@ def _workdir(config, fingerprint) -> pathlib.Path:
 
 
 def _about(config, regime, method) -> dict:
-    """What a method's row rests on besides the assessment."""
-    made = _settings(config, regime, method)
+    """What a method's row depends on besides the settings of the assessment."""
+    made = untuned(config, regime, method)
     grid = methods.grid(config.dataset, made, regime, method)
-    about = {"settings": workdirs.identity(made.to_dict()), "tuned": grid}
+    about = {"settings": workdirs.identity(made.as_dict()), "tuned": grid}
     if method.taken:
         about["reference"] = _about(config, regime, METHODS[REFERENCE])
     return about
@@ -174,43 +185,41 @@ def _about(config, regime, method) -> dict:
 def _assess(config, regime, folder, name, rows) -> dict:
     """A method's row: tuned, trained and measured."""
     method, place = METHODS[name], folder / study.folder(name)
-    made, score, taken = _settings(config, regime, method), study.most_accurate, {}
+    made, score, taken = untuned(config, regime, method), study.most_accurate, {}
     if method.taken:
         if not rows[REFERENCE]["tuned"]:
             return _diverged(config, method, made, f"no run of {REFERENCE} is finite")
         own = rows[REFERENCE]
-        rate = round(page.held_out_rate(own["runs"]), 4)
+        rate = round(measures.held_out_rate(own["runs"]), 4)
         taken = {method.taken: {"rho": own["tuned"]["rho"], "rates.target": rate}[method.taken]}
-        made.update_from_flattened_dict(taken)
+        made = made.changed(taken)
     if method.taken == "rates.target":
         score = functools.partial(nearest_rate, made.rates.target)
-    trial = made.copy_and_resolve_references()
-    trial.seed += config.seeds  # others than those that are reported
-    trial.sweep.seeds = config.tuning_seeds
+    seeds = {"seed": made.seed + config.seeds, "sweep.seeds": config.tuning_seeds}
+    trial = made.changed(seeds)  # others than those that are reported
     grid = methods.grid(config.dataset, made, regime, method)
     try:
-        best, trials = study.tuned(config.dataset, trial, grid, place / "trials", score)
-        made = _final(config, _tuned(made, best))
-        made.workdir = str(place / "final")
-        runs = run.results_of(config.dataset, made)[0]["runs"]
+        best, trials = study.tuned(trial, grid, place / "trials", score)
+        made = _final(config, _tuned(made, best)).changed({"workdir": str(place / "final")})
+        runs = run.results_of(made)[0]["runs"]
     except DivergedError as error:
         return _diverged(config, method, made, str(error))
-    around = study.landscape(made)
+    around = study.landscape(place / "final")
     jax.clear_caches()  # of programs that no other method uses
-    remarks = results.remarks(runs) + page.failures(runs)
+    remarks = results.remarks(runs) + measures.failures(runs)
     if method.taken == "rates.target":
-        remarks += page.missed_rate(made.rates.target, runs)
+        remarks += measures.missed_rate(made.rates.target, runs)
     return _row(method, made) | {
         "tuned": best,
         "taken": taken,
         "trials": trials,
         "remarks": remarks + study.uncertain(around),
-        "runs": [page.entry(one, near) for one, near in zip(runs, around, strict=True)],
+        "runs": [measures.entry(one, near) for one, near in zip(runs, around, strict=True)],
     }
 
 
 def nearest_rate(target: float, row: dict) -> float:
-    """A score of trials: hard accuracy within a tenth of the rate, beyond it how near they are."""
+    """Scores a trial: within a tenth of the rate by hard accuracy, else by its distance to it."""
     away = abs(row["validation_soft_rate_mean"] - target)
     return study.most_accurate(row) if away <= 0.1 * target else -away
 
@@ -225,22 +234,20 @@ def _row(method, made) -> dict:
 
 
 def _diverged(config, method, made, why) -> dict:
-    """The row of a method without a finite run, so that the others go on."""
+    """The row of a method without a finite run; the other methods continue."""
     seeds = range(made.seed, made.seed + config.seeds)
     nothing = {"hardware": [], "corruptions": []}
-    runs = [page.entry(nothing | {"seed": seed}, {}) for seed in seeds]
+    runs = [measures.entry(nothing | {"seed": seed}, {}) for seed in seeds]
     lost = {"tuned": {}, "taken": {}, "trials": [], "remarks": [why], "runs": runs}
     return _row(method, made) | lost
 
 
-def _tuned(made, best) -> ConfigDict:
-    growth = made.slope_end / made.slope
-    made.update_from_flattened_dict(best)
-    if "slope" in best:  # as in a sweep of it
-        made.slope_end = growth * made.slope
-    return made
+def _tuned(made, best) -> Settings:
+    if "slope" in best:  # slope_end keeps its ratio, as in a sweep of it
+        best = best | {"slope_end": made.slope_end / made.slope * best["slope"]}
+    return made.changed(best)
 
 
-def _timed(config, regime, name, row) -> ConfigDict:
+def _timed(config, regime, name, row) -> Settings:
     """One run of a method as its row has it."""
-    return _tuned(_settings(config, regime, METHODS[name]), row["tuned"] | row["taken"])
+    return _tuned(untuned(config, regime, METHODS[name]), row["tuned"] | row["taken"])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.assessment.page import AS_LONG, MATCHED, PLAIN, REFERENCE
+from experiments.assessment.measures import AS_LONG, MATCHED, PLAIN, REFERENCE
 from experiments.configs import (
     dvs_gesture,
     dvs_gesture_paper,
@@ -14,6 +14,7 @@ from experiments.configs import (
     theory_aligned,
 )
 from sast_jax.runs import workdirs
+from sast_jax.runs.settings import Settings
 
 
 class Method(NamedTuple):
@@ -22,14 +23,14 @@ class Method(NamedTuple):
     Attributes:
       about: what it is, in words.
       changes: keys and values of the config, from the regime's without SAM.
-      key: of the config, that is tuned; beside it the learning rate, in all combinations.
-      values: of it, by regime; it is left out of the other regimes. Radii and learning rates are
-        factors of those of the regime's config and of the method's; where nothing else is tuned
-        six learning rates are tried.
+      key: the key of the config that is tuned, in all combinations with the learning rate.
+      values: by regime, the values to try; a regime without values leaves the method out. Radii are
+        factors on the regime's radius, learning rates on the method's own. If only the learning
+        rate is tuned, six of them are tried.
       longer: factor on the epochs.
-      taken: key whose value is that of SAST's row: ``rho`` its tuned radius, ``rates.target`` its
-        firing rate with smooth spikes on the validation split.
-      rates: by regime, factors in the place of the regime's.
+      taken: a key that takes its value from SAST's row: ``rho`` the tuned radius, ``rates.target``
+        the firing rate with smooth spikes on the validation split.
+      rates: by regime, factors on the learning rate that replace the regime's.
     """
 
     about: str
@@ -42,10 +43,10 @@ class Method(NamedTuple):
 
 
 class Regime(NamedTuple):
-    """Where methods are compared.
+    """Settings under which methods are compared.
 
     Attributes:
-      configs: of each experiment.
+      configs: by experiment, what gives its config.
       about: what it is, in words.
       rates: factors on the learning rate that are tried with each value of another key: that of
         the best rate of plain training on N-MNIST's validation split, and half of it.
@@ -167,11 +168,11 @@ METHODS = {
 
 
 def grid(
-    experiment: str, config: ConfigDict, regime: str, method: Method
+    experiment: str, made: Settings, regime: str, method: Method
 ) -> dict[str, tuple[float, ...]]:
-    """What is tuned of a method whose untuned config this is, as keys and the values tried."""
+    """The keys that are tuned for a method, with the values to try; ``made``: untuned settings."""
     own = REGIMES[regime]
-    units = {"rho": own.configs[experiment]().rho, "learning_rate": config.learning_rate}
+    units = {"rho": own.configs[experiment]().rho, "learning_rate": made.learning_rate}
     rates = (method.rates or {}).get(regime, own.rates)
     tried = {"learning_rate": rates} | {method.key: method.values[regime]}
     return {

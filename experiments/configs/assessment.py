@@ -1,7 +1,7 @@
 """The assessment: which methods, on which recordings, how thoroughly.
 
-python -m experiments.assessment.command --config.dataset=nmnist
-python -m experiments.assessment.command --config=experiments/configs/assessment.py:quick
+python -m experiments.assessment --config.dataset=nmnist
+python -m experiments.assessment --config=experiments/configs/assessment.py:quick
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""What ``experiments.variants`` compares: regimes, variants, their tuning, measurements, table."""
+"""The parts of ``experiments.variants``: regimes, variants, tuning, measurements and table."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -10,13 +10,14 @@ from experiments.configs import nmnist, nmnist_paper
 from sast_jax.evaluation import intervals
 from sast_jax.reports import tables
 from sast_jax.runs import run, study
+from sast_jax.runs.settings import Settings, read
 
 TUNING_SEEDS = 2
 VALIDATION = 1 / 6
 
 
-class Regime(NamedTuple):
-    """Where variants are compared.
+class Comparison(NamedTuple):
+    """Settings under which variants are compared.
 
     Attributes:
       config: its settings.
@@ -33,7 +34,7 @@ class Regime(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """What a variant changes in a regime whose SAM takes both gradients on the whole batch.
+    """What a variant changes in a regime with SAM, with both gradients on the whole batch.
 
     Attributes:
       changes: keys and values of the config.
@@ -49,10 +50,12 @@ class Variant(NamedTuple):
 
 
 REGIMES = {
-    "paper": Regime(
+    "paper": Comparison(
         nmnist_paper.get_config, 12, (0.5, 1.0, 2.0), (1e-3, 2e-3, 4e-3), late_warmup=0.25
     ),
-    "default": Regime(nmnist.get_config, 12, (0.2, 0.4, 0.8), (5e-4, 1e-3, 2e-3), late_warmup=0.2),
+    "default": Comparison(
+        nmnist.get_config, 12, (0.2, 0.4, 0.8), (5e-4, 1e-3, 2e-3), late_warmup=0.2
+    ),
 }
 VARIANTS = {
     "Adam": Variant({"rho": 0.0}, tune=False),
@@ -75,48 +78,46 @@ VARIANTS = {
 }
 
 
-def settings(regime: Regime, variant: Variant, data_path: str) -> ConfigDict:
-    """The regime's config with full SAM, as the variant changes it."""
-    config = regime.config()
-    config.epochs = variant.longer * regime.epochs
-    config.sam.ascent_fraction = 1.0
-    config.hardware.update(weight_bits=(), draws=0)  # which is not compared here
-    config.corruptions.kinds = ""
-    config.update_from_flattened_dict(variant.changes)
-    if config.sam.start:
-        config.sam.warmup = regime.late_warmup
-    config.data.path = data_path
-    config.resume = True
-    return config
+def settings(regime: Comparison, variant: Variant, data_path: str) -> Settings:
+    """The regime's settings with full SAM, as the variant changes them."""
+    changes = {
+        "epochs": variant.longer * regime.epochs,
+        "sam.ascent_fraction": 1.0,
+        "hardware.weight_bits": (),  # which is not compared here
+        "hardware.draws": 0,
+        "corruptions.kinds": "",
+        "data.path": data_path,
+        "resume": True,
+        **variant.changes,
+    }
+    if changes.get("sam.start"):
+        changes["sam.warmup"] = regime.late_warmup
+    return read(regime.config()).changed(changes)
 
 
-def choices(regime: Regime, variant: Variant, config: ConfigDict) -> dict[str, tuple[float, ...]]:
+def choices(regime: Comparison, variant: Variant, given: Settings) -> dict[str, tuple[float, ...]]:
     """What a variant is tuned over: radii, learning rates without SAM, or nothing."""
     if not variant.tune:
         return {}
-    if config.rho:
+    if given.rho:
         return {"rho": tuple(variant.scale * radius for radius in regime.radii)}
     return {"learning_rate": regime.learning_rates}
 
 
-def tuned(config: ConfigDict, regime: Regime, variant: Variant, workdir: pathlib.Path) -> dict:
-    """The value of the best hard accuracy on validation, by its key; empty for nothing tuned."""
-    grid = choices(regime, variant, config)
+def tuned(given: Settings, regime: Comparison, variant: Variant, workdir: pathlib.Path) -> dict:
+    """The tuned key and its best value, by hard accuracy on validation; empty if none is tuned."""
+    grid = choices(regime, variant, given)
     if not grid:
         return {}
-    config = config.copy_and_resolve_references()
-    config.data.validation = VALIDATION
-    config.sweep.seeds = TUNING_SEEDS
-    return study.tuned("nmnist", config, grid, workdir)[0]
+    trial = given.changed({"data.validation": VALIDATION, "sweep.seeds": TUNING_SEEDS})
+    return study.tuned(trial, grid, workdir)[0]
 
 
-def measured(config: ConfigDict, seeds: int, workdir: pathlib.Path) -> dict:
-    """A row of the table: what the runs on all training recordings came to, but for their time."""
-    config = config.copy_and_resolve_references()
-    config.workdir = str(workdir)
-    config.sweep.seeds = seeds
-    (row,) = run.results_of("nmnist", config)[0]["summary"]
-    around = study.landscape(config)
+def measured(given: Settings, seeds: int, workdir: pathlib.Path) -> dict:
+    """A row of the table, measured on runs with all training recordings; without their time."""
+    final = given.changed({"workdir": str(workdir), "sweep.seeds": seeds})
+    (row,) = run.results_of(final)[0]["summary"]
+    around = study.landscape(workdir)
     values = [entry["eigenvalue"] for entry in around if entry["eigenvalue"] is not None]
     for line in study.uncertain(around):
         print(f"warning: {workdir}: {line}")

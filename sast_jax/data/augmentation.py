@@ -1,6 +1,7 @@
 """Augmentation of training recordings, on the device: whole recordings are moved or deformed.
 
-All steps of time and both polarities of a recording are treated alike, and frames stay binary.
+A recording is changed in the same way at all steps of time and in both polarities, and its frames
+stay binary.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """:func:`shift` by up to so many pixels, as a value."""
+    """:func:`shift` by at most ``pixels``, as a value."""
 
     pixels: int
 
@@ -52,7 +53,7 @@ def affine(
     Each pixel takes the value of the nearest source pixel; outside the frame there is none.
 
     Args:
-      key: of the draws, which are uniform and of each recording's own.
+      key: of the draws, which are uniform; each recording has its own.
       frames_BxTxHxWxC: frames of any dtype.
       pixels: largest shift in y and x.
       degrees: largest turn, and largest shear.

@@ -1,4 +1,4 @@
-"""Packed frames on disk, named by the digest of all that shaped them."""
+"""Packed frames on disk, in files named by a digest of everything that shaped them."""
 
 import contextlib
 import hashlib
@@ -18,21 +18,23 @@ from sast_jax.data.packing import Frames
 def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> Frames:
     """Frames from the cache, or made and then kept there.
 
-    A file is named by the digest of ``key`` and written in one step; reading checks its checksums
-    and its key, and a damaged file is made again. Where the folder cannot be written the frames are
+    A file is named by the digest of ``key`` and written in one step. Reading checks its checksums
+    and its key, and a damaged file is made again. If the folder cannot be written, the frames are
     made every time.
 
     Args:
       folder: where cache files are.
-      key: all that shaped the frames, as JSON can hold it.
-      make: makes them.
+      key: everything that shapes the frames, as values that JSON can hold.
+      make: makes the frames.
     """
     text = _text(key)
     path = pathlib.Path(folder, f"{digest(key)}.npz")
     try:
         with np.load(path, allow_pickle=False) as stored:
+            # The file's name is a digest; the whole key within settles that it is the right file.
             if str(stored["key"]) == text:
-                return Frames(**{name: stored[name] for name in stored.files if name != "key"})
+                found = {name: stored[name] for name in stored.files if name != "key"}
+                return Frames(**found | {"frame_shape": tuple(found["frame_shape"].tolist())})
     except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile):
         pass  # none yet, or damaged
     made = make()
@@ -60,13 +62,15 @@ def folder() -> pathlib.Path:
 
 
 def digest(key: dict) -> str:
-    """A short name for all that shaped something, as JSON can hold it."""
+    """A short name for a key of values that JSON can hold."""
     return hashlib.sha256(_text(key).encode()).hexdigest()[:24]
 
 
 def _keep(path, write):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Written on the same disk and then renamed, which is one step: no reader sees half of it,
+        # and of two writers the later one wins.
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             whole = pathlib.Path(scratch, path.name)
             write(whole)
@@ -79,4 +83,4 @@ def _keep(path, write):
 
 
 def _text(key):
-    return json.dumps(key, sort_keys=True)
+    return json.dumps(key, sort_keys=True)  # equal keys give equal text, in whatever order

@@ -1,17 +1,18 @@
 """Corruptions of events, as a worse sensor, bus or scene would make them.
 
-Each kind has five severities. Their levels are such that the default network without SAM, with a
-threshold in the place of its smooth spike, loses about 1, 3, 10, 25 and 50 points of accuracy on
-recordings that are held out of its training set. Each data set has its own, which
-``experiments.severities`` found and which are rounded. For N-MNIST it looked at 1,600 real training
-files, denoised; polarity and skew cost no more than 32 and 37 points there. For gestures it looked
-at five simulated people, as there were no real ones; polarity and jitter of times cost less than 25
-points, so their last two levels stand for no number of points.
-Events that jitter or another speed move before the beginning are lost; those moved past the end
-fall in the last frame, as late events always do, but out of a window, if there are windows.
+Each kind has five severities. Their levels cost the hard network of the default settings without
+SAM about 1, 3, 10, 25 and 50 points of accuracy, on recordings held out of its training set. Each
+data set has its own levels; ``experiments.severities`` found them, and they are rounded. For
+N-MNIST it used 1,600 real training files, denoised; polarity and skew cost at most 32 and 37 points
+there. For gestures it used five simulated people, as there were no real recordings; polarity and
+jitter of times cost less than 25 points, so their last two levels stand for no number of points.
 
-What is drawn for a recording depends on the seed, the kind and the recording's name alone, so it
-stays the same whatever else is corrupted with it.
+Jitter or another speed can move events. Those moved before the beginning are lost. Those moved past
+the end fall in the last frame, as late events always do; where recordings are cut into windows they
+are lost.
+
+What is drawn for a recording depends on the seed, the kind and the recording's name alone. It is
+the same whatever else is corrupted with it.
 """
 
 import functools
@@ -32,8 +33,8 @@ class Kind(NamedTuple):
     """A way to corrupt recordings.
 
     Attributes:
-      level: what a level of it is.
-      most: a level beyond which there is nothing to try.
+      level: what a level means, in words.
+      most: the largest level that makes sense.
       apply: (events, level, generators, extent) -> events.
     """
 
@@ -60,6 +61,8 @@ def corrupt(
       seed: of the draws.
       extent: of each recording; its duration may be an array (N,).
     """
+    # A generator for each recording, so that draws depend neither on the others nor on the chunks
+    # they are read in.
     stream = recordings.seed(kind)
     generators = [np.random.default_rng((seed, stream, own)) for own in seeds_N]
     return KINDS[kind].apply(events, level, generators, extent)
@@ -76,7 +79,7 @@ def corrupted(data: Recordings, change: Callable[..., Events]) -> Recordings:
 
 
 def in_memory(data: Recordings) -> Recordings:
-    """The same recordings, whose events are decoded once and kept."""
+    """The same recordings; their events are decoded once and then kept in memory."""
     return data._replace(events=functools.cache(lambda: list(data.events())))
 
 
@@ -156,7 +159,7 @@ def _skew(events, change, generators, extent):
 
 
 def _of_events(events, generators, draw):
-    """``draw(generator, n)`` for the n events of each recording, end to end: (M,)."""
+    """``draw(generator, n)`` for the n events of each recording, concatenated: (M,)."""
     counts_N = np.bincount(events.recording_M, minlength=len(generators))
     return np.concatenate([draw(g, n) for g, n in zip(generators, counts_N, strict=True)])
 
@@ -176,7 +179,7 @@ def _those(events, kept_M):
 
 
 def _with_events(events, pixels, generators, extent):
-    """Further events in these pixels of each recording, at random times and of random polarity."""
+    """The events, with more in these pixels at random times and of random polarity."""
     pixel_M = np.concatenate(pixels)
     each = list(zip(generators, map(len, pixels), _durations(extent, generators), strict=True))
     times = [g.integers(duration, size=count) for g, count, duration in each]

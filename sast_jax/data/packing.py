@@ -1,7 +1,7 @@
 """Binary frames of recordings, packed to bits.
 
-Time is cut into T equal bins over a fixed duration, later events falling in the last bin, or into T
-bins of equally many events; a frame holds 1 where a pixel fired with that polarity in that bin.
+Time is cut into T bins: equal ones over a fixed duration, with later events in the last bin, or
+bins of equally many events. A frame holds 1 where a pixel fired with that polarity in that bin.
 Frames are stored eight pixels a byte, in the order (H, W, C), batch first, and are unpacked on the
 device.
 """
@@ -27,9 +27,11 @@ class Frames(NamedTuple):
       numbers_N: number of the file, the image or the recording it came from, int64.
       events_NxC: number of events by polarity.
       profile_TxC: mean number of events of a recording by time bin and polarity.
-      unsorted: number of recordings whose times ran backwards in the file.
-      subjects_N: the person who is seen in each, None where nobody is. Where there are persons,
-        rows of the same number are windows of one recording, and answer together.
+      unsorted: number of recordings with times that ran backwards in the file.
+      recordings_N: the recording that a row belongs to. Rows of one recording are its windows, and
+        they give one answer.
+      frame_shape: (H, W, C) of the unpacked frames.
+      subjects_N: the person seen in each; None for recordings without people.
     """
 
     packed_NxTxP: np.ndarray
@@ -38,57 +40,66 @@ class Frames(NamedTuple):
     events_NxC: np.ndarray
     profile_TxC: np.ndarray
     unsorted: np.ndarray
+    recordings_N: np.ndarray
+    frame_shape: tuple[int, int, int]
     subjects_N: np.ndarray | None = None
 
     @property
     def truth_M(self) -> np.ndarray:
-        """Class of each recording, where several windows of one have one answer."""
-        return self.labels_N if self.subjects_N is None else self.labels_N[self._windows()[0]]
+        """Class of each of the M recordings; the rows of one are its windows."""
+        first_M, _ = self._windows()
+        return self.labels_N[first_M] if len(first_M) < len(self.labels_N) else self.labels_N
 
     def vote(self, x_RxNxD: np.ndarray) -> np.ndarray:
         """Means over the windows of each recording: (R, N, ...) to (R, M, ...), as ``truth_M``.
 
         Sums are divided once, so that scores with equal sums tie.
         """
-        if self.subjects_N is None:
+        first_M, recording_N = self._windows()
+        if len(first_M) == len(recording_N):
             return x_RxNxD
-        windows_M = np.bincount(self._windows()[1])
+        windows_M = np.bincount(recording_N)
         return self.total(x_RxNxD) / windows_M.reshape(-1, *[1] * (x_RxNxD.ndim - 2))
 
     def total(self, x_RxNxD: np.ndarray) -> np.ndarray:
         """Sums over the windows of each recording, in float64: (R, N, ...) to (R, M, ...)."""
-        if self.subjects_N is None:
+        first_M, recording_N = self._windows()
+        if len(first_M) == len(recording_N):
             return x_RxNxD
-        recording_N = self._windows()[1]
+        # reduceat sums from each start up to the next one, so the windows of a recording are
+        # brought together first. A recording starts where its number differs from the one before.
         order_N = np.argsort(recording_N, kind="stable")
         start_M = np.flatnonzero(np.diff(recording_N[order_N], prepend=-1))
         return np.add.reduceat(x_RxNxD[:, order_N], start_M, axis=1, dtype=np.float64)
 
     def _windows(self) -> tuple[np.ndarray, np.ndarray]:
-        """The first window of each recording, and the recording of each window."""
-        return np.unique(self.numbers_N, return_index=True, return_inverse=True)[1:]
+        """The first window of each recording, and the recording of each window, counted from 0."""
+        return np.unique(self.recordings_N, return_index=True, return_inverse=True)[1:]
 
     def take(self, indices) -> "Frames":
-        """The recordings at these indices; ``profile_TxC`` and ``unsorted`` stay the whole's."""
+        """The rows at these indices; ``profile_TxC`` and ``unsorted`` remain those of all rows."""
         return self._replace(
             packed_NxTxP=self.packed_NxTxP[indices],
             labels_N=self.labels_N[indices],
             numbers_N=self.numbers_N[indices],
             events_NxC=self.events_NxC[indices],
+            recordings_N=self.recordings_N[indices],
             subjects_N=None if self.subjects_N is None else self.subjects_N[indices],
         )
 
     def spread(self, most: int) -> "Frames":
-        """At most so many of the recordings, evenly spread, as real ones are in order of class."""
-        count = len(self.truth_M)
+        """At most this number of recordings, evenly spread: real ones come in order of class."""
+        first_M, recording_N = self._windows()
+        count = len(first_M)
         chosen = np.linspace(0, count - 1, min(most, count)).astype(int)
-        if self.subjects_N is None:
+        if count == len(recording_N):
             return self.take(chosen)
-        return self.take(np.isin(self._windows()[1], chosen))
+        return self.take(np.isin(recording_N, chosen))
 
 
 def time_bin(t_M: np.ndarray, time_bins: int, duration: int) -> np.ndarray:
     """Bin of a time in microseconds: T equal bins over ``duration``, later times in the last."""
+    # In 64 bits, as microseconds times the number of bins may need more than 32.
     return np.minimum(t_M.astype(np.int64) * time_bins // duration, time_bins - 1)
 
 
@@ -98,7 +109,9 @@ def by_time(events: recordings.Events, time_bins: int, duration: int) -> np.ndar
 
 
 def by_count(events: recordings.Events, time_bins: int, duration: int) -> np.ndarray:
-    """Bins (M,) that hold equally many events of a recording, to one, however long they take."""
+    """Bins (M,) that each hold the same number of a recording's events, up to one."""
+    # Events lie recording by recording, so an event's rank within its own is its index less the
+    # number of events in the recordings before.
     counts_N = np.bincount(events.recording_M, minlength=len(events.unsorted_N))
     start_N = np.cumsum(counts_N) - counts_N
     rank_M = np.arange(len(events.recording_M)) - start_N[events.recording_M]
@@ -132,7 +145,7 @@ def pack(
     N, T = len(data.labels_N), time_bins
     packed = np.empty((N, T, -(-H * W * C // 8)), np.uint8)
     events_NxC, profile_TxC, unsorted = np.zeros((N, C), np.int64), np.zeros((T, C)), 0
-    start, dense = 0, np.empty(0, np.uint8)
+    start, dense = 0, np.empty(0, np.uint8)  # one buffer, which the largest chunk decides
     for events in data.events():
         size = len(events.unsorted_N)
         if len(dense) < size * T * H * W * C:
@@ -141,7 +154,7 @@ def pack(
         pixel = (events.y_M.astype(np.int32) * W + events.x_M) * C + events.p_M
         frame = events.recording_M * T + bin_M
         fired = frame * (H * W * C) + pixel
-        if least > 1:
+        if least > 1:  # several events of one pixel and bin have the same index
             fired, counts = np.unique(fired, return_counts=True)
             fired = fired[counts >= least]
         dense[:] = 0
@@ -161,6 +174,8 @@ def pack(
         events_NxC,
         profile_TxC / max(N, 1),
         np.int64(unsorted),
+        np.arange(N) // data.windows,
+        (H, W, C),
         data.subjects_N,
     )
 
@@ -173,11 +188,11 @@ def unpack(packed_xP: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
 
 
 def at_once(packed_NxTxP: np.ndarray, most: int) -> int:
-    """Rows that a network sees together where no gradient is taken: fewer of long or large frames.
+    """Batch size for passes without a gradient: smaller for long recordings or large frames.
 
     Args:
       packed_NxTxP: see :class:`Frames`.
-      most: rows of small ones.
+      most: the batch size for small ones.
     """
     return min(most, max(1, BATCH_PIXELS // (8 * packed_NxTxP[0].size)))
 

@@ -1,8 +1,8 @@
 """A training set in the host's memory, brought to the device in chunks of an epoch's order.
 
-Grain gathers the next chunks in a thread of its own while the device trains. Which recordings come
-when is all in the order, and that in the training state, so a run that goes on from a checkpoint
-meets the same ones.
+Grain gathers the next chunks in a thread of its own while the device trains. The training state
+determines the order of the recordings, so a run that is resumed from a checkpoint sees the same
+ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,12 +41,12 @@ def steps_at_a_time(frames: Frames, order_RxS: Any) -> int:
     """Steps of a chunk of about ``CHUNK_BYTES``."""
     leaves = jax.tree.leaves(order_RxS)
     total = leaves[0].shape[1]
-    recordings = sum(leaf.size for leaf in leaves) // total
+    recordings = sum(leaf.size for leaf in leaves) // total  # of a step, over all runs
     return max(1, min(total, CHUNK_BYTES // (recordings * frames.packed_NxTxP[0].nbytes)))
 
 
 def chunks(frames: Frames, order_RxS: Any, steps: int) -> Iterator[Any]:
-    """The recordings of an order of R runs and S steps, so many steps at a time.
+    """The recordings of an order of R runs and S steps, some steps at a time.
 
     Args:
       frames: the training set.

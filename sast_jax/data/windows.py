@@ -1,4 +1,4 @@
-"""Windows of long recordings, on fewer pixels: what frames of gestures are made of."""
+"""Windows of long recordings, on fewer pixels; frames of gestures are made of them."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,17 +20,16 @@ def cut(
 ) -> Recordings:
     """Windows of each recording, evenly spread from its first event to its last.
 
-    A recording that is shorter than a window has the same one several times. Windows of a recording
-    are next to one another, and keep its label, number, seed and subject.
+    A recording that is shorter than a window gives the same window several times. The windows of a
+    recording are next to one another, and keep its label, number, seed and subject.
 
     Args:
       data: the recordings.
-      window: length in microseconds; 0 for the whole recording, whatever it lasts, whose time is
-        then changed to ``WHOLE``.
-      count: windows of a recording, 1 for a whole one.
-      side: pixels of a row and a column, which divides the sensor's; events of pixels that become
-        one stay as many.
-      change: corrupts the whole recordings, as the sensor sees them and as long as they last; see
+      window: length in microseconds; 0 for the whole recording, stretched or shrunk to ``WHOLE``.
+      count: windows of a recording; 1 for the whole recording.
+      side: pixels of a row and a column after merging pixels; it divides the sensor's side. All
+        events of merged pixels are kept.
+      change: corrupts the recordings before they are cut, at the sensor's resolution; see
         :func:`sast_jax.data.corruptions.corrupted`. It does not move the windows.
     """
     shrink = data.extent.width // side
@@ -53,11 +52,13 @@ def cut(
         **{name: np.repeat(getattr(data, name), count) for name in columns},
         events=events,
         extent=Extent(side, side, window or WHOLE),
+        windows=count,
     )
 
 
 def _span(events) -> tuple[np.ndarray, np.ndarray]:
     """Time of the first event of each recording, 0 where there is none, and how long it lasts."""
+    # recording_M ascends, so two searches find where the events of each recording begin and end.
     everyone = np.arange(len(events.unsorted_N))
     first_N = np.searchsorted(events.recording_M, everyone)
     after_N = np.searchsorted(events.recording_M, everyone, side="right")
@@ -69,6 +70,7 @@ def _span(events) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stretched(events, length_N):
+    # Times are 64-bit since their start was subtracted; 32 bits would overflow here.
     t_M = events.t_M * WHOLE // length_N[events.recording_M]
     return events._replace(t_M=np.minimum(t_M, WHOLE - 1).astype(np.int32))
 

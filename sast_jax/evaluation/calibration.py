@@ -1,11 +1,11 @@
-"""What can be done after training, on recordings held out from it: thresholds and temperatures.
+"""Calibration after training, on recordings held out from it: thresholds and temperatures.
 
-The threshold of each layer is scaled for the best hard accuracy. As spikes are binary, dividing the
-weights and biases of a layer by the same factor would be the same, so there is no gain to choose
-besides. Temperatures divide class scores; see :mod:`sast_jax.evaluation.confidence`.
+The threshold of each layer is scaled for the best hard accuracy. Dividing the weights and biases of
+the layer by that factor would have the same effect, so there is no gain to choose as well.
+Temperatures divide class scores; see :mod:`sast_jax.evaluation.confidence`.
 
-Choosing thresholds for a network that was trained with other neurons: Li et al., A Free Lunch From
-ANN, ICML 2021, arXiv 2106.06984, who do so for converted networks, layer by layer.
+Reference: Li et al., A Free Lunch From ANN, ICML 2021, arXiv 2106.06984, who choose thresholds for
+networks converted from other neurons, layer by layer.
 """
 
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from sast_jax.evaluation import confidence, intervals, swap
 from sast_jax.snn import connections
 from sast_jax.training.trained import Trained
 
-FACTORS = tuple(float(f) for f in np.geomspace(0.5, 2, 17))
-_SWEEPS = 2  # over the layers
+FACTORS = tuple(float(f) for f in np.geomspace(0.5, 2, 17))  # the middle one is 1
+_SWEEPS = 2  # over the layers: the best factor of one depends on those of the others
 
 
 def scaled(network: tuple[Trained, jax.Array], packed_BxTxP: jax.Array) -> swap.Outcome:
-    """Hard networks with a factor on each layer's threshold, as a model for ``respond``."""
+    """Hard networks with a factor on each layer's threshold, as a model for ``swap.answer``."""
     trained, factors_L = network
     cells = [_cell(trained, factor) for factor in factors_L]
     frames = trained.model.unpack(packed_BxTxP)
@@ -33,10 +33,10 @@ def scaled(network: tuple[Trained, jax.Array], packed_BxTxP: jax.Array) -> swap.
 
 
 class Tried(NamedTuple):
-    """The same with each of ``FACTORS`` for one layer; what is before it is computed once.
+    """The same with each of ``FACTORS`` for one layer; the layers before it are computed once.
 
     Attributes:
-      layer: whose factor is tried; its own in ``factors_L`` has no influence.
+      layer: the layer to try factors on; its own entry of ``factors_L`` has no influence.
     """
 
     layer: int
@@ -66,8 +66,9 @@ def _cell(trained, factor):
 def threshold_factors(trained: Trained, held_out: packing.Frames) -> np.ndarray:
     """Factors (L,) on the thresholds of one run's layers, among ``FACTORS``.
 
-    Layer by layer, twice over: the factor with the most right answers, among equals the one next to
-    1. All 1 is where the search starts, so the accuracy on ``held_out`` does not fall.
+    The search passes over the layers twice. Each layer takes the factor with the most right
+    answers, and of equal ones that nearest to 1. It starts with all factors at 1, so the accuracy
+    on ``held_out`` does not fall.
 
     Args:
       trained: one run.
@@ -76,28 +77,29 @@ def threshold_factors(trained: Trained, held_out: packing.Frames) -> np.ndarray:
     factors_L = np.ones(len(trained.connections()), np.float32)
     for layer in [*range(len(factors_L))] * _SWEEPS:
         one = jax.tree.map(lambda leaf: leaf[None], (trained, jnp.asarray(factors_L)))
-        scores = swap.respond(Tried(layer), one, held_out.packed_NxTxP)
+        scores = swap.answer(Tried(layer), one, held_out.packed_NxTxP)
         answers_MxF = held_out.vote(scores)[0].argmax(axis=-1)
         hits_F = (answers_MxF == held_out.truth_M[:, None]).sum(axis=0)
         best = np.flatnonzero(hits_F == hits_F.max())
+        # Nearest by ratio: 0.5 is as far from 1 as 2 is.
         factors_L[layer] = FACTORS[best[np.abs(np.log(FACTORS)[best]).argmin()]]
     return factors_L
 
 
 def after_training(trained: Trained, held_out: packing.Frames, test: packing.Frames) -> list[dict]:
-    """Chooses on held-out recordings, and measures on others.
+    """Chooses thresholds and temperatures on held-out recordings, and measures them on others.
 
     Returns:
       For each run ``threshold_factors`` (by layer), ``calibrated_hard_accuracy`` and its Wilson
       interval ``_ci95``; and for both ``soft_`` and ``hard_``: ``temperature``, ``ece_scaled`` and
-      ``nll_scaled`` with that temperature. All None for a run whose scores are not finite.
+      ``nll_scaled`` with that temperature. All are None for a run with scores that are not finite.
     """
     entries = []
     for r, sound in enumerate(trained.finite()):
         one = trained[r : r + 1]
 
         def scores(model, frames, networks_R=one):
-            answers = swap.respond(model, networks_R, frames.packed_NxTxP)
+            answers = swap.answer(model, networks_R, frames.packed_NxTxP)
             return frames.vote(answers.scores_BxK)[0]
 
         entry = {}
@@ -121,5 +123,5 @@ def _scaled(prefix, held_out_MxK, test_MxK, held_out, test) -> dict:
     if not (np.isfinite(held_out_MxK).all() and np.isfinite(test_MxK).all()):
         return dict.fromkeys(keys)
     temperature = confidence.temperature(held_out_MxK, held_out.truth_M)
-    measured = confidence.measure(test_MxK / temperature, test.truth_M)
+    measured = confidence.calibration_of(test_MxK / temperature, test.truth_M)
     return dict(zip(keys, (temperature, measured["ece"], measured["nll"]), strict=True))

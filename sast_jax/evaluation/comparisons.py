@@ -8,7 +8,7 @@ import scipy
 
 from sast_jax.evaluation import intervals
 
-_ROUNDING = 1e-9  # of what is compared; so small a difference is none
+_ROUNDING = 1e-9  # of the values compared: a scatter below this share is rounding
 
 
 class Difference(NamedTuple):
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the corrected test is below 0.05, else 0."""
+        """Sign of the mean if p is below 0.05, else 0."""
         return 0 if self.p is None or self.p >= 0.05 else int(np.sign(self.mean))
 
 
@@ -43,8 +43,8 @@ def against(
     Args:
       values: for each method a value a seed, in the same order of seeds; None where there is none.
       reference: one of the methods.
-      planned: those whose comparison was the aim, each tested on its own; the correction is over
-        all others.
+      planned: methods chosen for comparison beforehand. Each of them is tested on its own, and the
+        correction is over all others.
 
     Returns:
       A difference for each other method.
@@ -73,6 +73,7 @@ def _paired(pairs_Nx2) -> Difference:
 
 
 def _holm(found):
+    # Holm: the k-th smallest p times the number of tests not smaller, and never below the p before.
     tested = sorted((d.p, method) for method, d in found.items() if d.p is not None)
     corrected, highest = {}, 0.0
     for rank, (p, method) in enumerate(tested):

@@ -1,7 +1,7 @@
 """How well class scores tell how sure a network may be: NLL, Brier score, calibration error.
 
-Probabilities are the softmax of the scores, as the training loss has it. A network is calibrated if
-of the answers it gives with confidence p a share p is right.
+Probabilities are the softmax of the scores, as in the training loss. A network is calibrated if, of
+the answers that it gives with confidence p, a share p is right.
 
 References: Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (expected calibration
 error with 15 bins of equal width, temperature scaling); Brier, Monthly Weather Review 78, 1950.
@@ -14,8 +14,8 @@ BINS = 15
 _TEMPERATURES = (1e-3, 1e3)
 
 
-def measure(scores_NxK: np.ndarray, labels_N: np.ndarray) -> dict:
-    """Confidence and accuracy of the same answers.
+def calibration_of(scores_NxK: np.ndarray, labels_N: np.ndarray) -> dict:
+    """How confident answers are, and how often they are right.
 
     Args:
       scores_NxK: finite class scores.
@@ -33,6 +33,7 @@ def measure(scores_NxK: np.ndarray, labels_N: np.ndarray) -> dict:
     targets_NxK = np.eye(scores_NxK.shape[-1])[labels_N]
     confidence_N = probabilities_NxK.max(axis=-1)
     right_N = scores_NxK.argmax(axis=-1) == labels_N
+    # A confidence of exactly 1 would open a bin of its own, and belongs to the last one.
     bin_N = np.minimum((confidence_N * BINS).astype(int), BINS - 1)
     counts = np.bincount(bin_N, minlength=BINS)
     confidences = np.bincount(bin_N, confidence_N, minlength=BINS)
@@ -40,6 +41,7 @@ def measure(scores_NxK: np.ndarray, labels_N: np.ndarray) -> dict:
     return {
         "nll": _nll(logs_NxK, labels_N),
         "brier": float(((probabilities_NxK - targets_NxK) ** 2).sum(axis=-1).mean()),
+        # |accuracy - confidence| of each bin, weighted by its share of the answers: counts cancel.
         "ece": float(np.abs(hits - confidences).sum() / len(labels_N)),
         "reliability": [
             {
@@ -55,8 +57,8 @@ def measure(scores_NxK: np.ndarray, labels_N: np.ndarray) -> dict:
 def temperature(scores_NxK: np.ndarray, labels_N: np.ndarray) -> float:
     """The temperature that scores are divided by for the least NLL on these recordings.
 
-    They must not be those that are reported. The NLL is convex in the temperature's inverse; where
-    every answer is right it has no minimum, and some low temperature is returned.
+    These must not be the recordings that are reported. The NLL is convex in the inverse of the
+    temperature. If every answer is right it has no minimum, and some low temperature is returned.
     """
 
     def nll(log_inverse):

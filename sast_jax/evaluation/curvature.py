@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 
 class Eigenvalue(NamedTuple):
-    """The largest eigenvalue found, and how far at most an exact one is from it.
+    """The largest eigenvalue found, and how far from it at most an exact eigenvalue lies.
 
-    ``least`` is the smallest one found, at least the true one.
+    ``least`` is the smallest one found; the true smallest is no larger.
     """
 
     value: jax.Array
@@ -73,11 +73,14 @@ def top_eigenvalue(
     empty_IxN = jnp.zeros((size, N), flat_N.dtype)
     carry = empty_IxN, start_N / jnp.linalg.norm(start_N)
     _, (alphas_I, betas_I, whole_I) = jax.lax.scan(body, carry, jnp.arange(size))
-    alphas_I = jnp.where(whole_I, alphas_I, alphas_I[0])  # at most the largest value there is
+    # An exhausted space leaves rows of zeros, and their diagonal entries are eigenvalues of their
+    # own. The first Rayleigh quotient lies between the smallest and the largest: it is neither.
+    alphas_I = jnp.where(whole_I, alphas_I, alphas_I[0])
     between = betas_I[:-1]
     values_I, vectors_IxI = jnp.linalg.eigh(
         jnp.diag(alphas_I) + jnp.diag(between, 1) + jnp.diag(between, -1)
     )
+    # Lanczos gives the residual for free: the next beta times the vector's last component.
     residual = betas_I[-1] * jnp.abs(vectors_IxI[-1, -1])
     return Eigenvalue(values_I[-1], residual, values_I[0])
 

@@ -1,4 +1,4 @@
-"""95 % intervals of what was measured."""
+"""95 % intervals of proportions and means."""
 
 from collections.abc import Sequence
 
@@ -23,5 +23,5 @@ def student(values: Sequence[float]) -> tuple[float, list[float] | None]:
 
 
 def within(interval: Sequence[float] | None, low: float, high: float) -> list[float] | None:
-    """An interval cut to the values that there can be, as Student's knows no ends."""
+    """An interval cut to the possible values: Student's can reach beyond 0 and 1."""
     return interval and [max(interval[0], low), min(interval[1], high)]

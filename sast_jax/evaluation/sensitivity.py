@@ -1,4 +1,4 @@
-"""How much the smooth loss of single recordings depends on the weights and on the input."""
+"""Gradient norms of single recordings: how the smooth loss depends on weights and input."""
 
 from typing import NamedTuple
 

@@ -26,7 +26,7 @@ _AT_ONCE = 16  # runs that an accelerator evaluates together
 
 
 class Outcome(NamedTuple):
-    """What networks answer, or of R networks and N recordings with leading axes (R, N).
+    """What networks answer; for R networks and N recordings with leading axes (R, N).
 
     Attributes:
       scores_BxK: class scores; the prediction is their argmax, the lowest class at a tie.
@@ -47,7 +47,7 @@ class Both(NamedTuple):
 
 
 def soft(trained: Trained, packed_BxTxP: jax.Array) -> Outcome:
-    """One run's network with its smooth spike: a model for :func:`respond`."""
+    """One run's network with its smooth spike: a model for :func:`answer`."""
     return read(trained.model.readout, apply(trained, trained.soft_cell(), packed_BxTxP))
 
 
@@ -67,17 +67,17 @@ def both(trained: Trained, packed_BxTxP: jax.Array) -> Both:
 
 
 def apply(trained: Trained, cell: Cell, packed_BxTxP: jax.Array) -> Response:
-    """What one run's network does with packed recordings."""
+    """Runs one run's network on packed recordings."""
     return trained.respond(cell, trained.model.unpack(packed_BxTxP, jnp.uint8))
 
 
 def read(readout: readouts.Readout, response: Response) -> Outcome:
-    """What counts of a response."""
+    """Class scores, firing rates and early answers of a response."""
     early_BxT = readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
     return Outcome(readout(response), readouts.firing_rates(response), early_BxT)
 
 
-def respond(
+def answer(
     model: Callable[[Any, jax.Array], Outcome],
     networks_R: Any,
     packed_NxTxP: np.ndarray,
@@ -109,8 +109,11 @@ def respond(
 def _block(model, networks_R, packed_NxTxP, batch_size):
     N = len(packed_NxTxP)
     batch_size = min(batch_size, N)
-    starts = np.minimum(np.arange(0, N, batch_size), N - batch_size)  # the last one overlaps
+    # All batches have one size, so one program serves them. Where they do not fill the block, the
+    # last one begins earlier instead of being padded.
+    starts = np.minimum(np.arange(0, N, batch_size), N - batch_size)
 
+    # Recordings that are in two batches are written twice; the later answer counts.
     def whole(x_RxSxBxD):
         out = np.empty((len(x_RxSxBxD), N, *x_RxSxBxD.shape[3:]), x_RxSxBxD.dtype)
         for i, start in enumerate(starts):
@@ -150,20 +153,22 @@ def evaluate(trained: Trained, frames: packing.Frames) -> list[dict]:
     Returns:
       For each run: ``recordings`` (their number), ``transfer_gap`` (soft minus hard accuracy), and
       for both ``soft_`` and ``hard_``: ``accuracy`` (fraction), ``accuracy_ci95`` (its Wilson
-      interval), ``accuracy_by_step`` (if recordings, or their windows, had ended after each step),
+      interval), ``accuracy_by_step`` (if the input, or each window of it, stopped after each step),
       ``rate`` (mean spike over all layers, each layer counting the same), ``rates`` (by layer),
-      ``ties`` and ``silent`` (fractions of the recordings whose highest score is shared, and whose
-      output layer never spikes), ``confusion`` (counts, true class by predicted class), and the
-      keys of :func:`sast_jax.evaluation.confidence.measure`.
+      ``ties`` (fraction of the recordings with several classes at the highest score), ``silent``
+      (fraction of the recordings at which no output neuron spikes), ``confusion`` (counts, true
+      class by predicted class), and the keys of
+      :func:`sast_jax.evaluation.confidence.calibration_of`.
     """
     sound_R = trained.finite()
     runs = [{"recordings": len(frames.truth_M)} for _ in sound_R]
-    answered = respond(both, trained, frames.packed_NxTxP)
+    answered = answer(both, trained, frames.packed_NxTxP)
     for name, answers in answered._asdict().items():
-        # A threshold makes silence of NaN, which must not pass for an answer.
+        # A diverged run has potentials that are NaN. A threshold makes silence of them, as NaN > 0
+        # is false, and that must not pass for an answer.
         answers.scores_BxK[~sound_R] = np.nan
-        for run, *answer in zip(runs, *by_recording(answers, frames), strict=True):
-            measured = measure(Outcome(*answer), frames.truth_M, frames.labels_N)
+        for run, *own in zip(runs, *by_recording(answers, frames), strict=True):
+            measured = summary_of(Outcome(*own), frames.truth_M, frames.labels_N)
             run |= {f"{name}_{key}": value for key, value in measured.items()}
     for run in runs:
         sound = None not in (run["soft_accuracy"], run["hard_accuracy"])
@@ -171,15 +176,17 @@ def evaluate(trained: Trained, frames: packing.Frames) -> list[dict]:
     return runs
 
 
-def measure(answers: Outcome, labels_N: np.ndarray, early_labels: np.ndarray | None = None) -> dict:
-    """What :func:`evaluate` says of one run and one spike function.
+def summary_of(
+    answers: Outcome, labels_N: np.ndarray, early_labels: np.ndarray | None = None
+) -> dict:
+    """The results of :func:`evaluate` for one run and one spike function.
 
-    All of it is None for a network whose scores are not finite.
+    All of them are None if a score is not finite.
 
     Args:
       answers: of one run.
       labels_N: true classes.
-      early_labels: true classes of the early answers, where windows give these.
+      early_labels: true classes of the early answers, if these are of windows; None: ``labels_N``.
     """
     early_labels = labels_N if early_labels is None else early_labels
     scores_NxK, rates_NxL, early_NxT = answers
@@ -204,5 +211,5 @@ def measure(answers: Outcome, labels_N: np.ndarray, early_labels: np.ndarray | N
         "ties": float(tied_N.mean()),
         "silent": float((rates_NxL[:, -1] == 0).mean()),
         "confusion": confusion_KxK.tolist(),
-        **confidence.measure(scores_NxK, labels_N),
+        **confidence.calibration_of(scores_NxK, labels_N),
     }

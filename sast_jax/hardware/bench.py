@@ -1,4 +1,4 @@
-"""Trained networks on a bench: word widths, mismatch, faults, corrupted recordings."""
+"""Measures trained networks under conditions: word widths, mismatch, faults, corruptions."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ NAMES = {  # of a condition, before its level
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """What networks are tried under.
+    """The conditions that networks are measured under.
 
     Attributes:
       weight_bits: word widths of weights to try.
@@ -46,24 +46,27 @@ class Conditions:
 
 
 class Bench:
-    """A trained network, and its weights as the chip has them.
+    """A trained network, and its weights in the number formats of a chip.
 
     Args:
       trained: one run.
       chip: number formats of the integer network.
-      calibration: to choose scales on, none of them of a test split; None counts every input alike.
+      calibration: recordings to choose scales on, none of them of a test split; None takes all
+        inputs to be equally active.
     """
 
     def __init__(self, trained: Trained, chip: Chip, calibration: packing.Frames | None):
         self.trained, self.chip = trained, chip
         self.network = trained.connections()
+        # Made when first asked for, and then kept: grams run the network over all calibration
+        # recordings, and many conditions share a word width.
         grams = functools.cache(lambda: formats.grams(trained, self.network, chip, calibration))
         self._kernels = functools.cache(
             lambda narrow: formats.kernels(self.network, narrow, grams())
         )
 
     def width(self, bits: int, frames: packing.Frames) -> dict:
-        """Weights of so many bits."""
+        """A row for weights rounded to this width."""
         chip = dataclasses.replace(self.chip, weight_bits=bits)
         rounded = formats.rounded(self.network, self._kernels(chip))
         row = _row(f"{NAMES['weight_bits']}{bits:g}", "weight_bits", bits)
@@ -74,7 +77,7 @@ class Bench:
         return row | _over_recordings(answers, frames)
 
     def variation(self, kind: str, level: float, keys_D: jax.Array, frames: packing.Frames) -> dict:
-        """Devices that differ; see :class:`sast_jax.snn.variation.Variation`."""
+        """A row for devices that differ; see :class:`sast_jax.snn.variation.Variation`."""
         row = _row(f"{NAMES[kind]}{level:g}", kind, level)
         devices = keys_D, Variation(**{kind: level})
         answers = self._floats(self.network, devices, frames)
@@ -88,7 +91,7 @@ class Bench:
         return row
 
     def corruption(self, kind: str, severity: int, frames: packing.Frames) -> dict:
-        """Corrupted recordings; see :mod:`sast_jax.data.corruptions`."""
+        """A row for corrupted recordings; see :mod:`sast_jax.data.corruptions`."""
         row = _row(f"{kind.replace('_', ' ')} {severity}", kind, severity)
         answers = self._floats(self.network, None, frames)
         answers |= self._integers(row, self.chip, None, frames)
@@ -99,7 +102,7 @@ class Bench:
         return _respond(model, devices, frames, network, self.trained.hyper)._asdict()
 
     def _integers(self, row, chip, devices, frames) -> dict:
-        """The integer network's answer; none, but an error in the row, where it cannot be."""
+        """What the integer network answers. If the formats cannot hold it, the row says why."""
         try:
             kernels = self._kernels(chip)
             neurons, layers = formats.to_integers(self.trained, self.network, chip, kernels)
@@ -113,7 +116,7 @@ class Bench:
 
 
 def benches(trained: Trained, chip: Chip, calibration: packing.Frames | None) -> list[Bench | None]:
-    """A bench for each of R runs; None for a run whose weights are not finite."""
+    """A bench for each of R runs; None for a run with weights that are not finite."""
     finite_R = trained.finite()
     return [
         Bench(trained[r], chip, calibration) if sound else None for r, sound in enumerate(finite_R)
@@ -125,10 +128,11 @@ def trials(
 ) -> list[list[dict]]:
     """Accuracy of trained networks under each condition, with soft and hard spikes and in integers.
 
-    A word width rounds the weights; the integer network has the chip's membrane and leak as well.
-    Variations draw devices, the same for all levels and radii of a seed and others for the next;
-    spikes are lost and added alike in batches of :func:`sast_jax.evaluation.swap.respond`. Integer
-    networks meet faults only, as their weights, thresholds and leaks are numbers.
+    A word width rounds the weights of all three networks; the integer network also has the membrane
+    and leak of the chip. Variations draw devices. They are the same for all levels and radii of a
+    seed, and others for the next seed. Spikes are lost and added at the same places in each batch
+    of :func:`sast_jax.evaluation.swap.answer`. Integer networks are tried with faults only: their
+    weights, thresholds and leaks are numbers and do not vary.
 
     Args:
       benches_R: of the runs.
@@ -139,10 +143,10 @@ def trials(
       For each run a list of rows: ``condition`` (its name), ``kind``, ``level``;
       ``soft_accuracy``, ``hard_accuracy``, ``integer_accuracy`` (fractions, None where there is no
       such network) and the same with ``_ci95`` (Wilson's over recordings for a width, Student's
-      over draws for a variation). With an integer network also ``clipped`` (share of the potentials
-      that the word's range changed, by layer) and ``synops`` (effective operations per recording),
-      for a width ``weight_bytes`` (weights, and biases of 32 bits); and ``error``, which says why
-      there is none, where the chip's formats cannot hold it. A run without a bench has no rows.
+      over draws for a variation). With an integer network also ``clipped`` (share of each layer's
+      potentials that saturated) and ``synops`` (effective operations per recording). For a width
+      also ``weight_bytes`` (weights, and biases of 32 bits). Where the formats cannot hold an
+      integer network, ``error`` says why. A run without a bench has no rows.
     """
     rows_R = []
     for bench in benches_R:
@@ -150,6 +154,7 @@ def trials(
         if bench is None:
             continue
         rows_R[-1] += [bench.width(bits, frames) for bits in conditions.weight_bits]
+        # Keyed by the seed alone: radii and levels are compared on the same devices.
         key = jax.random.fold_in(jax.random.key(0), bench.trained.hyper.seed)
         keys_D = jax.random.split(key, conditions.draws)
         for kind, level in conditions.variations:
@@ -175,12 +180,15 @@ def corruptions(
 
 
 def _respond(model, devices, frames, *network):
+    # swap.answer runs R networks, each leaf with a leading run axis. Here D devices pose as runs:
+    # the one trained network is copied D times, and each copy has a key of its own. Without devices
+    # a single copy runs; its key and variation are None, which has no leaves to copy.
     keys_D, variation = (None, None) if devices is None else devices
     draws = 1 if keys_D is None else len(keys_D)
     shared = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (draws, *jnp.shape(leaf))), (variation, *network)
     )
-    return swap.respond(model, (keys_D, *shared), frames.packed_NxTxP)
+    return swap.answer(model, (keys_D, *shared), frames.packed_NxTxP)
 
 
 def _hits(answer, frames) -> list[int]:

@@ -19,7 +19,7 @@ SCALES = {  # (kernel, bits, per channel, gram) -> scales
     "error": quantisation.least_error,
     "max": lambda kernel, bits, per_channel, _: quantisation.largest(kernel, bits, per_channel),
 }
-BATCH = 32  # calibration recordings at a time, at most
+BATCH = 32  # calibration recordings at a time, at most: inputs of all places and steps are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +65,7 @@ def kernels(
     Args:
       network: its connections.
       chip: number formats.
-      grams: what enters each layer, from :func:`grams`, to choose scales by; None counts every
-        input alike.
+      grams: from :func:`grams`, to choose scales by; None takes all inputs to be equally active.
     """
     quantised = []
     for connection, gram_IxI in zip(network, grams or [None] * len(network), strict=True):
@@ -77,7 +76,7 @@ def kernels(
 
 
 def rounded(network: Sequence[Connection], kernels: Sequence[Quantised]) -> list[Connection]:
-    """The network with the weights that these integers stand for; biases as they were."""
+    """The network with the weights that these integers stand for; its biases do not change."""
     return [
         connection.replace(kernel=quantisation.dequantise(kernel))
         for connection, kernel in zip(network, kernels, strict=True)
@@ -109,13 +108,16 @@ def grams(
     chip: Chip,
     recordings: packing.Frames | None,
 ) -> list[jax.Array] | None:
-    """What enters each layer of the hard network: the mean product (I, I) of any two inputs.
+    """The mean product (I, I) of each pair of inputs of each layer, in the hard network.
 
     Args:
       trained: one run.
       network: its connections.
-      chip: number formats; where their scales need no calibration, there is nothing to know.
-      recordings: to calibrate with, none of them of a test split; None gives None.
+      chip: number formats.
+      recordings: to calibrate with, none of them of a test split.
+
+    Returns:
+      A matrix for each layer; None without recordings, or if the scales need no calibration.
     """
     if chip.scale != "error" or recordings is None:
         return None
@@ -138,5 +140,6 @@ def _products(trained, network, packed_BxTxP):
         per_step = x_TxBxS.reshape(-1, *x_TxBxS.shape[2:])
         met = connection.receptive(per_step)
         flat = met.reshape(-1, met.shape[-1])
+        # A mean over places and steps but a sum over recordings, so that batches can be added up.
         sums.append(flat.T @ flat / (len(flat) / len(packed_BxTxP)))
     return sums

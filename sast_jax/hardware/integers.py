@@ -5,10 +5,11 @@
     u_t = sat(leak(u_{t-1} - theta s_{t-1}) + I_t 2^f)       reset by subtraction
     s_t = 1 if u_t > theta else 0
 
-All of u, theta and sat are of a word of so many bits. A word's unit is the weights' scale over 2^f,
-where f, which may be negative, is as large as leaves room for the largest potential asked for. sat
-clips to the word's range, and whatever it changes is counted. The same steps in floating point,
-:func:`simulate`, agree bit for bit wherever floats hold the integers.
+u and theta have the width of the membrane word, and sat clips to its range; clipped potentials are
+counted. One unit of the word is the scale of the weights divided by 2^f. f is the largest number of
+binary places, perhaps a negative one, that leaves room for the potentials asked for.
+:func:`simulate` takes the same steps in floating point and agrees bit for bit wherever floats hold
+the integers.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ LEAK_BITS = 15  # at most, so that products stay within 32 bits
 
 
 class Term(NamedTuple):
-    """One term of a leak: ``factor * u / 2^shift``, its magnitude rounded on its own."""
+    """One term of a decay: ``factor * u / 2^shift``; each term is rounded on its own."""
 
     factor: int
     shift: int
@@ -42,8 +43,9 @@ class Neurons:
 
     Attributes:
       bits: of the word that holds the membrane potential, 2 to 32.
-      leak: terms whose sum is the leaking potential, from :func:`fraction` or :func:`shifts`.
-      nearest: rounds each term to the nearest integer (half up), else down, as a bare shift does.
+      leak: terms of the decay, from :func:`fraction` or :func:`shifts`. Applied to a potential and
+        summed, they give what is left of it a step later.
+      nearest: round each term to the nearest integer (half up); else down, as a bare shift does.
       reset: what a spike leaves of the potential.
     """
 
@@ -54,12 +56,12 @@ class Neurons:
 
     @property
     def low(self) -> int:
-        """The least potential the word holds."""
+        """The lowest potential that the word holds."""
         return -(2 ** (self.bits - 1))
 
     @property
     def high(self) -> int:
-        """The largest potential the word holds."""
+        """The highest potential that the word holds."""
         return 2 ** (self.bits - 1) - 1
 
 
@@ -70,8 +72,8 @@ class Layer(NamedTuple):
       connection: its kernel in int8, its bias (outputs,) in int32 and in the scale of sums of
         weights.
       threshold: (outputs,) int32, in units of the word.
-      point: (outputs,) int32: f, the binary places of the word below the sums' unit.
-      scale: (outputs,) float32: what a sum of 1 stands for.
+      point: (outputs,) int32: f, the binary places of the word below the unit of the sums.
+      scale: (outputs,) float32: the floating-point current that a sum of 1 stands for.
     """
 
     connection: Connection
@@ -81,24 +83,25 @@ class Layer(NamedTuple):
 
 
 def fraction(decay: float, bits: int, tolerance: float = 0.1) -> tuple[Term, ...]:
-    """The leak as k / 2^bits: one product and one shift.
+    """The decay as k / 2^bits: one product and one shift.
 
     Raises:
-      InputError: the format is unknown here, or its leak 1 - k / 2^bits is off by more than this
-        share of 1 - decay.
+      InputError: bits is out of range, or the leak 1 - k / 2^bits is off by more than this share of
+        1 - decay.
     """
     factor = _numerator(decay, bits, tolerance)
     return (Term(factor, bits),)
 
 
 def shifts(decay: float, bits: int, tolerance: float = 0.1) -> tuple[Term, ...]:
-    """The same leak as a sum of shifts without a product, in as few terms as there can be.
+    """The same decay as a sum of shifts without a product, in the fewest terms.
 
     The terms are the digits of k / 2^bits in canonical signed-digit form.
     """
     left, place, terms = _numerator(decay, bits, tolerance), 0, []
     while left:
         if left % 2:
+            # 1 or -1, whichever leaves a multiple of 4. The next digit is then 0, so few are set.
             digit = 2 - left % 4
             terms.append(Term(digit, bits - place))
             left -= digit
@@ -145,6 +148,8 @@ def build(
         zip(network, quantised, strict=True), start=1
     ):
         sums_O = np.asarray(threshold / scale_O, np.float64)  # the threshold in units of a sum
+        # The largest f at which headroom thresholds fit in the word. More than 30 places are never
+        # shifted, nor as many as the word has: no bit of a sum would be left.
         point_O = np.floor(np.log2(neurons.high / (headroom * sums_O)))
         point_O = np.clip(point_O, -30, min(neurons.bits - 1, 30)).astype(np.int32)
         threshold_O = np.round(sums_O * 2.0**point_O)
@@ -154,7 +159,7 @@ def build(
                 f"of layer {number} in whole numbers; take more bits or less headroom"
             )
         bias_O = np.round(np.asarray(connection.bias, np.float64) / np.asarray(scale_O))
-        if (abs(bias_O) > 2.0**30).any():
+        if (abs(bias_O) > 2.0**30).any():  # the other half of 32 bits is for the sums of weights
             raise InputError(f"a bias of layer {number} does not fit in 32 bits at its scale")
         layers.append(
             Layer(
@@ -167,22 +172,22 @@ def build(
     return layers
 
 
-def respond(
+def response_of(
     layers: Sequence[Layer],
     neurons: Neurons,
     frames_TxBxHxWxC: jax.Array,
     transmit: Callable[[int, jax.Array], jax.Array] = intact,
 ) -> tuple[Response, jax.Array]:
-    """What an integer network does with frames of zeros and ones, in integers alone.
+    """Runs an integer network on frames of zeros and ones, in integers alone.
 
     Args:
       layers, neurons: from :func:`build`.
       frames_TxBxHxWxC: time first.
-      transmit: (layer, spikes of it) -> what leaves the layer.
+      transmit: (layer, its spikes) -> the spikes that the next layer receives.
 
     Returns:
-      The response, with spikes of int8 and the last current in the float network's unit; and of
-      each layer the share of its potentials that the word's range changed, (B, layers).
+      The response, with spikes of int8 and the last current in the unit of the float network; and
+      the share of each layer's potentials that saturated, (B, layers).
     """
     frames_TxBxHxWxC = frames_TxBxHxWxC.astype(jnp.int8)
     step = functools.partial(_step, neurons)
@@ -194,8 +199,8 @@ def simulate(
 ) -> tuple[Response, jax.Array]:
     """The same in the floating-point type of the frames.
 
-    Equal bit for bit while its integers hold twice the word times the leak's factor: words of 16
-    bits and leaks of 7 in float32, all of them in float64.
+    It is equal bit for bit where the type holds integers up to twice the word times the factor of
+    the leak: in float32 for words of 16 bits and leaks of 7, in float64 for all formats.
     """
     dtype = frames_TxBxHxWxC.dtype
     step = functools.partial(_float_step, neurons)
@@ -223,13 +228,16 @@ def _run(layers, spikes_TxBxS, dtype, step, transmit):
 def _step(neurons, carry, sums, threshold, point):
     u, s = carry
     u = neurons.reset.after(u, s, threshold)
+    # The terms come largest first and the decay is at most 1, so no partial sum leaves 32 bits.
     leaked = jnp.zeros_like(u)
     for factor, shift in neurons.leak:
         part = _scaled(u, abs(factor), shift, neurons.nearest)
         leaked = leaked + part if factor > 0 else leaked - part
     current, clipped = _placed(sums, point, neurons)
     total = leaked + current
-    wrapped = ((leaked ^ total) & (current ^ total)) < 0  # beyond 32 bits
+    # Each summand lies in the word, but a word of 32 bits may not hold their sum. It has wrapped
+    # around where both summands have one sign and the sum has the other.
+    wrapped = ((leaked ^ total) & (current ^ total)) < 0
     total = jnp.where(wrapped, jnp.where(leaked < 0, neurons.low, neurons.high), total)
     u = jnp.clip(total, neurons.low, neurons.high)
     s = (u > threshold).astype(u.dtype)
@@ -237,16 +245,20 @@ def _step(neurons, carry, sums, threshold, point):
 
 
 def _scaled(u, factor, shift, nearest):
-    """factor * u / 2^shift in 32 bits: the part above the shift has no remainder."""
+    """factor * u / 2^shift in 32 bits, for 0 <= factor <= 2^shift."""
+    # u = above * 2^shift + below. above * factor is at most |u|, and below * factor is less than
+    # 2^(2 shift), 30 bits, so neither overflows where factor * u would.
     half = (1 << shift) >> 1 if nearest else 0
     above, below = u >> shift, u & ((1 << shift) - 1)
     return above * factor + ((below * factor + half) >> shift)
 
 
 def _placed(sums, point, neurons):
-    """sums * 2^point, clipped to the word, and where it was; point is less than the word's bits."""
+    """sums * 2^point clipped to the word, and where it was; point is below the word's bits."""
     left, right = jnp.maximum(point, 0), jnp.maximum(-point, 0)
+    # Clipped before the shift to the left: bits that leave the word could not be seen afterwards.
     fitting = jnp.clip(sums, neurons.low >> left, neurons.high >> left)
+    # half is at most 2^29 and a bias 2^30, so sums + half overflows only beyond 4 million inputs.
     half = (1 << right) >> 1
     rounded = jnp.clip((sums + half) >> right, neurons.low, neurons.high)
     placed = jnp.where(point >= 0, fitting << left, rounded)
@@ -260,6 +272,7 @@ def _float_step(neurons, carry, sums, threshold, point):
     half = 0.5 if neurons.nearest else 0.0
     leaked = jnp.zeros_like(u)
     for factor, shift in neurons.leak:
+        # A term without a shift is whole. Half would be rounded into it where u fills the type.
         part = jnp.floor(u * (abs(factor) / 2**shift) + (half if shift else 0))
         leaked = leaked + part if factor > 0 else leaked - part
     place = jnp.ldexp(jnp.ones((), u.dtype), point)  # exact, unlike a power

@@ -1,4 +1,4 @@
-"""Networks on hardware as models for :func:`sast_jax.evaluation.swap.respond`."""
+"""Networks on hardware as models for :func:`sast_jax.evaluation.swap.answer`."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from sast_jax.data import packing
 from sast_jax.evaluation import swap
 from sast_jax.hardware import integers, operations
-from sast_jax.snn import connections
-from sast_jax.snn import variation as variation_lib
+from sast_jax.snn import connections, variation as variation_lib
 from sast_jax.snn.connections import intact
 from sast_jax.snn.model import Model
 from sast_jax.training.trained import Trained
@@ -20,8 +19,8 @@ class IntegerOutcome(NamedTuple):
 
     Attributes:
       scores_BxK: class scores.
-      clipped_BxL: share of the potentials of each layer that the word's range changed.
-      acs_BxL: effective synaptic operations, all of them accumulates.
+      clipped_BxL: share of the potentials of each layer that saturated.
+      acs_BxL: effective synaptic operations; all of them are accumulates.
     """
 
     scores_BxK: jax.Array
@@ -30,7 +29,7 @@ class IntegerOutcome(NamedTuple):
 
 
 class OnChip(NamedTuple):
-    """Integer networks as a model: (key, variation, layers); None for no key and no faults."""
+    """Integer networks as a model: (key, variation, layers); no faults: None, None."""
 
     model: Model
     neurons: integers.Neurons
@@ -43,7 +42,7 @@ class OnChip(NamedTuple):
         if key is not None:
             shapes = variation_lib.spikes_of(listed, frames)
             transmit = variation_lib.faults(key, variation, shapes)
-        response, clipped_BxL = integers.respond(layers, self.neurons, frames, transmit)
+        response, clipped_BxL = integers.response_of(layers, self.neurons, frames, transmit)
         counts = operations.count(listed, frames, response.spikes)
         return IntegerOutcome(self.model.readout(response), clipped_BxL, counts.acs_BxL)
 
@@ -79,7 +78,7 @@ class Device(NamedTuple):
 
 
 def operations_of(trained: Trained, packed_BxTxP: jax.Array) -> operations.Counts:
-    """The hard network's operations, as a model."""
+    """The operations of one run's hard network, as a model for ``swap.answer``."""
     network, frames = trained.connections(), trained.model.unpack(packed_BxTxP)
     cells = connections.alike(trained.hard_cell(), network)
     return operations.count(network, frames, connections.respond(network, cells, frames).spikes)
@@ -88,11 +87,12 @@ def operations_of(trained: Trained, packed_BxTxP: jax.Array) -> operations.Count
 def count(trained: Trained, frames: packing.Frames) -> list[dict]:
     """Operations of each run's hard network; see :func:`sast_jax.hardware.operations.report`.
 
-    A recording costs what all of its windows cost, as all of them answer.
+    All windows of a recording give its answer together, so it costs what all of them cost.
     """
     packed = frames.packed_NxTxP
     windows = len(packed) // len(frames.truth_M)
-    counts_R = swap.respond(operations_of, trained, packed)
+    counts_R = swap.answer(operations_of, trained, packed)
+    # Operations and spikes add up over windows; the neurons are the same ones in each.
     neurons_RxMxL = frames.vote(counts_R.neurons_BxL)
     counts_R = operations.Counts(*map(frames.total, counts_R))._replace(neurons_BxL=neurons_RxMxL)
     steps = windows * packed.shape[1]

@@ -1,9 +1,9 @@
 """Hard networks as NIR graphs, the exchange format of neuromorphic software, and back.
 
-Each neuron says its own node (:meth:`sast_jax.snn.neurons.Neuron.nir`). There are no other nodes
-beside these than Affine and Conv2d, as consumers disagree on Flatten: an MLP takes a vector, and
-behind convolutions a full connection is a convolution of the whole map. Inputs are channels first,
-(C, H, W), also in the vector. What NIR has no place for is metadata of the graph.
+Each neuron makes its own node (:meth:`sast_jax.snn.neurons.Neuron.nir`). The only other nodes are
+Affine and Conv2d. There is no Flatten, on which consumers disagree: an MLP takes a vector, and a
+full connection after convolutions is a convolution of the whole map. Inputs are channels first,
+(C, H, W), in the vector too. What NIR has no place for becomes metadata of the graph.
 
 Reference: Pedersen et al., Neuromorphic intermediate representation: A unified instruction set for
 interoperable brain-inspired computing, Nature Communications 15:8122, 2024.
@@ -53,15 +53,15 @@ def to_graph(
 
     Args:
       network: to export.
-      parameterisation: "A" or "B"; see :meth:`sast_jax.snn.neurons.Neuron.nir`. Of LIF neurons
-        snnTorch and SpikingJelly take both, Norse B.
-      dt: seconds of a step in the graph. Only its ratio to tau counts; snnTorch has it at 1e-4.
-      scales: (outputs,) of each connection whose weights are integers times these; they become
+      parameterisation: "A" or "B"; see :meth:`sast_jax.snn.neurons.Neuron.nir`. For LIF neurons
+        snnTorch and SpikingJelly read both, Norse only B.
+      dt: seconds of a step in the graph. Only its ratio to tau counts; snnTorch assumes 1e-4.
+      scales: (outputs,) of each connection, if its weights are integers times these. They become
         metadata of its node, divided as the weights are.
-      metadata: more of it for the graph: strings, numbers, arrays.
+      metadata: more metadata for the graph: strings, numbers, arrays.
 
     Raises:
-      InputError: NIR cannot say it.
+      InputError: NIR cannot express the network.
     """
     H, W, C = network.frame_shape
     for connection in network.connections:
@@ -105,6 +105,8 @@ def to_graph(
 
 def _channels_first(kernel, frame_shape, map_shape, number) -> tuple[np.ndarray, int]:
     """A kernel with outputs and then inputs first, (O, C, ...) or (O, I), and its stride."""
+    # Maps are flattened as (H, W, C) here and as (C, H, W) in NIR, so the rows of a kernel that
+    # takes a map change places.
     H, W, C = frame_shape
     kernel = np.asarray(kernel, np.float32)
     if kernel.ndim == 4:
@@ -117,7 +119,7 @@ def _channels_first(kernel, frame_shape, map_shape, number) -> tuple[np.ndarray,
 
 
 def read(path: pathlib.Path) -> tuple[HardNetwork, dict]:
-    """The network of a file that :func:`to_graph` has made, and the graph's metadata.
+    """Reads a file that :func:`to_graph` made: the network, and the metadata of the graph.
 
     Raises:
       InputError: the file cannot be read, is not of this project, or was changed into another kind

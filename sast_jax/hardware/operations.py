@@ -29,12 +29,12 @@ ENERGY_PJ = {
 
 
 class Counts(NamedTuple):
-    """Of B recordings and L layers.
+    """Counts for B recordings and L layers.
 
     Attributes:
       acs_BxL, macs_BxL: effective synaptic operations.
-      spikes_BxL: that leave the layer.
-      neurons_BxL: of the layer, the same for all recordings.
+      spikes_BxL: spikes that leave the layer.
+      neurons_BxL: neurons of the layer, the same number for all recordings.
     """
 
     acs_BxL: jax.Array
@@ -46,12 +46,12 @@ class Counts(NamedTuple):
 def count(
     network: Sequence[Connection], frames_TxBxHxWxC: jax.Array, spikes: Sequence[jax.Array]
 ) -> Counts:
-    """Counts what a network did with recordings, exactly up to 2^31 a recording and layer.
+    """Counts a network's operations on recordings, exactly up to 2^31 a recording and layer.
 
     Args:
       network: its connections.
-      frames_TxBxHxWxC: what it was given.
-      spikes: of each layer (T, B, ...), hard ones.
+      frames_TxBxHxWxC: its input.
+      spikes: the hard spikes of each layer (T, B, ...).
     """
     inputs = [frames_TxBxHxWxC, *spikes[:-1]]
     rows = [_layer(*row) for row in zip(network, inputs, spikes, strict=True)]
@@ -83,16 +83,18 @@ def report(
     """
     acs_NxL, macs_NxL, spikes_NxL, neurons_NxL = (np.asarray(c, np.float64) for c in counts)
     updates_L = time_bins * neurons_NxL[0]
-    by_layer = {
-        "effective_acs": acs_NxL.mean(axis=0),
-        "effective_macs": macs_NxL.mean(axis=0),
-        "dense": np.array([time_bins * d for d in dense(network, frame_shape)], np.float64),
-        "membrane_updates": updates_L,
-        "spikes": spikes_NxL.mean(axis=0),
+    counted = {
+        "effective_acs": acs_NxL,
+        "effective_macs": macs_NxL,
+        "dense": np.array([[time_bins * d for d in dense(network, frame_shape)]], np.float64),
+        "membrane_updates": updates_L[None],
+        "spikes": spikes_NxL,
     }
+    by_layer = {name: counts_NxL.mean(axis=0) for name, counts_NxL in counted.items()}
     found = {}
-    for name, count_L in by_layer.items():
-        found |= {name: float(count_L.sum()), f"{name}_by_layer": count_L.tolist()}
+    for name, counts_NxL in counted.items():  # whole numbers are added up before they are divided
+        total = float(counts_NxL.sum() / len(counts_NxL))
+        found |= {name: total, f"{name}_by_layer": by_layer[name].tolist()}
     found["effective_acs_quartiles"] = np.percentile(acs_NxL.sum(axis=1), (25, 50, 75)).tolist()
     weights_L = np.array([connection.kernel.size for connection in network])
     kept_L = np.array([np.count_nonzero(connection.kernel) for connection in network])
@@ -119,6 +121,8 @@ def dense(network: Sequence[Connection], frame_shape: tuple[int, int, int]) -> l
 def _layer(connection, inputs_TxBxS, spikes_TxBxN):
     kernel = connection.kernel
     fan_out_I = (kernel != 0).reshape(-1, kernel.shape[-1]).sum(axis=1, dtype=jnp.int32)
+    # Each spike meets the weights that leave its input. So it is enough to count how often an input
+    # fires over all steps, and no step needs a product of its own.
     over_time_BxS = (inputs_TxBxS != 0).sum(axis=0, dtype=jnp.int32)
     met = connection.receptive(over_time_BxS)  # a border holds zeros, so it adds nothing
     met_BxI = met.sum(axis=tuple(range(1, met.ndim - 1)))

@@ -16,7 +16,7 @@ img { max-width: 100% } pre { background: #f4f4f4; padding: 1em; overflow-x: aut
 """
 
 
-def write(folder: pathlib.Path, name: str, title: str, text: str) -> None:
+def write_page(folder: pathlib.Path, name: str, title: str, text: str) -> None:
     """Writes ``<name>.md`` and ``<name>.html``, into which the images it names are copied.
 
     Args:
@@ -35,7 +35,7 @@ def write(folder: pathlib.Path, name: str, title: str, text: str) -> None:
 
 
 def settings(config: dict, environment: dict) -> list[str]:
-    """The last parts of a page: what was asked for, and where it ran."""
+    """The last parts of a page: the settings, and the machine."""
     asked = f"```json\n{json.dumps(config, indent=2)}\n```"
     choice = "The papers publish no settings, so these are our choice."
     return ["## Settings", choice, asked, f"Machine: {listed(environment)}."]

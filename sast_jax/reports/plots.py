@@ -13,7 +13,7 @@ from sast_jax.evaluation import confidence
 from sast_jax.reports import results
 from sast_jax.reports.results import KINDS, NETWORKS
 
-SOFT, HARD, INTEGER = "#1f77b4", "#d62728", "#2ca02c"
+SOFT, HARD, INTEGER = "#1f77b4", "#d62728", "#2ca02c"  # Matplotlib's own blue, red, green
 _AXES = {
     "weight_bits": "bits of a weight",
     "weights": "mismatch of weights",
@@ -26,13 +26,13 @@ _AXES = {
 
 
 class Example(NamedTuple):
-    """A test recording, or a window of one, and what the layers did with it.
+    """A test recording, or a window of one, and how the layers responded to it.
 
     Attributes:
       label: name of its class.
       rises_TxHxW, falls_TxHxW: the input, 1 where brightness rises and where it falls.
       soft, hard: spikes of each layer, (T, neurons).
-      soft_prediction, hard_prediction: names of the classes that are answered.
+      soft_prediction, hard_prediction: names of the predicted classes.
     """
 
     label: str
@@ -66,7 +66,7 @@ def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
 
 
 def early(runs: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Accuracy if the recordings, or their windows, had ended after each step: a line a run."""
+    """Accuracy if the input stopped after each step; one line a run."""
     figure, axis = _axes(1, 1, (7, 4))
     looks = _Looks(runs)
     for run in runs:
@@ -80,7 +80,7 @@ def early(runs: Sequence[dict]) -> matplotlib.figure.Figure:
 
 
 def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
-    """Accuracy over the levels of each kind of condition, from the network as it was trained on.
+    """Accuracy over the levels of each kind of condition, starting with the trained network.
 
     Args:
       summary: rows of ``results.json``.
@@ -89,7 +89,7 @@ def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
     tried = [row for row in summary if row.get(key)]
     looks = _Looks(summary)
     kinds = list(dict.fromkeys(trial["kind"] for row in tried for trial in row[key]))
-    columns = min(len(kinds), 4)
+    columns = min(len(kinds), 4)  # panels of 3.2 by 2.8 inches: four fill the width of a page
     lines = -(-len(kinds) // columns)
     figure, axes = _axes(lines, columns, (3.2 * columns, 2.8 * lines), squeeze=False, sharey=True)
     for axis, kind in itertools.zip_longest(axes.flat, kinds):
@@ -101,6 +101,8 @@ def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
             for network in NETWORKS:
                 means = [100 * _number(trial[f"{network}_accuracy_mean"]) for trial in trials]
                 levels = [trial["level"] for trial in trials]
+                # Level 0 is the network as it was trained. Word widths have no such level, and an
+                # integer network differs from the trained one even without faults.
                 if network in KINDS and kind != "weight_bits":
                     levels = [0, *levels]
                     means = [100 * _number(row[f"{network}_accuracy_mean"]), *means]
@@ -113,7 +115,7 @@ def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
 
 
 def reliability(runs: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Accuracy of answers over the confidence they are given with, a setting's runs together."""
+    """Accuracy of answers over their confidence; the runs of a setting are taken together."""
     figure, axis = _axes(1, 1, (5, 4.5))
     looks = _Looks(runs)
     axis.plot([0, 100], [0, 100], color="0.7", lw=1)
@@ -138,7 +140,7 @@ def reliability(runs: Sequence[dict]) -> matplotlib.figure.Figure:
 
 
 def rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
-    """Mean spike of each layer, soft and hard: a dot a run, and a line for a setting's mean."""
+    """Mean spike of each layer, soft and hard: a dot for each run, a line for a setting's mean."""
     figure, axis = _axes(1, 1, (7, 4))
     looks = _Looks(runs)
     depth = len(runs[0]["soft_rates"])
@@ -180,6 +182,7 @@ class _Looks:
 def _legend(axis):
     handles, labels = axis.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
+    # Ten lines a column, which is what the height of these plots holds.
     axis.legend(once.values(), once.keys(), fontsize="small", ncols=-(-len(once) // 10))
 
 
@@ -195,7 +198,7 @@ def confusion(run: dict, class_names: Sequence[str]) -> matplotlib.figure.Figure
         share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
         for (row, column), value in np.ndenumerate(share):
-            if value >= 0.05:
+            if value >= 0.05:  # less would be printed as 0.0
                 colour = "white" if value > 50 else "black"
                 axis.text(
                     column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=7
@@ -208,7 +211,9 @@ def confusion(run: dict, class_names: Sequence[str]) -> matplotlib.figure.Figure
 
 
 def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
-    """A row a recording: its input in three parts of time, the layers' spikes, soft and hard."""
+    """One row a recording: its input in three parts of time, and the layers' spikes."""
+    # Each recording has two lines of axes, soft above hard; its three pictures of the input take
+    # the place of both.
     depth = len(recordings[0].soft)
     figure, axes = _axes(2 * len(recordings), 3 + depth, (2 * (3 + depth), 2.3 * len(recordings)))
     for row, example in enumerate(recordings):
@@ -249,7 +254,7 @@ def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
 def sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
     """Accuracies and gap over the first key that was swept, a line for each value of the others.
 
-    They are those of the validation split where there is one.
+    They are of the validation split if there is one, else of the test split.
     """
     figure, (left, right) = _axes(1, 2, (11, 4))
     swept, *others = results.varied(summary)
@@ -287,6 +292,7 @@ def _axes(rows, columns, size, **options):
 
 def _active(spikes_TxN, most=64) -> np.ndarray:
     """Indices of neurons to show: all of a small layer, else an even choice of those that spike."""
+    # 64 lines are about what a raster of two inches can still show apart.
     everyone = np.arange(spikes_TxN.shape[1])
     if len(everyone) <= most:
         return everyone
@@ -296,6 +302,7 @@ def _active(spikes_TxN, most=64) -> np.ndarray:
 
 
 def _colours(rises_HxW, falls_HxW) -> np.ndarray:
+    # White without events. Rises take away red and green, which leaves blue; falls leave red.
     most = max(rises_HxW.max(), falls_HxW.max(), 1)
     rise, fall = rises_HxW / most, falls_HxW / most
     return np.stack([1 - rise, 1 - np.maximum(rise, fall), 1 - fall], axis=-1)

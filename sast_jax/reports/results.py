@@ -39,11 +39,11 @@ SUMMARISED = (
 
 
 def collect(config: dict, about: dict, runs: Sequence[dict]) -> dict:
-    """All of ``results.json``, with null for every number that is not finite.
+    """The contents of ``results.json``, with None (null) for numbers that are not finite.
 
     Args:
       config: the settings of the experiment.
-      about: the data and the machine, in words.
+      about: further keys, such as the data and the machine.
       runs: for each run its seed, its values of ``GRID_KEYS`` and what was measured.
     """
     return finite({"config": config, **about, "runs": list(runs), "summary": summarise(runs)})
@@ -52,7 +52,7 @@ def collect(config: dict, about: dict, runs: Sequence[dict]) -> dict:
 def entries(
     runs: Sequence[dict], measured: Sequence[dict], seconds: Sequence[float], sound: Sequence[bool]
 ) -> list[dict]:
-    """The runs of ``results.json``: what each is, what was measured of it, how long it took."""
+    """The runs of ``results.json``: settings, measurements, seconds and whether they diverged."""
     return [
         {**run, **result, "train_seconds": s, "diverged": not finite}
         for run, result, s, finite in zip(runs, measured, seconds, sound, strict=True)
@@ -92,13 +92,13 @@ def _mean(key, values) -> dict:
 
 
 def _conditions(trials_R) -> list[dict]:
-    """The rows of :mod:`sast_jax.hardware.bench` over the runs of a setting; of one, its own."""
+    """Means of the rows of :mod:`sast_jax.hardware.bench` over the runs of a setting."""
     rows = []
     for same in zip(*trials_R, strict=True):
         row = {key: same[0][key] for key in ("condition", "kind", "level")} | {"n": len(same)}
         for key in (f"{network}_accuracy" for network in NETWORKS):
             row |= _mean(key, [trial[key] for trial in same])
-            if len(same) == 1:
+            if len(same) == 1:  # no scatter over seeds, but one over devices or recordings
                 row[f"{key}_ci95"] = same[0][f"{key}_ci95"]
         for key in ("clipped", "synops"):
             if all(key in trial for trial in same):
@@ -124,7 +124,7 @@ def setting(row: dict, keys: Sequence[str]) -> str:
 
 
 def remarks(runs: Sequence[dict]) -> list[str]:
-    """What a reader must not overlook: runs that answer everything alike, or hardly at all."""
+    """Warnings about runs that diverged, give a single answer, or leave many outputs silent."""
     keys = [*shown(runs), "seed"]
     lines = []
     for run in runs:
@@ -149,10 +149,10 @@ def remarks(runs: Sequence[dict]) -> list[str]:
 
 
 def shown(rows: Sequence[dict]) -> list[str]:
-    """The radius, and what else of ``GRID_KEYS`` tells settings apart."""
+    """Keys that name a setting: the radius, and those of ``GRID_KEYS`` with several values."""
     return list(dict.fromkeys(["rho", *varied(rows)]))
 
 
 def varied(rows: Sequence[dict]) -> list[str]:
-    """Those of ``GRID_KEYS`` that take more than one value."""
+    """The keys of ``GRID_KEYS`` that take more than one value."""
     return [key for key in GRID_KEYS if len({row[key] for row in rows}) > 1]

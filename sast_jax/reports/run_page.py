@@ -3,24 +3,24 @@
 import pathlib
 from collections.abc import Sequence
 
-from sast_jax.reports import pages, plots, tables
-from sast_jax.reports import results as results_lib
+from sast_jax.reports import pages, plots, results as results_lib, tables
 
 _OPERATIONS = (
-    "Of the hard network, means per recording, in NeuroBench's terms. AC: a spike meets a weight "
-    "that is not 0. MAC: the same where inputs are not all -1, 0 or 1. Dense: every input meets "
-    "every weight at each step. Energies are of the effective operations alone, at 0.9 pJ an AC in "
-    "float32 and 0.1 pJ in integers of 32 bits (45 nm, Horowitz, ISSCC 2014): without neurons, "
-    "memory and transport."
+    "Operations of the hard network: means per recording, in NeuroBench's terms. AC (accumulate): "
+    "a spike meets a weight that is not 0. MAC (multiply-accumulate): the same, where not all "
+    "inputs are -1, 0 or 1. Dense: the number if every input met every weight at each step. "
+    "Energies count the effective operations alone, at 0.9 pJ an AC in float32 and 0.1 pJ in "
+    "integers of 32 bits (45 nm, Horowitz, ISSCC 2014). They leave out neurons, memory and "
+    "transport."
 )
 _CORRUPTIONS = (
-    "Each test recording's events, corrupted in one way at a time; severities go from 1 to 5, with "
-    "levels as sast_jax.data.corruptions has them. Integer: the integer network, with "
+    "The events of each test recording are corrupted in one way at a time, with severities from 1 "
+    "to 5; sast_jax.data.corruptions lists their levels. Integer: the integer network, with "
     "weights of the first width above. Means are over the kinds and severities shown."
 )
 
 
-def write(
+def write_report(
     workdir: pathlib.Path,
     results: dict,
     curves: Sequence[dict],
@@ -59,7 +59,7 @@ def write(
     for name, (_, figure) in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=110)
     text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
-    pages.write(workdir, "report", f"{results['experiment']}: soft and hard spikes", text)
+    pages.write_page(workdir, "report", f"{results['experiment']}: soft and hard spikes", text)
 
 
 def _page(results, curves, notes, titles) -> str:
@@ -68,16 +68,17 @@ def _page(results, curves, notes, titles) -> str:
     parts = [
         f"# {results['experiment']}: soft and hard spikes",
         f"Data: {results['data']}; trained on {results['train_recordings']}.{_held_out(runs[0])} "
-        f"Accuracies are of the last epoch, on all {runs[0]['recordings']} test recordings: no "
-        "epoch was chosen by them, and no setting should be; settings are chosen on recordings "
-        "held out from training (config.data.validation).",
-        "Soft: with the smooth spike. Hard: the same weights with a threshold (swap only). "
-        "Calibrated: the same with a factor on each layer's threshold, chosen on the validation "
-        "split. Gap: soft minus hard accuracy, in points. Rate: mean spike a step, each layer "
-        "counting the same. Ties: recordings whose highest score several classes share, with hard "
-        "spikes; the lowest of them is the answer. Silent: recordings at which no output neuron "
-        "spikes. Seconds: of training, without compiling and evaluating; runs that are trained "
-        "together share them evenly. Brackets: 95 % interval, Wilson over recordings for a single "
+        f"Accuracies are those of the last epoch, on all {runs[0]['recordings']} test recordings. "
+        "They chose no epoch, and should choose no setting; choose settings on recordings held out "
+        "from training (config.data.validation).",
+        "Soft: with the smooth spike of training. Hard: the same weights with a threshold in its "
+        "place (the swap, and nothing else). Calibrated: hard, with a factor on each layer's "
+        "threshold that is chosen on the validation split. Gap: soft minus hard accuracy, in "
+        "points. Rate: mean spike of a neuron at a step, each layer counting the same. Ties: "
+        "recordings at which several classes share the highest score, with hard spikes; the lowest "
+        "of these classes is the answer. Silent: recordings at which no output neuron spikes. "
+        "Seconds: time of training, without compiling and evaluating; runs that are trained "
+        "together share it evenly. Brackets: 95 % intervals, Wilson's over recordings for a single "
         "run, Student's t over seeds for a mean.",
         tables.runs(results, "github"),
         *(f"**Note.** {note}" for note in [*results_lib.remarks(runs), *notes]),
@@ -85,24 +86,24 @@ def _page(results, curves, notes, titles) -> str:
     captions = {
         "curves": watched
         and f"Each epoch is evaluated on {watched['recordings']} recordings of the "
-        f"{watched['split']} split, as a progress report only. The loss is on the batch (or its "
-        "part) that the ascent is taken on, on the whole batch without SAM.",
-        "rates": "Mean spike of each layer over steps, neurons and recordings; dots: runs.",
-        "early": "Of each run, if the recordings, or their windows, had ended after so many steps.",
-        "reliability": f"{tables.confidence(results, 'github')}\n\nOf the answers that a network "
-        "gives with a confidence (softmax of its scores), how many are right; runs of a setting "
-        "together, in 15 bins. ECE: the expected calibration error, their mean distance from the "
-        "diagonal in points. NLL: negative log likelihood of the true class, nats. Brier: squared "
-        "distance of the probabilities from the true class, 0 to 2. With temperature: scores "
-        "divided by the one with the least NLL on the validation split.",
-        "confusion": "Of each true class (rows), the percentage that was answered with each class "
+        f"{watched['split']} split, as a progress report only. The loss is that of the recordings "
+        "on which SAM's ascent is taken, the batch or a part of it; without SAM, of the batch.",
+        "rates": "Mean spike of each layer over steps, neurons and recordings. Dots: runs.",
+        "early": "Accuracy if the input stopped after n steps; one curve a run.",
+        "reliability": f"{tables.confidence(results, 'github')}\n\nThe share of right answers "
+        "among those given with a certain confidence (softmax of the scores); runs of a setting "
+        "together, in 15 bins. ECE: the expected calibration error, the mean distance from the "
+        "diagonal, in points. NLL: negative log likelihood of the true class, in nats. Brier: "
+        "squared distance of the probabilities from the true class, 0 to 2. With temperature: "
+        "after dividing the scores by the temperature with the least NLL on the validation split.",
+        "confusion": "The percentage of each true class (rows) that was answered with each class "
         "(columns).",
         "examples": "Left: the class, and what the network answers with soft and with hard spikes. "
         "Input: events summed over each third of the recording or window, blue where brightness "
         "rose and red where it fell. Then the layers' spikes over time (to the right), soft above "
         "hard: at most 64 neurons of each layer, evenly chosen from those that spike.",
-        "sweep": "Means over seeds with 95 % intervals (none for a single seed), on the validation "
-        "split if there is one.",
+        "sweep": "Means over seeds with 95 % intervals (none for a single seed). They are of the "
+        "validation split if there is one, else of the test split.",
     }
     if "hardware" in titles:
         tried = tables.hardware(results, "github"), _hardware(results["config"])
@@ -126,18 +127,18 @@ def _hardware(config) -> str:
         "max": "the largest weight",
     }[chip["scale"]]
     return (
-        "INT: weights of so many bits, symmetric, their scale set for "
-        f"{'an output' if chip['per_channel'] else 'a layer'} by {chosen}. Soft and hard change "
-        "the weights alone; integer is the integer network, with biases of 32 bits, potentials of "
-        f"{chip['membrane_bits']} bits that hold at least {chip['headroom']:g} thresholds "
-        f"and leaks of {bits} bits "
+        "INT: weights rounded to this width in bits, with symmetric levels; their scale is set for "
+        f"{'each output' if chip['per_channel'] else 'a layer'} by {chosen}. In the soft and the "
+        "hard network only the weights change. Integer: the integer network, with biases of 32 "
+        f"bits, potentials of {chip['membrane_bits']} bits that hold at least "
+        f"{chip['headroom']:g} thresholds and leaks of {bits} bits "
         f"({chip['leak']}: the decay {decay:g} is {round(decay * 2**bits)}/{2**bits}). Clipped: "
-        "the share of its potentials that this word's range changed, by layer. SynOps: its "
-        "effective operations. Mismatch: each weight and bias, or each neuron's threshold or leak "
-        "(1 - decay), times a factor, normal around 1 with this standard deviation. Dead: this "
-        "share of the neurons, outputs included. Dropped and spurious: of the spikes that a "
-        "neuron sends, and at each step without one; integer networks meet them with weights of "
-        "the first width. "
+        "the share of its potentials that saturated, by layer. SynOps: its effective operations. "
+        "Mismatch: each weight and bias, or each neuron's threshold or leak (1 - decay), is "
+        "multiplied by a factor, normal around 1 with this standard deviation. Dead: this share of "
+        "the neurons, outputs included, sends no spikes. Dropped: a spike is lost with this "
+        "probability. Spurious: a spike is added with this probability at each step without one. "
+        "Integer networks meet these three faults with weights of the first width. "
         f"Brackets: over {chip['draws']} devices for a single run (Student's t; over recordings "
         "for INT, Wilson), else over runs."
     )

@@ -17,7 +17,7 @@ OPERATIONS = {  # keys of a run's ``operations``
 
 
 def runs(results: dict, style: str = "simple") -> str:
-    """The results as a table: a row a run, then a row a setting if there are several seeds.
+    """The results as a table: a row for each run, then means if there are several seeds.
 
     Args:
       results: as :func:`sast_jax.reports.results.collect` returns them.
@@ -61,7 +61,7 @@ def runs(results: dict, style: str = "simple") -> str:
 def hardware(results: dict, style: str = "simple") -> str:
     """Accuracies of each setting under each condition of hardware; empty if none was tried.
 
-    On the validation split, where there is one, and on the test split.
+    They are of the test split, and of the validation split too if there is one.
     """
     summary = results["summary"]
     shown = results_lib.shown(summary)
@@ -140,7 +140,7 @@ def operations(results: dict, style: str = "simple") -> str:
 
 
 def table(rows: Sequence[Sequence], headers: Sequence[str], style: str) -> str:
-    """A table whose cells stay as they are written."""
+    """A table of these texts; tabulate does not reformat numbers in them."""
     return tabulate.tabulate(rows, headers, tablefmt=style, disable_numparse=True)
 
 
@@ -155,7 +155,7 @@ def _percent(value, interval):
 def decimals(
     value: float | None, interval: Sequence[float] | None, digits: int = 3, factor: float = 1
 ) -> str:
-    """A number and its interval, times a factor, with so many digits."""
+    """A number and its interval, times a factor, rounded to ``digits``."""
     if value is None:
         return "-"
     shown = f"{factor * value:.{digits}f}"

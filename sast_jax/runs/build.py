@@ -1,4 +1,4 @@
-"""From settings to what the library takes: a recipe, a grid of runs, conditions."""
+"""Makes from settings what the library takes: a recipe, a grid of runs, conditions."""
 
 import dataclasses
 import itertools
@@ -16,12 +16,12 @@ from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import Neuron
 from sast_jax.snn.quantisation import Rounding
 from sast_jax.snn.variation import Variation
-from sast_jax.training import controls, gradients, links, optimizers
-from sast_jax.training import recipe as recipes
+from sast_jax.training import controls, gradients, links, optimizers, recipe as recipes
 
 
 def grid(settings: Settings) -> list[dict]:
-    """The runs of some settings, each as its seed and the values that a sweep can set."""
+    """The runs of some settings: for each its seed and the values that a sweep can set."""
+    # Adding 0.0 makes a plain 0 of -0.0, which would be shown as another value.
     axes = [
         getattr(settings.sweep, name) or (settings.get(SWEPT_KEYS.get(name, name)),)
         for name in SWEPT
@@ -56,7 +56,7 @@ def network(settings: Settings, classes: int):
 
 
 def augment(settings: Settings) -> Callable | None:
-    """What training recordings go through; shifts alone are by whole pixels."""
+    """The augmentation of training recordings: by whole pixels if they are only shifted."""
     pixels, degrees, zoom = (getattr(settings.data, key) for key in ("shift", "rotation", "zoom"))
     if degrees or zoom:
         return augmentation.Affine(pixels, degrees, zoom)
@@ -64,7 +64,7 @@ def augment(settings: Settings) -> Callable | None:
 
 
 def chip(settings: Settings) -> formats.Chip:
-    """Number formats of the integer networks; weights of the first width that is tried."""
+    """Number formats of the integer networks; their weights have the first width to try."""
     given = settings.hardware
     return formats.Chip(
         weight_bits=given.weight_bits[0] if given.weight_bits else 8,
@@ -79,7 +79,7 @@ def chip(settings: Settings) -> formats.Chip:
 
 
 def conditions(settings: Settings) -> bench.Conditions:
-    """What the trained networks are tried under."""
+    """The conditions that trained networks are measured under."""
     given = settings.hardware
     levels = [(kind, level) for kind in Variation._fields for level in getattr(given, kind)]
     return bench.Conditions(
@@ -90,7 +90,7 @@ def conditions(settings: Settings) -> bench.Conditions:
 def recipe(
     settings: Settings, frame_shape: tuple[int, int, int], classes: int, recordings: int
 ) -> recipes.Recipe:
-    """The recipe for a training set of so many recordings.
+    """The recipe for a training set of this size.
 
     Raises:
       InputError: the batch is larger than the training set.
@@ -122,9 +122,9 @@ def recipe(
 
 
 def neuron(settings: Settings) -> Neuron:
-    """The neuron of all layers; fields that its kind has besides are those of ``config.lif``."""
+    """The neuron of all layers; the fields of its kind are set from ``config.lif``."""
     given, kind = settings.lif, registry.NEURONS[settings.lif.neuron]
-    common = {field.name for field in dataclasses.fields(lif.LIF)}
+    common = {field.name for field in dataclasses.fields(lif.Resetting)}
     own = [field.name for field in dataclasses.fields(kind) if field.name not in common]
     more = {name: getattr(given, name) for name in own}
     family, reset = spikes.FAMILIES[settings.spike], lif.RESETS[given.reset]
@@ -148,12 +148,11 @@ def _sharpness(settings):
 
 def _controls(settings):
     noise, hard = settings.lif.threshold * settings.neurons.noise, settings.neurons.hard
-    adversary, rates = (dataclasses.asdict(g) for g in (settings.adversary, settings.rates))
     found = {
         controls.HardForward(): settings.forward == "hard",
         controls.StochasticNeurons(noise, hard): noise or hard,
         controls.WeightNoise(settings.weights.noise): settings.weights.noise,
-        controls.Adversary(**adversary): settings.adversary.weight,
-        controls.RatePenalty(**rates): settings.rates.weight,
     }
-    return tuple(control for control, wanted in found.items() if wanted)
+    groups = (getattr(settings, field.name) for field in dataclasses.fields(settings))
+    own = [group for group in groups if isinstance(group, controls.Control) and group.active]
+    return (*(control for control, wanted in found.items() if wanted), *own)

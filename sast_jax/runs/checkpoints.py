@@ -1,8 +1,9 @@
 """Checkpoints of a grid of runs, through Orbax.
 
 A checkpoint holds the whole training state (parameters, optimizer state, step, random key) with its
-leading run axis, and beside it a JSON record of what is needed to build the networks again. Newer
-ones replace older ones; the newest is always whole, since Orbax renames it into place.
+leading run axis. A JSON record beside it says what is needed to build the networks again. A new
+checkpoint replaces the one before. The newest is always whole: Orbax writes it elsewhere and then
+renames it.
 """
 
 import contextlib
@@ -31,6 +32,7 @@ class Checkpoints:
         self.folder = pathlib.Path(folder).absolute()
         self._manager = ocp.CheckpointManager(
             self.folder,
+            # The first save makes the folder, so that looking for a checkpoint leaves no trace.
             options=ocp.CheckpointManagerOptions(max_to_keep=1, create=False),
             item_names=("state", "record"),
         )
@@ -40,7 +42,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, epoch: int, state_R: Any, record: dict) -> None:
-        """Saves in the background; the arrays are copied before this returns.
+        """Saves in the background; the arrays are copied before this returns, so they may change.
 
         Raises:
           InputError: this one, or the one before, cannot be written.
@@ -92,8 +94,9 @@ class Checkpoints:
         try:
             return self._manager.restore(epoch, args=ocp.args.Composite(**items))
         except Exception as error:  # what a damaged file raises differs from file to file
+            # A training run may have replaced it with a newer one since latest() looked.
             self._manager.reload()
-            if self.latest() != epoch:  # a newer one has just replaced it
+            if self.latest() != epoch:
                 return self._restore(**items)
             reason = str(error).partition("\n")[0]
             raise InputError(

@@ -1,4 +1,4 @@
-"""Files: checked before the work, replaced in one step after it, named where they are damaged."""
+"""Files of users and runs: checked before the work, and replaced in one step after it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ OF_A_RUN = ("config.json", "metrics.jsonl", "results.json", "report.html", "repo
 
 
 def is_left_over(path: pathlib.Path) -> bool:
-    """Whether a killed :func:`write` has left this file."""
+    """Whether the file was left behind by a :func:`write` that was killed."""
     return re.fullmatch(r"\..+\.\d+", path.name) is not None
 
 
@@ -19,7 +19,7 @@ def asked_for(name: str | None) -> pathlib.Path | None:
     """The file that a flag names, or None for none.
 
     Raises:
-      InputError: no file of one's own can be written there.
+      InputError: it cannot be written, or belongs to a run.
     """
     if name is None:
         return None
@@ -34,7 +34,7 @@ def asked_for(name: str | None) -> pathlib.Path | None:
 
 
 def read_json(path: pathlib.Path) -> object:
-    """What a file of JSON holds.
+    """The content of a JSON file.
 
     Raises:
       InputError: it is damaged.

@@ -18,19 +18,20 @@ from sast_jax.training import machine, passes, stepping
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.trained import Trained
 
-CURVE_RECORDINGS = 1000  # at most so many are evaluated after each epoch; all at the end
+CURVE_RECORDINGS = 1000  # evaluated after each epoch, at most; all of them at the end
 
 
 class Job(NamedTuple):
-    """All that training needs.
+    """Everything that training needs.
 
     Attributes:
-      recipe, hyper_R, runs: what the runs share, and what differs, as arrays and in words.
+      recipe: what the runs share.
+      hyper_R, runs: what differs between them, as arrays and as dicts.
       initial_R: parameters to start from; None for random ones.
       train: recordings to train on.
       streamed: whether these stay in the host's memory.
       watched, split: recordings to evaluate after each epoch, and the name of their split.
-      about: what every checkpoint says of itself, so that its networks can be built again.
+      about: the record of every checkpoint, from which its networks can be built again.
       workdir: holds the log and the checkpoints.
     """
 
@@ -47,14 +48,14 @@ class Job(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far training is: epochs done; of each run the seconds it took and if it is finite."""
+    """How far training is: epochs done, and for each run its seconds and if it is finite."""
 
     epoch: int
     train_seconds: list[float]
     finite: list[bool]
 
 
-def fit(job: Job) -> tuple[stepping.TrainState, Progress]:
+def fit(job: Job) -> tuple[stepping.RunState, Progress]:
     """Trains from the last checkpoint, or from the start, to the end.
 
     Raises:
@@ -66,6 +67,8 @@ def fit(job: Job) -> tuple[stepping.TrainState, Progress]:
     state_R = stepping.initialise(job.recipe, job.hyper_R, job.initial_R)
     progress = Progress(0, [0.0] * len(job.runs), [True] * len(job.runs))
     if checkpoints.latest() is None:
+        # Before the first epoch, so that a folder that cannot be written is noticed at once, and a
+        # run that is cut off in its first epoch can be resumed.
         checkpoints.save(0, state_R, _record(job, progress))
     else:
         record = checkpoints.record()
@@ -102,6 +105,8 @@ def fit(job: Job) -> tuple[stepping.TrainState, Progress]:
                 line |= {"train_accuracy": float(metrics.accuracy[i])}
                 line |= {"epoch_seconds": seconds_R[i]}
                 log.write(json.dumps(results.finite(line)) + "\n")
+            # The log before the checkpoint: a run that is cut off between them repeats this epoch,
+            # and trim_metrics drops its lines. The other way round they would be missing.
             log.flush()
             checkpoints.save(epoch, state_R, _record(job, progress))
             bar.set_postfix(

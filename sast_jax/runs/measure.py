@@ -1,4 +1,4 @@
-"""What is measured of trained networks: the swap, operations, conditions, corruptions."""
+"""Measures trained networks: the swap, operations, conditions of hardware, corruptions."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,19 +12,20 @@ from sast_jax.evaluation import swap
 from sast_jax.hardware import bench, models
 from sast_jax.reports import results, tables
 from sast_jax.runs import build
-from sast_jax.runs.settings import Settings, kinds_of
+from sast_jax.runs.groups import kinds_of
+from sast_jax.runs.settings import Settings
 from sast_jax.training.trained import Trained
 
 
 def benches(
     trained: Trained, train: packing.Frames | None, settings: Settings
 ) -> list[bench.Bench | None]:
-    """The trained networks of R runs, to be tried.
+    """A bench for each of R runs; see :func:`sast_jax.hardware.bench.benches`.
 
     Args:
       trained: R runs.
-      train: what they were trained on, to calibrate scales with; None to do without.
-      settings: whose ``hardware`` counts.
+      train: the recordings they were trained on, to calibrate scales; None for no calibration.
+      settings: of the runs; ``hardware`` is used.
     """
     return bench.benches(trained, build.chip(settings), few(train, settings))
 
@@ -35,13 +36,13 @@ def measure(
     frames: packing.Frames,
     settings: Settings,
 ) -> list[dict]:
-    """What ``results.json`` says of each run's networks on the recordings of a split.
+    """The entries of ``results.json`` for each run, measured on the recordings of a split.
 
     Args:
       trained: R runs.
-      benches_R: of the same.
+      benches_R: of the same runs.
       frames: to measure on.
-      settings: whose ``hardware`` counts.
+      settings: of the runs; ``hardware`` is used.
 
     Returns:
       For each run the keys of :func:`sast_jax.evaluation.swap.evaluate`, and ``synops`` (effective
@@ -66,18 +67,17 @@ def corrupted(
     settings: Settings,
     indices: np.ndarray | slice = slice(None),
 ) -> list[dict]:
-    """What ``results.json`` says of each run's networks on corrupted recordings.
+    """The entries of ``results.json`` for each run, measured on corrupted recordings.
 
     Args:
       benches_R: of R runs.
-      recorded: the recordings.
-      settings: whose ``corruptions`` count.
-      indices: which of the recordings.
+      recorded: the recordings, not yet corrupted.
+      settings: of the runs; ``corruptions`` is used.
+      indices: of the recordings to take.
 
     Returns:
-      For each run ``corruptions`` (:func:`sast_jax.hardware.bench.corruptions`), and for all three
-      kinds of network their mean, such as ``hard_corruption_accuracy``; nothing where none is asked
-      for.
+      For each run ``corruptions`` (:func:`sast_jax.hardware.bench.corruptions`), and their mean for
+      each kind of network, such as ``hard_corruption_accuracy``: None if nothing is corrupted.
     """
     given = settings.corruptions
     made = recorded.corrupted(kinds_of(given.kinds), given.severities, given.seed)
@@ -113,10 +113,10 @@ def show(done: dict) -> None:
 
 
 def raise_failure(runs: list[dict], workdir: Any) -> None:
-    """Raises InputError where a chip's formats could not hold a network; all else is written."""
+    """Raises InputError if the number formats could not hold a network; call it last of all."""
     for row in (row for run in runs for row in [*run["hardware"], *run["corruptions"]]):
         if "error" in row:
             raise InputError(
                 f"{row['condition']}: {row['error']}. All else is measured; try other formats with "
-                f"'python -m experiments.evaluate --checkpoint={workdir} --models.KEY=VALUE'"
+                f"'python -m experiments.evaluate --checkpoint={workdir} --hardware.KEY=VALUE'"
             )

@@ -1,4 +1,4 @@
-"""Trained networks, as the workdir of a run keeps them."""
+"""Loads trained networks from the workdir of a run."""
 
 import dataclasses
 import itertools
@@ -9,25 +9,23 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.data import packing, sets
+from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
-from sast_jax.runs import build, selection
-from sast_jax.runs import settings as settings_lib
+from sast_jax.runs import build, settings as settings_lib
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.runs.settings import Settings
-from sast_jax.training import recipe as recipes
-from sast_jax.training import stepping
-from sast_jax.training import trained as trained_lib
+from sast_jax.training import recipe as recipes, stepping, trained as trained_lib
 
 
 class Trained(NamedTuple):
     """The runs of a workdir at their last checkpoint.
 
     Attributes:
-      record: what the checkpoint says of itself.
-      settings: of it.
-      trained: its models.
-      runs: what differs between them, in words.
+      record: the JSON record of the checkpoint.
+      settings: of the runs.
+      trained: their models.
+      runs: seed and swept values of each run.
     """
 
     record: dict
@@ -37,10 +35,11 @@ class Trained(NamedTuple):
 
 
 def load(workdir: pathlib.Path) -> Trained:
-    """Reads a workdir; nothing but its checkpoint.
+    """Reads the checkpoint of a workdir, and nothing else in it.
 
     Raises:
-      InputError: there is none, or one of another version, whose settings may mean something else.
+      InputError: there is none, or it is of another version, in which settings may mean something
+        else.
     """
     checkpoints = Checkpoints(workdir / "checkpoints")
     record = checkpoints.record()
@@ -71,9 +70,10 @@ def load(workdir: pathlib.Path) -> Trained:
 
 
 def calibration_set(found: Trained) -> packing.Frames | None:
-    """What the runs were trained on, to calibrate scales of weights with.
+    """The recordings that the runs were trained on, to calibrate scales of weights.
 
-    None if ``config.hardware`` asks for no calibration and, with a warning, if it is gone.
+    None if ``config.hardware`` asks for no calibration. If the recordings are gone it warns, and
+    returns None too.
     """
     given = found.settings.hardware
     if given.scale != "error" or not given.calibration:
@@ -86,17 +86,17 @@ def calibration_set(found: Trained) -> packing.Frames | None:
 
 
 def training_set(found: Trained) -> packing.Frames:
-    """What the runs were trained on.
+    """The recordings that the runs were trained on.
 
     Raises:
-      InputError: it is gone.
+      InputError: they are gone.
     """
     data = found.settings.data
     return selection.hold_out(training_source(found).train, data.validation, data.seed)[0]
 
 
 def training_source(found: Trained) -> Source:
-    """The training split that the runs trained on and held out from, and that alone.
+    """The training split of the runs, with the recordings that they held out.
 
     Raises:
       InputError: it is gone.
@@ -105,6 +105,7 @@ def training_source(found: Trained) -> Source:
     if data.source == "auto":  # and not simulated, but the folder may be gone by now
         data = dataclasses.replace(data, source="folder")
     source = data.load(("train",))
+    # The fingerprint of a run is that of the training split, a plus and that of the test split.
     if source.fingerprint != record["data_fingerprint"].partition("+")[0]:
         raise InputError(f"{data.path} holds other recordings than the runs were trained on")
     return source
@@ -116,17 +117,18 @@ def initial(
     hyper_R: recipes.Hyperparameters,
     fingerprint: str,
 ) -> Any:
-    """The parameters of ``config.initial``'s runs to start from: (R, ...), as R runs have them.
+    """The parameters that R runs start from, (R, ...): those in the workdir ``config.initial``.
 
-    A workdir of one run serves all of them; else each run starts from the one in its place.
+    If that holds one run, all runs start from it; else each run starts from the one in its place.
 
     Args:
       settings: of the runs that start.
-      recipe, hyper_R: the same as the library takes it.
+      recipe, hyper_R: made from these settings.
       fingerprint: of their recordings.
 
     Raises:
-      InputError: the networks or their numbers differ, or what is held out here was trained on.
+      InputError: the networks or the numbers of runs differ, or recordings that are held out here
+        were trained on there.
     """
     there = load(pathlib.Path(settings.initial).expanduser())
     before, now = (

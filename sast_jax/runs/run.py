@@ -5,14 +5,14 @@ import pathlib
 
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from sast_jax.data import packing
+from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
 from sast_jax.evaluation import calibration, swap
 from sast_jax.reports import plots, results, run_page
-from sast_jax.runs import build, files, fit, measure, reloaded, selection, settings, workdirs
+from sast_jax.runs import build, files, fit, measure, reloaded, workdirs
 from sast_jax.runs.settings import Settings
 from sast_jax.training import machine, passes
 from sast_jax.training.trained import Trained
@@ -20,35 +20,28 @@ from sast_jax.training.trained import Trained
 EXAMPLES = 4  # recordings shown in the report
 
 
-def run(experiment: str, config: ConfigDict) -> dict:
+def run(given: Settings) -> dict:
     """Runs :func:`results_of`, then raises if a network could not be quantised.
 
     Everything else is already written.
     """
-    done, workdir = results_of(experiment, config)
+    done, workdir = results_of(given)
     measure.raise_failure(done["runs"], workdir)
     return done
 
 
-def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]:
-    """Trains, evaluates and reports the runs of a config; a finished one is only reported again.
+def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
+    """Trains, evaluates and reports the runs of some settings; shows them again if finished.
 
     Args:
-      experiment: its name, which names the default workdir and the data set.
-      config: see ``experiments/configs``.
+      given: the settings.
 
     Returns:
       What ``results.json`` holds, and the workdir.
 
     Raises:
-      InputError: anything a user can set wrong, before anything of theirs is overwritten.
+      InputError: a setting or a file is wrong; nothing is overwritten before that is known.
     """
-    given = settings.read(config)
-    if given.data.name != experiment:
-        raise InputError(
-            "the config is not one of this experiment; it starts from "
-            f"experiments.configs.{experiment}"
-        )
     source = given.data.load()
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
@@ -66,7 +59,7 @@ def results_of(experiment: str, config: ConfigDict) -> tuple[dict, pathlib.Path]
         done = workdirs.finished(workdir)
         if done is None or not (workdir / "report.html").exists():
             about = {
-                "experiment": experiment,
+                "experiment": given.data.name,
                 "config": given.as_dict(),
                 "data": source.name,
                 "simulated": source.simulated,
@@ -118,19 +111,20 @@ def _conclude(job: fit.Job, given: Settings, source: Source, validation, state_R
         results.entries(job.runs, measured, progress.train_seconds, progress.finite),
     )
     lines = (job.workdir / "metrics.jsonl").read_text().splitlines()
-    run_page.write(
+    run_page.write_report(
         job.workdir,
         done,
         [json.loads(line) for line in lines],
         _examples(models, source),
         [*source.warnings, *source.caveats],
     )
+    # Last of all, as this file says that the run is finished.
     files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
     return done
 
 
 def _examples(models: Trained, source: Source) -> list[plots.Example]:
-    """Test recordings of different classes, and what the first run does with them."""
+    """Test recordings of different classes, and how the first run responds to them."""
     test, names = source.test, source.class_names
     firsts = [np.flatnonzero(test.labels_N == label)[:1] for label in np.unique(test.labels_N)]
     chosen = np.concatenate(firsts)[:EXAMPLES]

@@ -1,4 +1,4 @@
-"""What studies of several methods share: tuning on validation, times, the loss around a minimum."""
+"""Parts of studies that compare methods: tuning on validation, times, loss around a minimum."""
 
 import dataclasses
 import itertools
@@ -12,49 +12,47 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
 
-from experiments.assessment.page import RADIUS
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import curvature, sensitivity, swap
 from sast_jax.reports import results
-from sast_jax.runs import build, files, reloaded, run, settings, timing, workdirs
-from sast_jax.runs.settings import SWEPT, SWEPT_KEYS
+from sast_jax.runs import build, files, reloaded, run, timing, workdirs
+from sast_jax.runs.settings import SWEPT, SWEPT_KEYS, Settings
 from sast_jax.training import epochs, machine, stepping, sweeps
 from sast_jax.training.links import AHEAD
 
-RECORDINGS = 512  # of the training split, spread evenly, whose loss is looked at
+RADIUS = 0.5  # of the ball in which the loss may rise
+RECORDINGS = 512  # of the training split, spread evenly, for the loss around a minimum
 TIMED_STEPS = 30
 _SHORT = {key: name for name, key in SWEPT_KEYS.items()}
 
 
 def folder(name: str) -> str:
-    """A name of a method as that of a folder."""
+    """The name of a folder for a method."""
     return "_".join(re.findall(r"\w+", name))
 
 
 def most_accurate(row: dict) -> float:
-    """What :func:`tuned` looks for by default: hard accuracy on the validation split."""
+    """The default score of :func:`tuned`: hard accuracy on the validation split."""
     return row["validation_hard_accuracy_mean"]
 
 
 def tuned(
-    experiment: str,
-    config: ConfigDict,
+    given: Settings,
     grid: dict[str, Sequence[float]],
     workdir: pathlib.Path,
     score: Callable[[dict], float] = most_accurate,
 ) -> tuple[dict[str, float], list[dict]]:
-    """The settings of a grid with the best score of their means over seeds; at a tie the first.
+    """The settings of a grid with the best score, from means over seeds; at a tie the first.
 
-    The test split has no say, nor have settings with a run that diverges. What is finished is not
-    trained again.
+    The test split has no influence, and settings with a run that diverges cannot win. Trials that
+    are finished are not trained again.
 
     Args:
-      experiment, config: of the runs; the config has a validation split.
-      grid: keys of the config and the values that are tried of each, in all combinations.
+      given: settings of the runs, with a validation split.
+      grid: keys of the config and the values to try of each, in all combinations.
       workdir: for the trials.
-      score: of a row of a summary.
+      score: row of a summary -> score.
 
     Returns:
       The settings, and all trials: ``settings`` and ``hard_accuracy`` on the validation split, None
@@ -63,22 +61,21 @@ def tuned(
     Raises:
       DivergedError: no settings have runs that are all finite.
     """
+    # Keys that a sweep can hold are tried together in one program. Each combination of the others
+    # is a training of its own, in a folder of its own.
     names = {key: _SHORT.get(key, key) for key in grid}
-    swept = {name: key for key, name in names.items() if name in SWEPT}  # in one program
+    swept = {name: key for key, name in names.items() if name in SWEPT}
     single = {key: values for key, values in grid.items() if key not in swept.values()}
-    config = config.copy_and_resolve_references()
-    config.sweep.update({name: tuple(grid[key]) for name, key in swept.items()})
+    sweep = {f"sweep.{name}": tuple(grid[key]) for name, key in swept.items()}
     trials, scores = [], []
     for values in itertools.product(*single.values()):
         these = dict(zip(single, values, strict=True))
-        config.update_from_flattened_dict(these)
-        config.workdir = str(workdir.joinpath(*(f"{value:g}" for value in values)))
-        for row in _summary(experiment, config):
+        place = str(workdir.joinpath(*(f"{value:g}" for value in values)))
+        for row in _summary(given.changed(sweep | these | {"workdir": place})):
             sound = not row["diverged"]
-            settings = these | {key: row[name] for name, key in swept.items()}
-            trials.append(
-                {"settings": settings, "hard_accuracy": most_accurate(row) if sound else None}
-            )
+            tried = these | {key: row[name] for name, key in swept.items()}
+            accuracy = most_accurate(row) if sound else None
+            trials.append({"settings": tried, "hard_accuracy": accuracy})
             scores.append(score(row) if sound else -math.inf)
     best = max(range(len(trials)), key=scores.__getitem__)
     if scores[best] == -math.inf:
@@ -87,27 +84,25 @@ def tuned(
     return trials[best]["settings"], trials
 
 
-def _summary(experiment, config) -> list[dict]:
+def _summary(given) -> list[dict]:
     try:
-        return run.results_of(experiment, config)[0]["summary"]
+        return run.results_of(given)[0]["summary"]
     except DivergedError:  # every one of its runs did
-        return results.summarise(
-            [one | {"diverged": True} for one in build.grid(settings.read(config))]
-        )
+        return results.summarise([one | {"diverged": True} for one in build.grid(given)])
 
 
 def rows(
     file: pathlib.Path, abouts: dict[str, dict], make: Callable[[str, dict], dict]
 ) -> dict[str, dict]:
-    """Rows of a table by name, each of them made once and then kept in a file; says which it makes.
+    """Rows of a table by name, each made once and then kept in a file; prints which one it makes.
 
     Args:
-      file: a copy of it is all that another machine needs to go on with these rows.
-      abouts: of each row all that it rests on, as JSON can hold it.
+      file: keeps the rows. Another machine needs only a copy of it to go on.
+      abouts: for each row everything that it depends on, as values that JSON can hold.
       make: (name, the rows before it) -> a row.
 
     Raises:
-      InputError: the file is damaged, or one of its rows rests on something else.
+      InputError: the file is damaged, or one of its rows depends on something else.
     """
     kept, found = _kept(file), {}
     for name, about in json.loads(json.dumps(abouts)).items():
@@ -125,7 +120,7 @@ def rows(
 
 
 def _kept(file) -> dict[str, dict]:
-    """By name ``about`` and ``row``."""
+    """The rows in a file: by name, ``about`` and ``row``."""
     kept = files.read_json(file) if file.exists() else {}
     try:
         if all(row.keys() == {"about", "row"} for row in kept.values()):
@@ -135,21 +130,21 @@ def _kept(file) -> dict[str, dict]:
     raise InputError(f"{file}: damaged (not rows of a study); remove it")
 
 
-def landscape(config: ConfigDict) -> list[dict]:
+def landscape(workdir: pathlib.Path) -> list[dict]:
     """The smooth training loss around each run of a finished workdir; kept in ``landscape.json``.
 
     Returns:
       For each run ``eigenvalue`` (the largest one of the Hessian) and its ``residual``, ``rise``
-      (of the loss within ``RADIUS``), and the mean norms of the gradients of single recordings,
-      ``input_gradient`` and ``parameter_gradient``; on ``RECORDINGS`` of the training split. None
-      where a number is not finite.
+      (of the loss within ``RADIUS``), and the mean norms of single recordings' gradients,
+      ``input_gradient`` and ``parameter_gradient``. They are measured on ``RECORDINGS`` of the
+      training split. Numbers that are not finite are None.
 
     Raises:
       InputError: the recordings that it was trained on are gone, or the file is damaged.
     """
-    file = pathlib.Path(config.workdir, "landscape.json")
+    file = workdir / "landscape.json"
     if not file.exists():
-        found = reloaded.load(pathlib.Path(config.workdir))
+        found = reloaded.load(workdir)
         few = reloaded.training_set(found).spread(RECORDINGS)
         measured = _around(found, jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N))
         rows = [
@@ -160,7 +155,7 @@ def landscape(config: ConfigDict) -> list[dict]:
 
 
 def uncertain(around: list[dict]) -> list[str]:
-    """What must be said of eigenvalues of :func:`landscape` that have not converged."""
+    """A warning if eigenvalues of :func:`landscape` have not converged."""
     shares = [
         one["residual"] / abs(one["eigenvalue"])
         for one in around
@@ -192,60 +187,56 @@ def _around(found: reloaded.Trained, packed, labels) -> dict[str, jax.Array]:
 
 
 def times(
-    file: pathlib.Path, experiment: str, configs: dict[str, ConfigDict], reference: str, rounds: int
+    file: pathlib.Path, methods: dict[str, Settings], reference: str, rounds: int
 ) -> dict[str, list[float]]:
-    """What :func:`time_over` finds; kept in a file, until configs or machine are others.
+    """The result of :func:`time_over`, kept in a file until the settings or the machine change.
 
     Raises:
       InputError: the file is damaged.
     """
-    asked = {name: workdirs.identity(config.to_dict()) for name, config in configs.items()}
+    asked = {name: workdirs.identity(given.as_dict()) for name, given in methods.items()}
     about = {"configs": asked, "rounds": rounds, "environment": machine.environment()}
     kept = _kept(file)
     if "times" not in kept or kept["times"]["about"] != about:
-        found = time_over(experiment, configs, reference, rounds)
+        found = time_over(methods, reference, rounds)
         kept = {"times": {"about": about, "row": found}}
         files.write(file, json.dumps(kept))
     return kept["times"]["row"]
 
 
-def time_over(
-    experiment: str, configs: dict[str, ConfigDict], reference: str, rounds: int
-) -> dict[str, list[float]]:
-    """Quartiles of each config's whole training time over that of the reference, in turns.
-
-    A config whose SAM begins late trains plainly before; the two are weighted by their epochs.
-    """
-    functions = {name: _epoch(experiment, config) for name, config in configs.items()}
+def time_over(methods: dict[str, Settings], reference: str, rounds: int) -> dict[str, list[float]]:
+    """Quartiles of each method's training time divided by the reference's, measured in turns."""
+    # Every timed step takes SAM. Where SAM begins late, the epochs before it are counted at the
+    # speed of the reference, which trains plainly.
+    functions = {name: _epoch(given) for name, given in methods.items()}
     seconds = timing.in_turns(functions, rounds)
-    plain, late = seconds[reference], {name: _late(config) for name, config in configs.items()}
+    plain, late = seconds[reference], {name: _late(given) for name, given in methods.items()}
     return {
         name: timing.against(
-            configs[name].epochs * (late[name] * plain + (1 - late[name]) * taken),
-            configs[reference].epochs * plain,
+            methods[name].epochs * (late[name] * plain + (1 - late[name]) * taken),
+            methods[reference].epochs * plain,
         )
         for name, taken in seconds.items()
     }
 
 
-def gradients(config: ConfigDict) -> float:
-    """Gradients of a whole batch that a step takes on average."""
-    search = config.adversary.steps + 1 if config.adversary.weight else 0
-    if not config.rho or config.sam.method in (*AHEAD, "random"):
+def gradients(given: Settings) -> float:
+    """Gradients that a step takes on average, in gradients of a whole batch."""
+    search = given.adversary.steps + 1 if given.adversary.weight else 0
+    if not given.rho or given.sam.method in (*AHEAD, "random"):
         return 1.0 + search
-    return 1 + search + config.sam.ascent_fraction * (1 - _late(config)) * (1 + search)
+    return 1 + search + given.sam.ascent_fraction * (1 - _late(given)) * (1 + search)
 
 
-def _late(config) -> float:
+def _late(given) -> float:
     """The share of the epochs that are trained before SAM begins."""
-    return settings.read(config).first_epoch / config.epochs
+    return given.first_epoch / given.epochs
 
 
-def _epoch(experiment, config) -> Callable[[], object]:
-    """A function that trains a short epoch more each time it is called."""
-    given = settings.read(config)
+def _epoch(given) -> Callable[[], object]:
+    """A function that trains for one more short epoch each time it is called."""
     source = given.data.load(("train",))
-    count = min(TIMED_STEPS * config.batch_size, len(source.train.labels_N))
+    count = min(TIMED_STEPS * given.batch_size, len(source.train.labels_N))
     frames = source.train.take(np.arange(count))
     recipe = build.recipe(given, source.frame_shape, source.classes, count)
     hyper_R = build.hyperparameters(given)
@@ -254,7 +245,7 @@ def _epoch(experiment, config) -> Callable[[], object]:
 
     def epoch():
         nonlocal state_R
-        ascend = config.rho > 0
+        ascend = given.rho > 0
         state_R, metrics = epochs.train_epoch(recipe, state_R, hyper_R, packed, labels, ascend)
         return metrics
 

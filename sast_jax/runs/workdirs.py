@@ -1,4 +1,4 @@
-"""The folder a run writes to: whose it is, and what of the run is finished."""
+"""The folder that a run writes to: which run it belongs to, and whether that is finished."""
 
 import contextlib
 import json
@@ -38,12 +38,14 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
     workdir = pathlib.Path(
         settings.workdir or pathlib.Path("runs", experiment, digest)
     ).expanduser()
+    # A folder belongs to a run from the moment that it has a config.json. Two processes may both
+    # come as far as this; the lock of held() lets one of them go on.
     identity_file = workdir / "config.json"
     if identity_file.exists():
         compare(workdir, files.read_json(identity_file), whole)
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not settings.resume:
-            with held(workdir):  # which says so if it is being trained right now
+            with held(workdir):  # raises its own error if the run is being trained right now
                 pass
             raise InputError(
                 f"{workdir}: holds this run, unfinished; go on with --config.resume=True, remove "
@@ -65,14 +67,15 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
 
 
 def holds_anything(folder: pathlib.Path) -> bool:
-    """Whether a folder holds more than a lock and what was cut off while it was written."""
+    """Whether a folder holds more than a lock and files that a killed process left half written."""
     return folder.is_dir() and any(
         path.name != _LOCK and not files.is_left_over(path) for path in folder.iterdir()
     )
 
 
 def identity(whole: dict) -> dict:
-    """What of a config, and what stands beside it, changes what is computed; by keys with dots."""
+    """The settings, and the data, that change what is computed; by keys with dots."""
+    # Through JSON, so that a tuple equals the list that a file has in its place.
     return {
         key: value
         for key, value in flat(json.loads(json.dumps(whole))).items()
@@ -81,7 +84,7 @@ def identity(whole: dict) -> dict:
 
 
 def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:
-    """Compares what a folder's ``config.json`` holds with what is to be done in it.
+    """Compares the ``config.json`` of a folder with the run that is to use it.
 
     Raises:
       InputError: they compute different things.
@@ -124,11 +127,12 @@ def finished(workdir: pathlib.Path) -> dict | None:
 
 @contextlib.contextmanager
 def held(workdir: pathlib.Path) -> Iterator[None]:
-    """Keeps a second process out of the folder; the lock ends with the process.
+    """Keeps a second process out of the folder.
 
     Raises:
       InputError: another process is at this run.
     """
+    # The system takes the lock from a process that dies, so a file that is left blocks nobody.
     try:
         with filelock.FileLock(workdir / _LOCK, timeout=0):
             yield
@@ -140,13 +144,14 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def trim_metrics(workdir: pathlib.Path, epochs: int) -> list[int]:
-    """Drops what was logged after the checkpoint of so many epochs, which is done again.
+    """Drops what was logged after the checkpoint, as those epochs are done again.
 
     Returns:
-      Epochs up to there that the log lacks.
+      Epochs up to the checkpoint that the log lacks.
     """
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    # A last line without its end was cut off while it was written.
     try:
         logged = [(json.loads(line)["epoch"], line) for line in lines if line.endswith("\n")]
         kept = [(epoch, line) for epoch, line in logged if epoch <= epochs]

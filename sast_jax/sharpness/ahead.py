@@ -11,7 +11,7 @@ from .numbers import ScalarOrSchedule, real_leaves, require
 
 
 class PerturbedState(NamedTuple):
-    """State of :func:`perturb_ahead`: of its parts, and the perturbation inside the parameters."""
+    """State of :func:`perturb_ahead`: its parts' states, and the perturbation in the parameters."""
 
     base: optax.OptState
     ascent: optax.OptState
@@ -26,12 +26,12 @@ def perturb_ahead(
     .. math:: w_{t+1} = w_t + \mathrm{base}(g_t), \quad g_t = \nabla L(w_t + a_t),
               \quad a_{t+1} = a(g_t)
 
-    The parameters that are trained are :math:`w_t + a_t`, so nothing needs a second gradient;
+    The parameters that are trained are :math:`w_t + a_t`, so no second gradient is needed;
     :func:`eval_params` takes :math:`a_t` out of them. ``base`` sees :math:`w_t`. With a radius of 0
-    it is ``base`` up to rounding. Keep the parameters in float32: in bfloat16 what is put in and
-    taken out again adds up to a drift. Integer parameters stay where they are.
-    ``optax.apply_if_finite`` goes around all of this and not around ``base`` alone, as a gradient
-    that is no number would stay in the perturbation.
+    the update is that of ``base`` up to rounding. Keep the parameters in float32: in bfloat16 the
+    perturbations that are added and removed leave rounding errors, which add up to a drift. Integer
+    parameters are not changed. Put ``optax.apply_if_finite`` around the whole transformation and
+    not around ``base`` alone, or a NaN gradient would stay in the perturbation.
 
     Args:
       base: the whole optimizer, learning rate included; nothing may follow in a chain.
@@ -65,6 +65,8 @@ def perturb_ahead(
         step, base_state = base.update(updates, state.base, plain, **extra_args)
         ahead, ascent_state = ascent.update(updates, state.ascent, plain, **extra_args)
         ahead = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), ahead, state.perturbation)
+        # The old perturbation comes out of the parameters and the new one goes in. Their difference
+        # first: where they are equal it is exactly 0, and the step stays that of base.
         moved = jax.tree.map(lambda s, a, b: s + (a - b), step, ahead, state.perturbation)
         moved = jax.tree.map(lambda w, m: jnp.zeros_like(w) if m is None else m, params, moved)
         return moved, PerturbedState(base_state, ascent_state, ahead)
@@ -79,14 +81,14 @@ def momentum_sam(
 
     .. math:: v_{t+1} = \mu v_t + g_t, \qquad a_{t+1} = -\rho \, v_{t+1} / \lVert v_{t+1} \rVert
 
-    The sign is the paper's: a step along :math:`-v` has just been made, and going on in that
-    direction leads up again. The momentum is of gradients alone, where the paper's code for SGD
-    takes weight decay into it. It is kept here beside the optimizer's own, at the cost of
-    one more copy of the parameters, so that any optimizer will do.
+    The sign is the paper's: a step along :math:`-v` has just been made, and going further in that
+    direction leads up again. The momentum here is of gradients alone; the paper's code for SGD also
+    includes weight decay in it. It is kept apart from the optimizer's own, at the cost of one more
+    copy of the parameters, so that any optimizer can be used.
 
     Args:
       base: the whole optimizer, as in :func:`perturb_ahead`; the paper's has the same momentum.
-      rho: radius, as in :func:`sam`.
+      rho: radius, as in :func:`sast_jax.sharpness.sam`.
       momentum: :math:`\mu`.
 
     Returns:
@@ -114,8 +116,9 @@ def momentum_sam(
 def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
     """Parameters to evaluate, without the perturbation that :func:`perturb_ahead` keeps in them.
 
-    Go on with the parameters as they are trained: with the same state, the next step would take the
-    perturbation out of these a second time. Averages over steps should be of these.
+    Continue training with the perturbed parameters: from those of this function the next step would
+    remove the perturbation a second time. Averages over steps should be taken of those of this
+    function.
 
     Args:
       state: of an optimizer with one :func:`perturb_ahead` or :func:`momentum_sam` for all of the

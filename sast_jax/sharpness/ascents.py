@@ -1,4 +1,4 @@
-"""From a gradient to the perturbation that the SAM link adds to the parameters, and its radius."""
+"""Ascents: they make the perturbation of the SAM link from a gradient; and schedules of radii."""
 
 from collections.abc import Callable
 from typing import Any
@@ -127,7 +127,7 @@ def bounded_scale_to_norm(
 
 
 def minus_ema(decay: float, weight: float = 1.0) -> optax.GradientTransformation:
-    r"""Takes the running mean of the gradient out of it: what is left is the batch's own.
+    r"""Subtracts the running mean of the gradient, which leaves the part specific to the batch.
 
     .. math:: m_t = \lambda m_{t-1} + (1 - \lambda) g_t, \qquad d_t = g_t - \sigma m_t
 
@@ -269,13 +269,14 @@ def ramp(
 
 
 def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
-    """radius * (d / norm) for ``direction(g, params) -> (d, norm)``, multiplied in this order."""
+    """An ascent of radius * (d / norm), where ``direction(g, params)`` gives d and norm."""
 
     def perturbation(updates, params, rho):
         d, norm = direction(updates, params)
         rho = shrink(rho, norm) if shrink else rho
         like = updates if params is None else params  # float32 masters of bfloat16 gradients
 
+        # The quotient first: it is at most 1, while rho / norm overflows for tiny gradients.
         def scaled(d, w):
             return jnp.asarray(rho * (d / norm), jnp.result_type(w))
 

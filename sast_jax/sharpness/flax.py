@@ -14,7 +14,7 @@ from flax.training import train_state
 
 
 class TrainState(train_state.TrainState):
-    """Linen's train state, which hands ``grad_fn`` on to an optimizer with a SAM link.
+    """Linen's train state that passes ``grad_fn`` on to an optimizer with a SAM link.
 
     Examples:
       >>> import jax, jax.numpy as jnp, optax
@@ -58,9 +58,9 @@ class TrainState(train_state.TrainState):
 
         Args:
           grads: gradient at ``params``, on the batch that chooses the perturbation.
-          grad_fn: parameters to the gradient that is descended; optimizers without a SAM link need
-            none.
-          extra_args: what else links of the optimizer ask for, such as ``value``.
+          grad_fn: function from parameters to the gradient that is descended; optimizers without a
+            SAM link need none.
+          extra_args: other arguments that links of the optimizer need, such as ``value``.
           **kwargs: other fields to replace, such as batch statistics.
         """
         if OVERWRITE_WITH_GRADIENT in grads:  # scales of fp8, which no optimizer sees
@@ -74,6 +74,8 @@ class TrainState(train_state.TrainState):
         return self.replace(step=self.step + 1, params=params, opt_state=opt_state, **kwargs)
 
     def _beside_scales(self, grads, grad_fn, extra_args, kwargs):
+        # Flax replaces fp8 scales by their "gradients" instead of training them. The optimizer and
+        # SAM see the other parameters only.
         inner = self.replace(params=self.params["params"])
         around = grad_fn and (lambda w: grad_fn({**self.params, "params": w})["params"])
         stepped = TrainState.apply_gradients(

@@ -8,10 +8,10 @@ gradient on to the optimizer behind it:
 
 ``grads`` only chooses the perturbation and may come from a part of the batch or from another batch;
 ``grad_fn(params)`` returns the gradient that is descended. Batches, auxiliary values, means over
-devices and accumulation all live in the caller's ``grad_fn``. The link comes first in the chain:
-what stands before it changes the perturbation alone (and what :func:`gap_aware` subtracts).
-Parameters are real; integer ones stay where they are and no ascent sees them, but what follows the
-link has to take their gradients, which optax's optimizers do not.
+devices and accumulation are the business of the caller's ``grad_fn``. The link comes first in the
+chain: a transformation before it changes the perturbation alone (and what :func:`gap_aware`
+subtracts). Parameters are real. Integer ones are not perturbed, but the transformations after the
+link must accept their gradients, which optax's optimizers do not.
 
 Reference: Foret et al., Sharpness-Aware Minimization for Efficiently Improving Generalization,
 ICLR 2021, arXiv 2010.01412.
@@ -142,7 +142,7 @@ def sam(
 
 
 def vasso(rho: ScalarOrSchedule, theta: float = 0.4) -> optax.GradientTransformationExtraArgs:
-    r"""SAM whose perturbation follows a running mean of the gradients instead of the last one.
+    r"""SAM with a perturbation along a running mean of the gradients instead of the last one.
 
     .. math:: d_t = (1 - \theta) d_{t-1} + \theta g_t, \qquad a_t = \rho \, d_t / \lVert d_t \rVert
 
@@ -174,9 +174,9 @@ def vasso(rho: ScalarOrSchedule, theta: float = 0.4) -> optax.GradientTransforma
 def friendly_sam(
     rho: ScalarOrSchedule, decay: float = 0.6, weight: float = 1.0
 ) -> optax.GradientTransformationExtraArgs:
-    """SAM whose perturbation leaves out what the batches share.
+    """SAM with a perturbation that leaves out the part of the gradient that batches share.
 
-    If batches hardly differ, what is left is rounding, and the perturbation has no meaning.
+    If batches hardly differ, only rounding is left, and the perturbation has no meaning.
 
     Args:
       rho: radius, as in :func:`sam`.
@@ -259,7 +259,7 @@ def _moved(w, a):
 
 
 def _require_unmasked(params) -> None:
-    """Refuses parameters of which a wrapper has taken some out."""
+    """Raises TypeError if a wrapper has removed some of the parameters."""
 
     def is_masked(node):
         return isinstance(node, optax.MaskedNode)
@@ -275,7 +275,7 @@ def _require_unmasked(params) -> None:
 
 
 def _require_gradient(whose, gradient, params) -> None:
-    """Refuses what has not the leaves and shapes of the parameters, whatever its containers."""
+    """Raises TypeError unless it has the leaves and shapes of the parameters, in any containers."""
     found, wanted = (
         {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
         for leaves in map(jax.tree.leaves_with_path, (gradient, params))

@@ -1,4 +1,4 @@
-"""What links and ascents share: sums over trees, real and integer leaves, arguments in range."""
+"""Shared by links and ascents: sums over trees, real and integer leaves, checks of arguments."""
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +10,21 @@ NOT_NEGATIVE = lambda number: 0 <= number < float("inf"), "finite and not negati
 
 
 def real_leaves(params, tree):
-    """The tree with None, which transformations pass over, in the place of integer parameters."""
+    """The tree with None at integer parameters; transformations pass over None."""
     if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
         raise TypeError("SAM is of real parameters; keep the parts of complex ones apart.")
     return jax.tree.map(lambda w, leaf: None if is_integer(w) else leaf, params, tree)
 
 
 def is_integer(leaf) -> bool:
-    """Whether it is an integer parameter, or the gradient of one, which is of no real type."""
+    """Whether it is an integer parameter, or the gradient of one, which has no real dtype."""
     return not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.inexact)
 
 
 def global_norm(tree) -> jax.Array:
     """Global norm, or 1 for a tree of zeros, where the norm has no derivative."""
     squared = dot(tree, tree)
+    # Replaced before the root, as its derivative at 0 is infinite: a where after it gives NaN.
     return jnp.sqrt(jnp.where(squared > 0, squared, 1))
 
 
@@ -41,7 +42,7 @@ def at_least_float32(leaf):
 
 
 def require(name, value, sound, wanted) -> None:
-    """Refuses a value; one that is traced is taken as it is."""
+    """Raises ValueError unless a value is one sound number; traced values are not checked."""
     if is_traced(value):
         return
     number = np.asarray(value)

@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Adaptive(lif.LIF):
+class Adaptive(lif.Resetting):
     """The neuron of the module docstring.
 
     Attributes:
@@ -50,22 +50,10 @@ class Adaptive(lif.LIF):
         return State(zeros, zeros, zeros)
 
     def step(self, state, current, decay, spike):
+        # A spike subtracts the threshold that it passed: that of the step before, b_{t-1}.
         before = self.threshold + self.adaptation * state.adaptation
         left = self.reset.left(decay, state.potential, state.spike, before)
         adaptation = self.adaptation_decay * state.adaptation + state.spike
         potential = left + current
         spikes = spike(potential - (self.threshold + self.adaptation * adaptation))
         return State(potential, spikes, adaptation), spikes
-
-    def integer(self, chip, decay):
-        raise self._refusal("no integer form")
-
-    def nir(self, decay, dt, shape, parameterisation):
-        raise self._refusal("no node in NIR")
-
-    def theory(self, decay, slope):
-        raise self._refusal("no bounds in the theory")
-
-    @classmethod
-    def from_nir(cls, node, dt):
-        raise TypeError("no node in NIR")

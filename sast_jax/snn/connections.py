@@ -21,7 +21,8 @@ from sast_jax.snn.readouts import Response
 class Connection:
     """What leads into one layer of neurons: current = receptive(input) @ matrix + bias.
 
-    A kind of its own overrides :meth:`receptive` and :meth:`outputs`, and is registered as a pytree
+    A new kind of connection overrides :meth:`receptive` and :meth:`outputs`, and :meth:`met` too if
+    operations are counted. It must be registered as a pytree
     (:func:`jax.tree_util.register_dataclass`).
 
     Attributes:
@@ -33,15 +34,15 @@ class Connection:
     bias: jax.Array
 
     def receptive(self, spikes_BxS: jax.Array) -> jax.Array:
-        """What each output sees of single steps (B, ...): (B, places ..., inputs of an output)."""
+        """The inputs that each output sees in single steps (B, ...): (B, places ..., inputs)."""
         raise NotImplementedError
 
     def outputs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the layer behind it, for an input of this shape."""
+        """The shape of the layer that it leads to, for an input of this shape."""
         raise NotImplementedError
 
     def met(self, shape: tuple[int, ...]) -> int:
-        """Synapses that one step meets if every input fires."""
+        """Number of synaptic operations of one step if every input fires."""
         raise NotImplementedError
 
     @property
@@ -57,7 +58,7 @@ class Connection:
         """The input current of the layer for all steps (T, B, ...), its bias included.
 
         Args:
-          spikes_TxBxS: time first; the weights are taken in their type.
+          spikes_TxBxS: time first; the weights are converted to their dtype.
           dtype: of the sums; None for that of the spikes.
         """
         T, B = spikes_TxBxS.shape[:2]
@@ -80,7 +81,8 @@ class Full(Connection):
         return spikes_BxS.reshape(spikes_BxS.shape[0], -1)
 
     def sums(self, spikes_TxBxS, dtype=None):
-        # Time and batch stay apart: under vmap their order decides that of the sums.
+        # Time and batch stay two axes. With both merged, as in Connection.sums, the product would
+        # add up in another order under vmap, and its last bits would change.
         return self._product(spikes_TxBxS.reshape(*spikes_TxBxS.shape[:2], -1), dtype)
 
     def outputs(self, shape):
@@ -106,6 +108,8 @@ class Halving(Connection):
         out_h, out_w = -(-H // 2), -(-W // 2)
         border = (k // 2, k // 2)
         padded = jnp.pad(spikes_BxS, ((0, 0), border, border, (0, 0)))
+        # View (i, j) holds for each output the input pixel at place (i, j) of its kernel. Side by
+        # side, the views are the inputs of a matrix product.
         views = [
             padded[:, i : i + 2 * out_h - 1 : 2, j : j + 2 * out_w - 1 : 2]
             for i in range(k)
@@ -123,13 +127,13 @@ class Halving(Connection):
 
 
 def _taps(side, kernel) -> int:
-    """Taps of all outputs along a side that lie on the frame and not on its border."""
-    centres = range(0, side, 2)
+    """Number of kernel taps, over all outputs along a side, that lie on the frame."""
+    centres = range(0, side, 2)  # output n is centred on pixel 2 n
     return sum(0 <= c + k - kernel // 2 < side for c in centres for k in range(kernel))
 
 
 def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:
-    """Values of the outputs, shaped to meet the last axis of another array."""
+    """One value an output, shaped to broadcast along the last axis of another array."""
     return x_O.reshape((1,) * (like.ndim - 1) + x_O.shape)
 
 
@@ -147,7 +151,7 @@ def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
 
 
 def alike(cell: Cell | neurons.Stochastic, network: Sequence[Connection]) -> list:
-    """A cell for each layer of a network; where it draws, each layer draws its own."""
+    """The same cell for each layer of a network; if it draws, each layer has its own draws."""
     return [cell.of_part(layer) for layer in range(len(network))]
 
 
@@ -158,13 +162,13 @@ def respond(
     transmit: Callable[[int, jax.Array], jax.Array] = intact,
     states: Sequence[Any] | None = None,
 ) -> Response:
-    """What a network does, each layer with a cell of its own.
+    """Runs a network; each layer has a cell of its own.
 
     Args:
       network: its connections.
       cells: one a layer.
       frames_TxBxHxWxC: time first.
-      transmit: (layer, spikes of it) -> what leaves the layer.
+      transmit: (layer, its spikes) -> the spikes that the next layer receives.
       states: of the layers where an earlier segment of time ended; None starts at rest.
     """
     current = network[0].sums(frames_TxBxHxWxC)
@@ -178,7 +182,7 @@ def respond_to(
     transmit: Callable[[int, jax.Array], jax.Array] = intact,
     states: Sequence[Any] | None = None,
 ) -> Response:
-    """The same from the current of a layer on.
+    """The same, from the input current of some layer on.
 
     Args:
       current_TxBxN: of the first layer that is computed.
@@ -203,11 +207,11 @@ def in_segments(
     frames_TxBxHxWxC: jax.Array,
     steps: int,
 ) -> Response:
-    """A network's response, a segment of time after the other, for long recordings.
+    """A network's response, computed one segment of time after the other, for long recordings.
 
-    For its derivative only the states between the segments are kept, and each segment is computed
-    again, so that the memory that it needs grows with a segment's length instead of T, at the cost
-    of one more forward pass (Chen et al., Training Deep Nets with Sublinear Memory Cost,
+    For the derivative only the states between segments are kept, and each segment is computed
+    again. The memory needed then grows with the length of a segment instead of T, at the cost of
+    one more forward pass (Chen et al., Training Deep Nets with Sublinear Memory Cost,
     arXiv 1604.06174).
 
     Args:
@@ -230,8 +234,11 @@ def in_segments(
         response = respond(cell.of_part(number), frames, states)
         return response.states, response._replace(states=())
 
+    # The scan needs a state before the first segment. The neurons of this library rest at zero, so
+    # zeros in the shapes of a segment's end are that state.
     ends = jax.eval_shape(lambda frames: respond(cell, frames, None), parts_GxSxBxHxWxC[0]).states
-    rest = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), ends)
+    like = [jnp.zeros(end.potential.shape, end.potential.dtype) for end in ends]
+    rest = tuple(cell.rest(potential) for potential in like)
     numbers_G = jnp.arange(len(parts_GxSxBxHxWxC))
     ends, parts = jax.lax.scan(segment, rest, (parts_GxSxBxHxWxC, numbers_G))
     whole = jax.tree.map(lambda leaf: leaf.reshape(T, *leaf.shape[2:]), parts)

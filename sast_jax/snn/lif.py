@@ -31,12 +31,12 @@ class State(NamedTuple):
 class Reset:
     """What a spike leaves of the potential. Equal by value.
 
-    A reset of one's own overrides :meth:`after`. What is built on the two resets of this module,
-    integer networks, NIR and the theory, refuses it by name.
+    A reset of your own overrides :meth:`after`. Integer networks, NIR and the theory know only the
+    two resets of this module and refuse any other by name.
     """
 
     def after(self, u: jax.Array, s: jax.Array, threshold: jax.typing.ArrayLike) -> jax.Array:
-        """The potential u behind a spike s, in floating point or in integers."""
+        """The potential u after a spike s, in floating point or in integers."""
         raise NotImplementedError
 
     def left(
@@ -46,12 +46,12 @@ class Reset:
         s: jax.Array,
         threshold: jax.typing.ArrayLike,
     ) -> jax.Array:
-        """The same a step later."""
+        """What is left of the potential one step later."""
         return decay * self.after(u, s, threshold)
 
     @property
     def subtracts(self) -> bool:
-        """Whether a spike takes a threshold off, or all; raises InputError for any third reset."""
+        """Whether a spike subtracts a threshold, or resets to zero; InputError for other resets."""
         raise InputError(f"the reset {type(self).__name__} is none of ToZero and BySubtraction")
 
 
@@ -65,6 +65,8 @@ class ToZero(Reset):
         return u * (1 - s)
 
     def left(self, decay, u, s, threshold):
+        # Multiplied from left to right, like the equation. decay * after(...) rounds otherwise, and
+        # training would not repeat the last bits of earlier runs.
         return decay * u * (1 - s)
 
 
@@ -82,8 +84,8 @@ RESETS = {"zero": ToZero(), "subtract": BySubtraction()}
 
 
 @dataclasses.dataclass(frozen=True)
-class LIF(Neuron):
-    """The leaky integrate-and-fire neuron of the module docstring.
+class Resetting(Neuron):
+    """A neuron whose potential a spike resets.
 
     Attributes:
       threshold, spike: as of every neuron.
@@ -91,6 +93,20 @@ class LIF(Neuron):
     """
 
     reset: Reset = ToZero()
+
+    def require_zero_reset(self) -> None:
+        """Raises InputError for a reset that NIR cannot say."""
+        if self.reset != ToZero():
+            raise self._refusal(f"no node in NIR with the reset {type(self.reset).__name__}")
+
+
+@dataclasses.dataclass(frozen=True)
+class LIF(Resetting):
+    """The leaky integrate-and-fire neuron of the module docstring.
+
+    Attributes:
+      threshold, spike, reset: as of every neuron that resets.
+    """
 
     def rest(self, like: jax.Array) -> State:
         zeros = jnp.zeros_like(like)
@@ -116,6 +132,7 @@ class LIF(Neuron):
         self.require_zero_reset()
         import nir
 
+        # NIR's neuron gains 1 - decay from its input in a step, and the one here gains all of it.
         leak = leak_of_nir(decay)
         gain, divisor = {"A": (1 / leak, 1.0), "B": (1.0, leak)}[parameterisation]
         node = nir.LIF(
@@ -139,11 +156,6 @@ class LIF(Neuron):
         require_leaks(leak)
         return cls(threshold), 1 - leak, resistance * leak
 
-    def require_zero_reset(self) -> None:
-        """Raises InputError for a reset that NIR cannot say."""
-        if self.reset != ToZero():
-            raise self._refusal(f"no node in NIR with the reset {type(self.reset).__name__}")
-
     def theory(self, decay, slope) -> "Smooth":
         if self.reset not in RESETS.values():
             raise self._refusal(f"no bounds in the theory with {type(self.reset).__name__}")
@@ -166,7 +178,7 @@ def require_zeros(node: Any) -> None:
 
 
 def uniform(node: Any, names: Sequence[str]) -> list[float]:
-    """What the fields of a node of NIR are for all neurons; ValueError where these differ."""
+    """The values that all neurons of a NIR node share; ValueError where neurons differ."""
     values = [np.unique(getattr(node, name)) for name in names]
     if any(len(x) > 1 for x in values):
         raise ValueError("differ from each other")
@@ -182,12 +194,12 @@ def require_leaks(*leaks: float) -> None:
 
 
 class Smooth(NamedTuple):
-    """A smooth LIF neuron as the theory bounds it, which may stand for those of a whole network.
+    """A smooth LIF neuron, or all neurons of a network, in the form that the theory bounds.
 
     Attributes:
       reset: to zero or by subtraction.
-      spike: its family.
-      slope, decay, threshold: of it.
+      spike: the family of the smooth spike.
+      slope, decay, threshold: of the neuron.
     """
 
     reset: Reset
@@ -197,12 +209,12 @@ class Smooth(NamedTuple):
     threshold: float
 
     def cell(self) -> Cell:
-        """Its step."""
+        """The cell of this neuron."""
         return LIF(self.threshold, self.spike, self.reset).smooth(self.decay, self.slope)
 
     @property
     def subtracts(self) -> bool:
-        """Whether a spike takes a threshold off, or all."""
+        """Whether a spike subtracts a threshold, or resets to zero."""
         return self.reset.subtracts
 
     @property

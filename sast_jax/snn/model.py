@@ -23,7 +23,7 @@ class Model:
       network: a Flax module that lists its connections; see :mod:`sast_jax.snn.networks`.
       neuron: of all layers.
       readout: how class scores are read.
-      rounding: what stands in the place of the weights, in training and ever after; None: they do.
+      rounding: replaces the weights by rounded ones, in training and after it; None: no rounding.
       segment: steps of time of a segment, to save memory in training; None for all at once. See
         :func:`sast_jax.snn.connections.in_segments`.
       frame_shape: (H, W, C); None until the recordings are known, see :meth:`on`.
@@ -55,15 +55,16 @@ class Model:
         return self.network.apply({"params": params}, self.frame_shape)
 
     def rounded(self, params: Any) -> Any:
-        """What stands in the place of the parameters."""
+        """The parameters as the network uses them: rounded, if the model rounds."""
         return params if self.rounding is None else self.rounding(params)
 
     def respond(self, params: Any, cell: Cell, frames_TxBxHxWxC: jax.Array) -> Response:
-        """What the network does with frames of any type, all layers with the same cell."""
+        """Runs the network on frames of any dtype, with the same cell in all layers."""
         network = self.connections(params)
 
         def respond(cell, frames, states):
             cells = connections.alike(cell, network)
+            # Only here, so that frames take one byte a pixel until their segment is computed.
             frames = frames.astype(jnp.float32)
             return connections.respond(network, cells, frames, states=states)
 

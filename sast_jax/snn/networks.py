@@ -1,8 +1,8 @@
 """Flax modules that declare the parameters of a network and list its connections.
 
-A network is described once: its module takes the shape of a frame, declares its parameters and
-returns the connections that they are the weights of, from input to output. All that is done with a
-network, training included, runs this list (:func:`sast_jax.snn.connections.respond`).
+A network is described once. Its module takes the shape of a frame, declares its parameters and
+returns the connections that hold them, from input to output. Training, evaluation, hardware models,
+theory and export all run this list (:func:`sast_jax.snn.connections.respond`).
 """
 
 import math
@@ -62,7 +62,7 @@ class MLP(nn.Module):
     gain: float = 1.0
 
     def __post_init__(self):
-        self.features = tuple(self.features)  # a list could not be compared
+        self.features = tuple(self.features)  # a list has no hash, which a static argument needs
         super().__post_init__()
 
     @nn.compact
@@ -100,7 +100,7 @@ class ConvNet(nn.Module):
 
 
 def chain(layers: Sequence[nn.Module], frame_shape: tuple[int, ...]) -> list[Connection]:
-    """The connections of layers that follow one another, each declared for the shape before it."""
+    """The connections of successive layers; each layer gets the shape that the one before has."""
     found, shape = [], frame_shape
     for layer in layers:
         found.append(layer(shape))

@@ -18,22 +18,22 @@ from sast_jax.snn import spikes
 
 @dataclasses.dataclass(frozen=True)
 class Neuron:
-    """A kind of spiking neuron, all but its decay and slope: frozen, hashable, equal by value.
+    """A kind of spiking neuron, without its decay and slope. Frozen, hashable, equal by value.
 
-    A neuron of one's own overrides :meth:`step` and :meth:`rest`. What else the library asks of it,
-    its integer form, its NIR node and the constants of its theory, is refused by name until it
-    gives an answer of its own.
+    A neuron of your own overrides :meth:`step` and :meth:`rest`. The library also asks a neuron for
+    its integer form, its NIR node and the constants of its theory; until you override these methods
+    they raise InputError with the neuron's name.
 
     Attributes:
       threshold: of the membrane potential, above which a hard neuron spikes.
-      spike: family of its smooth spike.
+      spike: family of the smooth spike.
     """
 
     threshold: jax.typing.ArrayLike = 1.0
     spike: spikes.Family = spikes.sigmoid
 
     def rest(self, like: jax.Array) -> Any:
-        """The state of neurons shaped like an array before the first step."""
+        """The state before the first step, for neurons in the shape of an array."""
         raise NotImplementedError
 
     def step(
@@ -57,23 +57,23 @@ class Neuron:
         raise NotImplementedError
 
     def smooth(self, decay: jax.typing.ArrayLike, slope: jax.typing.ArrayLike) -> "Cell":
-        """Its cell with the smooth spike of a slope, which trains."""
+        """The cell with a smooth spike of this slope, as it is trained."""
         return Cell(self, decay, self.spike(slope))
 
     def hard(self, decay: jax.typing.ArrayLike) -> "Cell":
-        """Its cell with a hard spike: the swap, and nothing else."""
+        """The cell with a hard spike in place of the smooth one: the swap, and nothing else."""
         return Cell(self, decay, spikes.heaviside)
 
     def scaled(self, factor: jax.typing.ArrayLike) -> "Neuron":
-        """The same with its threshold times a factor, which may be traced or one a neuron."""
+        """The same with its threshold times a factor, which may be traced or an array."""
         return dataclasses.replace(self, threshold=self.threshold * factor)
 
     def integer(self, chip: Any, decay: float) -> Any:
-        """What all neurons of its integer network share.
+        """What all neurons of the integer network share.
 
         Args:
-          chip: number formats, which make the neurons that they know
-            (:class:`sast_jax.hardware.formats.Chip`).
+          chip: number formats, a :class:`sast_jax.hardware.formats.Chip`; it has a method for each
+            neuron that it can build.
           decay: of the trained network.
 
         Raises:
@@ -84,7 +84,7 @@ class Neuron:
     def nir(
         self, decay: float, dt: float, shape: tuple[int, ...], parameterisation: str
     ) -> tuple[Any, float]:
-        """Its node in NIR for neurons of a shape.
+        """The NIR node for a layer of these neurons.
 
         Args:
           decay: of the network.
@@ -94,7 +94,7 @@ class Neuron:
             resistance of 1.
 
         Returns:
-          The node, and what the weights and biases before it are divided by.
+          The node, and the number that weights and biases leading into it must be divided by.
 
         Raises:
           InputError: NIR has no node for it.
@@ -103,16 +103,16 @@ class Neuron:
 
     @classmethod
     def from_nir(cls, node: Any, dt: float) -> tuple["Neuron", float, float]:
-        """What :meth:`nir` has made: the neuron, its decay, and a factor on the weights before it.
+        """Reads a node that :meth:`nir` made: neuron, decay, factor on the weights leading into it.
 
         Raises:
           TypeError: the node is of another kind.
-          ValueError: it is of this kind, but says what no neuron here does.
+          ValueError: it is of this kind, but has values that no neuron here can have.
         """
         raise TypeError(f"the neuron {cls.__name__} has no node in NIR")
 
     def theory(self, decay: jax.typing.ArrayLike, slope: jax.typing.ArrayLike) -> Any:
-        """What bounds on a smooth network start from, as :mod:`sast_jax.theory.lipschitz` takes it.
+        """What bounds on a smooth network start from; see :mod:`sast_jax.theory.lipschitz`.
 
         Raises:
           InputError: nobody has derived them for this neuron.
@@ -125,10 +125,10 @@ class Neuron:
 
 @dataclasses.dataclass(frozen=True, eq=False)  # its decay and spike may be traced
 class Cell:
-    """A neuron with all that its step needs.
+    """The step of a neuron, with everything that it needs.
 
     Attributes:
-      neuron: whose step it is.
+      neuron: the neuron that takes the step.
       decay: share of the membrane potential that is left after one step; may be one a neuron.
       spike: smooth or hard.
     """
@@ -138,7 +138,7 @@ class Cell:
     spike: spikes.Spike
 
     def __call__(self, state: Any, inputs: Any) -> tuple[Any, jax.Array]:
-        """One step, from what :meth:`inputs` makes of its current."""
+        """One step; ``inputs`` is one time step of what :meth:`inputs` returns."""
         return self.neuron.step(state, inputs, self.decay, self.spike)
 
     def rest(self, like: jax.Array) -> Any:
@@ -146,7 +146,7 @@ class Cell:
         return self.neuron.rest(like)
 
     def inputs(self, current_TxBxN: jax.Array) -> Any:
-        """What the steps take, with a leading time axis: the current, unless something is drawn."""
+        """The inputs of all steps, time first: the current, with keys beside it where it draws."""
         return current_TxBxN
 
     def plus(self, inputs: Any, current: jax.Array) -> Any:
@@ -154,25 +154,25 @@ class Cell:
         return inputs + current
 
     def of_part(self, number: jax.typing.ArrayLike) -> "Cell":
-        """The cell of one layer, or one segment of time, of several; others if it draws."""
+        """The cell for one of several layers or segments of time; each draws numbers of its own."""
         return self
 
     def with_spike(self, change: Any) -> "Cell":
-        """The cell with ``change(spike)`` for its spike."""
+        """The cell with the spike function ``change(spike)``."""
         return dataclasses.replace(self, spike=change(self.spike))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stochastic:
-    """A cell whose potentials are noisy, or whose smooth spikes are hard now and then.
+    """A cell with noise on its potentials, or with some smooth spikes made hard at random.
 
     Mixing hard spikes in, with the derivative of the smooth one, brings a smooth network closer to
     the hard one (Wang et al., Adaptive Smoothing Gradient Learning for Spiking Neural Networks,
     ICML 2023, who also learn the slope).
 
     Attributes:
-      cell: the one without chance.
-      key: of all that is drawn.
+      cell: the cell without randomness.
+      key: random key for everything drawn.
       noise: standard deviation of what is added to the input current at each step, and with it to
         the potential of a LIF neuron.
       hard: probability that a neuron's spike at a step is hard.
@@ -186,6 +186,7 @@ class Stochastic:
     def __call__(self, state: Any, inputs: Any) -> tuple[Any, jax.Array]:
         inputs, key = inputs
         noise_key, hard_key = jax.random.split(key)
+        # noise and hard are Python numbers here, so what is not asked for is not compiled at all.
         if self.noise:
             drawn = self.noise * jax.random.normal(noise_key, state.potential.shape)
             inputs = self.cell.plus(inputs, drawn)
@@ -202,6 +203,7 @@ class Stochastic:
         return self.cell.rest(like)
 
     def inputs(self, current_TxBxN: jax.Array) -> Any:
+        # A key for each step of time travels with the current through the scan.
         keys = jax.random.split(self.key, len(current_TxBxN))
         return self.cell.inputs(current_TxBxN), keys
 
@@ -209,6 +211,7 @@ class Stochastic:
         return self.cell.plus(inputs[0], current), inputs[1]
 
     def of_part(self, number: jax.typing.ArrayLike) -> "Stochastic":
+        # Layers may lie within segments of time: each folds its number into the key around it.
         key = jax.random.fold_in(self.key, number)
         return dataclasses.replace(self, cell=self.cell.of_part(number), key=key)
 

@@ -34,7 +34,7 @@ def levels(bits: int) -> int:
     """The largest integer of a symmetric format.
 
     Raises:
-      InputError: weights of so many bits do not exist here.
+      InputError: weights of this width do not exist here.
     """
     if not 2 <= bits <= 8:
         raise InputError(f"weights of {bits} bits: choose from 2 (-1, 0, 1) to 8")
@@ -50,7 +50,7 @@ def largest(kernel: jax.Array, bits: int, per_channel: bool) -> jax.Array:
 
 
 def for_normal(kernel: jax.Array, bits: int, per_channel: bool) -> jax.Array:
-    """The scale (outputs,) at which normally distributed weights differ least, in the mean square.
+    """The scale (outputs,) with the least mean squared rounding error for normal weights.
 
     It takes one pass over the weights, so training can afford it at each step.
 
@@ -67,7 +67,9 @@ def for_normal(kernel: jax.Array, bits: int, per_channel: bool) -> jax.Array:
 def _normal_step(top: int) -> float:
     """The step, in standard deviations, of the best uniform quantiser with levels -top..top."""
 
-    def distortion(step):  # of the normal x and its level q, less that of x alone
+    def distortion(step):
+        # E[(x - q)^2] = E[x^2] - 2 E[x q] + E[q^2], without the first term, which no step changes.
+        # From a to b the normal density p integrates x to p(a) - p(b).
         level = step * np.arange(-top, top + 1)
         edges = np.concatenate([[-np.inf], level[:-1] + step / 2, [np.inf]])
         x_times_q = -level * np.diff(scipy.stats.norm.pdf(edges))
@@ -80,18 +82,19 @@ def _normal_step(top: int) -> float:
 def least_error(
     kernel: jax.Array, bits: int, per_channel: bool, gram_IxI: jax.Array | None = None
 ) -> jax.Array:
-    """The scale (outputs,) at which the currents differ least, in the mean square.
+    """The scale (outputs,) with the least mean squared error of the input currents.
 
     Args:
       kernel: (..., outputs).
       bits: of a weight.
       per_channel: a scale for each output, else one for all.
-      gram_IxI: mean product of any two inputs over calibration recordings; None counts the
-        weights' own error, as if inputs were independent and alike.
+      gram_IxI: mean product of each pair of inputs over calibration recordings. None minimises the
+        error of the weights themselves, as if inputs were independent and equally active.
     """
     top = levels(bits)
-    # At those above 1 the largest weight is a whole number of steps, though not the last, so that
-    # what is rounded to few bits already stays as it is.
+    # Weights that are rounded already, by training with few bits, must come out unchanged. Their
+    # largest is k steps, and k may be less than top; the factor top / k finds that step again.
+    # Beyond 4 bits, k = top (factor 1) is taken to be enough.
     whole = [top / k for k in range(1, top)] if top <= 7 else []
     factors_F = jnp.asarray([*FACTORS, *whole], kernel.dtype)
     most_O = largest(kernel, bits, per_channel)
@@ -102,13 +105,15 @@ def least_error(
 def _least_error(kernel, most_O, top, factors_F, per_channel, gram_IxI):
     weights_IxO = kernel.reshape(-1, kernel.shape[-1])
 
+    # A current is off by the weights' error times the inputs. Its mean square is the quadratic form
+    # of that error in the gram matrix.
     def error(factor):
         scale_O = factor * most_O
         off_IxO = weights_IxO - scale_O[None] * _integers(weights_IxO, scale_O, top)
         seen_IxO = off_IxO if gram_IxI is None else gram_IxI @ off_IxO
         return (off_IxO * seen_IxO).sum(axis=0)
 
-    errors_FxO = jax.lax.map(error, factors_F)
+    errors_FxO = jax.lax.map(error, factors_F)  # in turn, so memory holds one rounded kernel
     if not per_channel:
         errors_FxO = jnp.broadcast_to(errors_FxO.sum(axis=1, keepdims=True), errors_FxO.shape)
     return factors_F[errors_FxO.argmin(axis=0)] * most_O
@@ -136,8 +141,8 @@ def _integers(kernel, scale_O, top):
 class Rounding:
     """Quantisation-aware training: kernels are rounded, and gradients pass straight through.
 
-    The scale is that of :func:`for_normal`, anew each time. Biases stay, as an integer network
-    keeps them in 32 bits: they are the parameters of one axis.
+    The scale is that of :func:`for_normal`, chosen anew at each call. Biases (the parameters with
+    one axis) are not rounded, as an integer network keeps them in 32 bits.
 
     Reference: Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, arXiv
     1308.3432: the gradient of rounding, and here of clipping too, is taken to be 1.
@@ -151,12 +156,12 @@ class Rounding:
     per_channel: bool = True
 
     def __call__(self, params: Any) -> Any:
-        """Parameters to parameters."""
+        """The parameters with rounded kernels."""
         return jax.tree.map(lambda leaf: self._kernel(leaf) if leaf.ndim > 1 else leaf, params)
 
     def _kernel(self, kernel):
         scale_O = for_normal(kernel, self.bits, self.per_channel)
         near = dequantise(quantise(kernel, scale_O, self.bits))
-        # Adding kernel - kernel last keeps the levels exact, which kernel + (near - kernel) would
-        # not.
+        # The value is near, and the derivative is that of the kernel. kernel + (near - kernel) has
+        # the same derivative, but its rounding may miss the level.
         return jax.lax.stop_gradient(near) + (kernel - jax.lax.stop_gradient(kernel))

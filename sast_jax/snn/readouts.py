@@ -1,4 +1,4 @@
-"""What a network did, and how class scores are read from it."""
+"""The response of a network, and how class scores are read from it."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Response(NamedTuple):
-    """What a network did: spikes of each layer (T, B, ...), the last one's current, end states."""
+    """Response of a network: each layer's spikes (T, B, ...), the last current, the end states."""
 
     spikes: tuple[jax.Array, ...]
     current_TxBxK: jax.Array
@@ -17,7 +17,7 @@ class Response(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Readout:
-    """How class scores are read: a factor on the time-mean of some evidence. Equal by value.
+    """Reads class scores: a factor times the time-mean of some evidence. Equal by value.
 
     Attributes:
       scale: the factor.
@@ -26,7 +26,7 @@ class Readout:
     scale: float = 10.0
 
     def evidence(self, response: Response) -> jax.Array:
-        """What counts for each class at each step, (T, B, K)."""
+        """What is averaged over time for each class, (T, B, K)."""
         raise NotImplementedError
 
     def __call__(self, response: Response) -> jax.Array:
@@ -35,6 +35,7 @@ class Readout:
 
     def after_each_step(self, response: Response) -> jax.Array:
         """Class scores (T, B, K) if the recording had ended after each step."""
+        # Integer networks spike in int8, in which a running sum would overflow.
         evidence_TxBxK = self.evidence(response).astype(jnp.float32)
         steps_T = jnp.arange(1, len(evidence_TxBxK) + 1)
         return self.scale * jnp.cumsum(evidence_TxBxK, axis=0) / steps_T[:, None, None]

@@ -1,4 +1,4 @@
-"""The neurons that a command line can name: one line each."""
+"""The neurons that ``config.lif.neuron`` can name, one line each."""
 
 from sast_jax.snn.adaptive import Adaptive
 from sast_jax.snn.lif import LIF

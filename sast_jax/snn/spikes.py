@@ -24,9 +24,9 @@ class Shape(NamedTuple):
     At slope k the n-th derivative is k^n times as large.
 
     Attributes:
-      first, second, third: of the derivatives' absolute values.
-      far_second, far_third: of |x| times those.
-      relative: of the second over the first derivative.
+      first, second, third: bounds on the absolute values of these derivatives.
+      far_second, far_third: bounds on |x| times the second and third.
+      relative: bound on the second derivative divided by the first.
     """
 
     first: float
@@ -44,7 +44,7 @@ class Family:
     Attributes:
       name: in words.
       function: (slope, x) -> s.
-      bounds: on its derivatives, which the theory starts from; None where nobody has derived them.
+      bounds: on its derivatives, which the theory starts from; None where they are not known.
     """
 
     name: str

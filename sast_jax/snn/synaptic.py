@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Synaptic(lif.LIF):
+class Synaptic(lif.Resetting):
     """The neuron of the module docstring.
 
     Attributes:
@@ -53,14 +53,8 @@ class Synaptic(lif.LIF):
         spikes = spike(potential - self.threshold)
         return State(current, potential, spikes), spikes
 
-    def integer(self, chip, decay):
-        raise self._refusal("no integer form")
-
-    def theory(self, decay, slope):
-        raise self._refusal("no bounds in the theory")
-
     def nir(self, decay, dt, shape, parameterisation):
-        """The node CubaLIF, with v_leak = v_reset = 0; tau = dt / (1 - decay) for both of its.
+        """The node CubaLIF with v_leak = v_reset = 0; both time constants are dt / (1 - decay).
 
         A: r = tau_mem / dt and w_in = tau_syn / dt, weights as they are; snnTorch, SpikingJelly and
         Norse run it. B: both 1, and weights and biases divided by the product of both leaks.

@@ -14,13 +14,13 @@ from sast_jax.snn.readouts import Response
 
 
 class Variation(NamedTuple):
-    """How much devices differ; all zero is the network itself.
+    """How much devices differ. With all of it zero a device is the network itself.
 
     Attributes:
       weights: standard deviation of a factor on each weight and bias, normal around 1.
       thresholds: the same on each neuron's threshold.
       leaks: the same on each neuron's leak, 1 - decay, which stays within 0..1.
-      dead: share of the neurons, outputs included, whose spikes never leave them.
+      dead: share of the neurons, outputs included, that never send a spike.
       dropped: probability that a spike is lost behind the neuron that made it.
       spurious: probability, at each step without a spike, that one is added there; dropped and
         spurious together are at most 1.
@@ -52,9 +52,11 @@ def draw(
       frames_TxBxHxWxC: what the device is given.
 
     Returns:
-      cell -> response, where the cell is (neuron, decay) -> step: all cells meet the same device
-      and faults. With a smooth spike, a lost one is 0 and an added one 1.
+      A function from a cell, (neuron, decay) -> step, to the response of the device. Whatever the
+      cell, the device and its faults are the same. A lost smooth spike is 0 and an added one 1.
     """
+    # faults folds 0 into the same key, and this folds 1. An integer network, which calls faults
+    # alone, so meets the very faults of the floating-point network.
     weight_key, neuron_key = jax.random.split(jax.random.fold_in(key, 1))
     device = mismatched(weight_key, list(network), variation.weights)
     shapes = spikes_of(network, frames_TxBxHxWxC)
@@ -80,7 +82,7 @@ def spikes_of(network: Sequence[Connection], frames_TxBxHxWxC: jax.Array) -> lis
 
 
 def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> Any:
-    """Each leaf's values times a factor of their own, normal around 1 with this deviation."""
+    """Multiplies each value by a factor of its own, normal around 1 with deviation ``spread``."""
     drawn = optax.tree.random_like(key, weights)
     return jax.tree.map(lambda leaf, normal: leaf * (1 + spread * normal), weights, drawn)
 
@@ -88,7 +90,7 @@ def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> An
 def faults(
     key: jax.Array, variation: Variation, shapes: Sequence[tuple[int, ...]]
 ) -> Callable[[int, jax.Array], jax.Array]:
-    """What becomes of a layer's spikes: dead neurons, dropped and spurious spikes.
+    """Faults between layers: dead neurons, dropped and spurious spikes.
 
     Args:
       key, variation: as for :func:`draw`.
@@ -97,6 +99,8 @@ def faults(
     Returns:
       (layer, spikes (T, B, ...)) -> spikes, of the same type.
     """
+    # The key is the device's and knows nothing of the batch: recordings at the same place of two
+    # batches lose and gain the same spikes.
     neuron_key, spike_key = jax.random.split(jax.random.fold_in(key, 0))
     noisy = (variation.dropped > 0) | (variation.spurious > 0)
     drawn = []
@@ -106,7 +110,8 @@ def faults(
         numbers = _uniform_where(noisy, jax.random.fold_in(spike_key, layer), shape)
         drawn.append((alive, numbers))
 
-    def transmit(layer, spikes_TxBxN):  # one number decides, as a spike is either lost or added
+    def transmit(layer, spikes_TxBxN):
+        # One number decides for both, so no spike is lost and added at once.
         alive, numbers_TxBxN = drawn[layer]
         kept = jnp.where(numbers_TxBxN < variation.dropped, 0, spikes_TxBxN)
         return jnp.where(numbers_TxBxN >= 1 - variation.spurious, 1, kept) * alive
@@ -115,7 +120,7 @@ def faults(
 
 
 def _uniform_where(wanted, key, shape):
-    """Uniform in 0..1; all 0 where nobody wants them, which spares their drawing."""
+    """Numbers uniform in 0..1; zeros where they are not wanted, which saves the time to draw."""
     return jax.lax.cond(
         wanted, lambda: jax.random.uniform(key, shape), lambda: jnp.zeros(shape, jnp.float32)
     )

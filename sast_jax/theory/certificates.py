@@ -17,12 +17,12 @@ from sast_jax.training.trained import Trained
 
 
 class Certificate(NamedTuple):
-    """What is known of the hard network without running it, for each recording.
+    """What is proven about the hard network without running it, for each recording.
 
     Attributes:
       agrees_B: its answer is proven to be that of the smooth network.
-      changeable_BxL: share of each layer's spikes that can differ from the smooth network's, taken
-        as 1 where its potential is above the threshold.
+      changeable_BxL: share of each layer's spikes that can differ from those of the smooth network,
+        which count as 1 where its potential is above the threshold.
     """
 
     agrees_B: jax.Array
@@ -33,7 +33,7 @@ Enclose = Callable[[Connection, jax.Array, jax.Array, Interval], Interval]
 
 
 def by_margins(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
-    r"""A layer's hard currents, around the smooth network's.
+    r"""Intervals of a layer's hard currents, around those of the smooth network.
 
     If spikes that lead into it are off by at most D, currents are off by at most :math:`|W| D`.
 
@@ -52,7 +52,7 @@ def by_margins(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
 
 
 def by_signs(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
-    """A layer's hard currents from its hard spikes alone; arguments as of :func:`by_margins`.
+    """The same from intervals of the hard spikes alone; arguments as of :func:`by_margins`.
 
     With no slack this is next to running the hard network.
     """
@@ -67,7 +67,7 @@ def certify(
     slack: jax.typing.ArrayLike,
     enclose: Enclose,
 ) -> Certificate:
-    """What the swap can change, for every device whose currents are off by at most the slack.
+    """What the swap can change, on every device with currents that are off by at most the slack.
 
     Proof. The frames are the same for both networks. Layer by layer, the hard currents lie in what
     ``enclose`` gives, widened by the slack, so that the distance of the potential to the threshold
@@ -99,7 +99,7 @@ def certify(
 
 
 def _above(readout, spikes: Interval, current: Interval, answer_B) -> jax.Array:
-    """If the least score of the answer is above the highest of all other classes."""
+    """Whether the least score of the answer is above the highest of all other classes."""
     low_BxK, high_BxK = (
         readout(Response((s,), i, ())) for s, i in zip(spikes, current, strict=True)
     )
@@ -109,7 +109,7 @@ def _above(readout, spikes: Interval, current: Interval, answer_B) -> jax.Array:
 
 
 class Certifier(NamedTuple):
-    """A model for :func:`sast_jax.evaluation.swap.respond`: certificates of the swap."""
+    """A model for :func:`sast_jax.evaluation.swap.answer`: certificates of the swap."""
 
     enclose: Enclose
 
@@ -130,25 +130,26 @@ def smooth_neuron(trained: Trained) -> lif.Smooth:
     return trained.model.neuron.theory(trained.hyper.decay, trained.hyper.slope_end)
 
 
-SLACKS = (1e-5, 1e-3, 3e-3, 1e-2, 3e-2)  # of a current, in thresholds; the first for rounding
+SLACKS = (1e-5, 1e-3, 3e-3, 1e-2, 3e-2)  # of a current, in thresholds; the first is for rounding
 
 
 def of_swap(trained: Trained, packed_NxTxP: np.ndarray) -> list[dict]:
-    """Of each run, how many recordings keep their answer under the swap, and how many provably.
+    """How many recordings keep their answer under the swap, and how many of them provably.
 
     Returns:
-      For each run ``agree`` (share whose soft and hard answer are the same), ``margins`` (share
-      certified from the distances to the threshold, with the first slack), ``changeable`` (share of
-      the spikes that these cannot exclude to change, by layer), ``changed`` (that do), and
-      ``devices`` (share certified for all devices within each of ``SLACKS``).
+      For each run ``agree`` (share of the recordings with the same soft and hard answer),
+      ``margins`` (share certified from the distances to the threshold, with the first slack),
+      ``changeable`` (share of the spikes that this certificate cannot exclude to change, by layer),
+      ``changed`` (share of the spikes that do change, by layer), and ``devices`` (share certified
+      for all devices within each of ``SLACKS``).
     """
     threshold, R = trained.model.neuron.threshold, len(trained)
 
     def certified(enclose, slack):
         slack_R = jnp.full(R, slack * threshold)
-        return swap.respond(Certifier(enclose), (trained, slack_R), packed_NxTxP)
+        return swap.answer(Certifier(enclose), (trained, slack_R), packed_NxTxP)
 
-    both = swap.respond(swap.both, trained, packed_NxTxP)
+    both = swap.answer(swap.both, trained, packed_NxTxP)
     soft, hard = (answer.scores_BxK.argmax(axis=-1) for answer in both)
     margins = certified(by_margins, SLACKS[0])
     signs = [certified(by_signs, slack) for slack in SLACKS]

@@ -39,7 +39,7 @@ from typing import NamedTuple
 
 
 class Terms(NamedTuple):
-    """The bound by its origin: the start, the radius, the noise of the minibatches."""
+    """The terms of the bound: from the start, the radius and the noise of minibatches."""
 
     start: float
     radius: float

@@ -1,7 +1,7 @@
-"""Intervals that hold every potential: tighter state bounds, and what certificates start from.
+"""Intervals that contain every potential, for tighter state bounds and for certificates.
 
 An interval is a pair (low, high) of arrays of one shape. Intervals pass through a network layer by
-layer, as currents (weights by sign) and as potentials, step by step.
+layer: first as input currents, then as potentials, step by step.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ class Interval(NamedTuple):
 
 def currents(connection: Connection, spikes_TxBxS: Interval) -> Interval:
     """The input currents that spikes within intervals can make."""
+    # A current is lowest where the inputs of positive weights are low and those of negative weights
+    # are high. The bias is added once, with the positive half.
     kernel, bias = connection.kernel, connection.bias
     rise = connection.replace(kernel=jnp.maximum(kernel, 0))
     fall = connection.replace(kernel=jnp.minimum(kernel, 0), bias=jnp.zeros_like(bias))
@@ -31,7 +33,7 @@ def currents(connection: Connection, spikes_TxBxS: Interval) -> Interval:
 
 
 def soft_potentials(neuron: lif.Smooth, factor: float, current_TxBxN: Interval) -> Interval:
-    r"""The potentials (T, B, ...) of smooth neurons whose currents lie in intervals.
+    r"""The potentials (T, B, ...) of smooth neurons, given intervals of their currents.
 
     One step takes the interval [a, b] of the last potential to what two enclosures of f (see
     :mod:`sast_jax.theory.lipschitz`) have in common: the one of its factors, as the spike is
@@ -48,6 +50,8 @@ def soft_potentials(neuron: lif.Smooth, factor: float, current_TxBxN: Interval) 
         least, most = (spike(end - neuron.threshold) for end in u)
         middle = (u.low + u.high) / 2
         gated = spike(middle - neuron.threshold)
+        # First enclosure: the extremes of the factors of f. The gate 1 - s lies from 1 - most to
+        # 1 - least, and the sign of an end decides which of these makes it more extreme.
         if neuron.subtracts:
             ends = u.low - neuron.threshold * most, u.high - neuron.threshold * least
             middle = middle - neuron.threshold * gated
@@ -57,6 +61,7 @@ def soft_potentials(neuron: lif.Smooth, factor: float, current_TxBxN: Interval) 
                 jnp.maximum(u.high * (1 - least), u.high * (1 - most)),
             )
             middle = middle * (1 - gated)
+        # Second enclosure: around f of the middle. Both are valid, so their intersection is.
         reach = factor * (u.high - u.low) / 2
         return Interval(
             jnp.maximum(neuron.decay * ends[0], neuron.decay * middle - reach),
@@ -94,19 +99,19 @@ def soft_network(
 
 
 def hard_spikes(neuron: lif.Smooth, current_TxBxN: Interval) -> Interval:
-    """The spikes of hard neurons whose currents lie in intervals; from 0 to 1 where not known.
+    """The spikes of hard neurons, given intervals of their currents; 0 to 1 where not known.
 
-    After a spike the potential is 0, or less by a threshold. Where it is unknown if there was one,
-    the next interval holds both cases: the part of this one below the threshold, as it is, and the
-    part above it, reset.
+    After a spike the potential is 0, or less by a threshold. If a spike is possible but not
+    certain, the next interval holds both cases: the part of this one up to the threshold,
+    unchanged, and the part above it, reset.
     """
     decay, threshold = neuron.decay, neuron.threshold
 
     def body(rest, current):
         low, high = rest.low + current.low, rest.high + current.high
         must, may = low > threshold, high > threshold
+        # What a spike leaves is positive, or 0 alone: taking off infinity leaves 0 after max(., 0).
         taken = threshold if neuron.subtracts else jnp.inf
-        # What is left of a spike: from 0 upwards, or 0 alone.
         least = jnp.where(
             must, jnp.maximum(low - taken, 0), jnp.where(may, jnp.minimum(low, 0), low)
         )

@@ -1,4 +1,4 @@
-"""How much smooth networks stretch small differences at given recordings: gains of Jacobians."""
+"""Gains of Jacobians: how much a smooth network stretches small differences of its input."""
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,10 @@ _ITERATIONS = 10
 
 @jax.jit
 def of_layers(trained: Trained, packed_BxTxP: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
-    """Of each layer: gains from its input spikes to its own in l2 and l-infinity, (B,) each.
+    """Gains of each layer, from its input spikes to its own, in l2 and l-infinity: (B,) each.
 
-    They are attained, by the power iteration of the two norms; the largest may be missed.
+    They are found by power iteration. Each is attained by some difference, so the largest gain is
+    at least as large.
     """
     cell, found = trained.soft_cell(), []
     sent = trained.model.unpack(packed_BxTxP)
@@ -30,7 +31,7 @@ def of_layers(trained: Trained, packed_BxTxP: jax.Array) -> list[tuple[jax.Array
 
 
 def of_weights(connection: Connection, input_shape: tuple[int, ...]) -> float:
-    """A gain of the connection alone in l2, attained by an input of this shape."""
+    """An l2 gain of the connection alone, attained by some input of this shape."""
     linear = connection.replace(bias=jnp.zeros_like(connection.bias))
     x = jnp.zeros((1, 1, *input_shape))
     return float(_largest_l2(linear.sums, x, 50)[0])
@@ -42,7 +43,9 @@ def _gains(layer, x_TxBxS):
     transposed = jax.linear_transpose(forward, x_TxBxS)
 
     def step(signs, _):
-        """The row of the output that these signs move most, and the signs that move it most."""
+        """The signs that most move the output that these signs move most, and how far."""
+        # The l-infinity gain is the largest l1 norm of a row of the Jacobian. Where several outputs
+        # tie, their mean row is taken; its norm is no larger than the largest.
         moved = jnp.abs(forward(signs))
         first = moved == moved.max(axis=_own(moved), keepdims=True)
         row = transposed(first / first.sum(axis=_own(moved), keepdims=True))[0]
@@ -78,9 +81,9 @@ def _own(x_TxBxS) -> tuple[int, ...]:
 def of_scores(
     trained: Trained, packed_BxTxP: jax.Array, labels_B: jax.Array
 ) -> tuple[jax.Array, ...]:
-    """From the frames: gains of the scores in l2 and l-infinity, l2 and l1 gradient norms.
+    """Gains from frames to scores in l2 and l-infinity, and the loss gradient's l2 and l1 norms.
 
-    Each (B,), of whole Jacobians.
+    Each is (B,). They are computed from whole Jacobians, so they are exact.
     """
     cell, model = trained.soft_cell(), trained.model
 
@@ -92,6 +95,7 @@ def of_scores(
         frames = packing.unpack(packed_TxP, model.frame_shape).astype(jnp.float32)
         z_K, pullback = jax.vjp(scores, frames)
         rows = jax.vmap(lambda e: pullback(e)[0].ravel())(jnp.eye(len(z_K)))
+        # K x K instead of inputs x inputs, with the same largest eigenvalue.
         l2 = jnp.sqrt(jnp.linalg.eigvalsh(rows @ rows.T)[-1])
         loss = (jax.nn.softmax(z_K) - jax.nn.one_hot(label, len(z_K))) @ rows
         return l2, jnp.abs(rows).sum(-1).max(), jnp.linalg.norm(loss), jnp.abs(loss).sum()

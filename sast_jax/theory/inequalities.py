@@ -1,4 +1,4 @@
-"""Each bound beside what it bounds, for a trained network and for a run: the rows of a table."""
+"""Rows of a table: each bound beside the measured value that it bounds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,8 +10,14 @@ import numpy as np
 from sast_jax.errors import InputError
 from sast_jax.snn import connections, lif, neurons
 from sast_jax.snn.readouts import MeanCurrent, MeanSpikes
-from sast_jax.theory import convergence, enclosures, gains, lipschitz, mechanism
-from sast_jax.theory import smoothness as smoothness_lib
+from sast_jax.theory import (
+    convergence,
+    enclosures,
+    gains,
+    lipschitz,
+    mechanism,
+    smoothness as smoothness_lib,
+)
 from sast_jax.theory.moments import Moment
 from sast_jax.training.trained import Trained
 
@@ -23,8 +29,8 @@ class Row(NamedTuple):
 
     Attributes:
       name: what is bounded.
-      bound, measured: the first is at least the second, where the bound is valid.
-      vacuous: why the bound says nothing here; empty if it does.
+      bound, measured: where the bound is valid, it is at least the measured value.
+      vacuous: why the bound says nothing here; empty if it says something.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Row(NamedTuple):
 
     def as_dict(self) -> dict:
         """As it stands in a file."""
+        # Differences and products of infinite bounds are NaN; they say as little as infinity.
         bound = np.inf if np.isnan(self.bound) else self.bound
         vacuous = self.vacuous or _why(not np.isfinite(bound), "overflows")
         ratio = bound / self.measured if self.measured else np.nan
@@ -41,11 +48,11 @@ class Row(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A trained network, and what bounds on it start from.
+    """A trained network, and the constants that bounds on it start from.
 
     Attributes:
       trained: one run.
-      neuron, layers: the same as the theory takes them.
+      neuron, layers: the network in the form that the theory takes.
       steps: T.
       states, factors: U and q (lower and upper) of each layer, for any frames in 0..1.
       reads_current: scores are read from the last layer's current, not from its spikes.
@@ -66,10 +73,10 @@ class Network(NamedTuple):
 
 
 def describe(trained: Trained, steps: int) -> Network:
-    """The network of one run, for recordings of so many steps.
+    """The network of one run, for recordings of this number of steps.
 
     Raises:
-      InputError: its neuron, readout or a connection of it has no bounds.
+      InputError: its neuron, its readout or one of its connections has no bounds.
     """
     readout = trained.model.readout
     if not isinstance(readout, MeanCurrent | MeanSpikes):
@@ -84,10 +91,10 @@ def describe(trained: Trained, steps: int) -> Network:
 
 
 def of_states(network: Network, packed_NxTxP: jax.Array) -> list[Row]:
-    """Potentials and step factors of each layer, for any frames and within these recordings' hull.
+    """Potentials and step factors of each layer, for any frames and for these recordings' hull.
 
-    The hull: the first layer's currents lie between their extremes over the recordings, and what
-    follows from it by intervals, layer by layer, holds for every mixture of them.
+    In the hull the first layer's currents lie between their extremes over the recordings. The
+    intervals that follow, layer by layer, hold for every mixture of the recordings.
     """
     neuron = network.neuron
     potentials, low, high = _states(network.trained, packed_NxTxP)
@@ -101,6 +108,7 @@ def of_states(network: Network, packed_NxTxP: jax.Array) -> list[Row]:
     for number, (u, interval) in enumerate(zip(potentials, tight, strict=True)):
         most = float(jnp.abs(u).max())
         reach = float(jnp.maximum(-interval.low.min(), interval.high.max()))
+        # A million or two are enough: a measured value is a lower bound anyway.
         sampled = np.asarray(u).ravel()[:: max(1, u.size // 10**6)]
         steepest = float(np.abs(lipschitz.step_factor(neuron, sampled)).max())
         q, state = network.factors[number], network.states[number]
@@ -159,11 +167,14 @@ def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) ->
             rows.append(Row(f"{norm} gain, {name}", bound, float(gain.max())))
     scale = network.scale
     bound = lipschitz.scores_of_frames(neuron, network.layers, q, T, scale, network.reads_current)
+    # Two scores of one class differ by at most this: means of currents, or of spikes in 0..1.
     spread = 2 * scale * network.layers[-1].current if network.reads_current else scale
     measured = [
         float(leaf.max()) for leaf in gains.of_scores(trained, packed_NxTxP[few], labels_N[few])
     ]
     classes = len(connected[-1].bias)
+    # Different binary frames are at least 1 apart. So a Lipschitz constant that is as large as any
+    # difference of scores allows everything, and says nothing.
     for name, index, most in (("l2", 0, spread * np.sqrt(classes)), ("l-infinity", 1, spread)):
         why = _why(
             bound[index] >= most, "binary frames differ by 1 or more, and no two scores by so much"
@@ -231,6 +242,7 @@ def of_mechanism(
         why = "its Jacobian is singular for every recording"
         most = float(inputs_N.max())
         return [Row("input gradient by the proposition", np.inf, most, why)], bound_N
+    # Infinite bounds are sorted to the end, so the median is taken over the finite ones.
     order = np.argsort(bound_N / np.maximum(inputs_N, np.finfo(np.float32).tiny))
     return [
         Row(f"input gradient by the proposition, {name}", float(bound_N[i]), float(inputs_N[i]))
@@ -243,8 +255,9 @@ def of_convergence(
 ) -> tuple[list[Row], dict]:
     """The convergence inequality, which holds in expectation, with means over runs.
 
-    The least value of the risk is taken to be 0; the tighter version takes what the runs came to,
-    and the measured movement of the gradient. L and the variance are the largest that were met.
+    The least value of the risk is taken to be 0. The tighter version takes the risk that the runs
+    reached instead, and the measured movement of the gradient. L and the variance are the largest
+    that were measured.
 
     Args:
       course_RxP: of R runs that differ in their seeds, at P moments from the first step to after
@@ -253,7 +266,7 @@ def of_convergence(
       step, steps, radius: of the runs.
 
     Returns:
-      The rows, and what they are made of.
+      The rows, and the numbers that they are computed from.
     """
     seen = Moment(*(leaf_RxP[:, :-1] for leaf_RxP in course_RxP))
     start, end = course_RxP.loss[:, 0].mean(), course_RxP.loss[:, -1].mean()

@@ -6,13 +6,13 @@ Between the input current and the potential a neuron is a scalar recursion,
     u_t = f(u_{t-1}) + I_t, \qquad
     f(u) = \lambda u (1 - \sigma(u - \theta)) \text{ or } \lambda (u - \theta \sigma(u - \theta)),
 
-for the reset to zero and by subtraction (:mod:`sast_jax.snn.lif`); at the first step f is 0. All
-bounds are of that: how large u becomes, how much f stretches differences, and what remains of them
-after the spikes and weights of all layers. The proofs stand in the docstrings. Sums over time are
-finite, so that a bound holds without contraction too and is merely large then.
+for the reset to zero and by subtraction (:mod:`sast_jax.snn.lif`); at the first step f is 0. The
+bounds are on this recursion: how large u becomes, how much f stretches differences, and how large
+these are after the spikes and weights of all layers. The proofs are in the docstrings. Sums over
+time are finite, so that a bound also holds without contraction; it is merely large then.
 
-Source: the assumptions and the kind of statement are those of arXiv 2603.18039, whose constants are
-not published; the constants and proofs here are our own.
+Source: the assumptions and the kind of statement are those of arXiv 2603.18039, which does not
+publish its constants; the constants and proofs here are our own.
 """
 
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ _POINTS = 2**16  # of the grid that encloses a supremum
 
 
 def geometric(factor: float, steps: int) -> float:
-    """1 + factor + ... of so many terms: at most 1 / (1 - factor), if the factor is below 1."""
+    """1 + factor + ... with ``steps`` terms: at most 1 / (1 - factor), if the factor is below 1."""
     with np.errstate(over="ignore"):
         return float(np.sum(float(factor) ** np.arange(steps)))
 
 
 def memory(factor: float, steps: int) -> float:
-    r"""The l2 norm of the map :math:`x_t \mapsto \sum_{j \le t} q^{t-j} x_j` over so many steps.
+    r"""The l2 norm of the map :math:`x_t \mapsto \sum_{j \le t} q^{t-j} x_j` over ``steps`` steps.
 
     The largest singular value of a triangular Toeplitz matrix, at most :func:`geometric`.
     Infinite where that is beyond double precision.
@@ -104,6 +104,7 @@ def contraction(neuron: Smooth, bound: float = np.inf) -> Enclosed:
         return Enclosed(largest, largest)
     if not np.isfinite(bound):
         raise ValueError("The reset to zero needs a finite bound.")
+    # Equally spaced in arcsinh: linear around the threshold, exponential far from it.
     ends = np.arcsinh(neuron.slope * (np.array([-bound, bound]) - neuron.threshold))
     x = np.sinh(np.linspace(*ends, _POINTS)) / neuron.slope
     u = np.clip(x + neuron.threshold, -bound, bound)
@@ -118,7 +119,7 @@ def contraction(neuron: Smooth, bound: float = np.inf) -> Enclosed:
 
 
 def crude_contraction(neuron: Smooth, bound: float) -> float:
-    r""":math:`\lambda (1 + U \max |\sigma'|)`: no supremum is taken, and little is said."""
+    r""":math:`\lambda (1 + U \max |\sigma'|)`: a loose bound, for which no supremum is taken."""
     reach = neuron.threshold if neuron.subtracts else bound
     return neuron.decay * (1 + reach * neuron.steepest)
 
@@ -134,16 +135,16 @@ class Lipschitz(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What bounds need to know of a connection and of the neurons behind it.
+    """What bounds need to know about a connection and the neurons it leads to.
 
     Attributes:
-      norm: its l2 norm.
+      norm: l2 norm of the connection.
       row_norm: its l-infinity norm.
-      current: the largest input current, in absolute value, that spikes in 0..1 make.
-      shape: of what leads into it, at a step.
-      fan_in: of them into one neuron.
+      current: the largest absolute input current that spikes in 0..1 can make.
+      shape: of its input at one step.
+      fan_in: number of inputs of one neuron.
       places: number of neurons that share a weight.
-      overlap: a weight's change of l2 norm 1 changes the connection by at most so much in l2.
+      overlap: a change of the kernel of l2 norm 1 changes the connection's l2 norm by at most this.
     """
 
     norm: Enclosed
@@ -164,7 +165,7 @@ def layers(network: Sequence[Connection], frame_shape: tuple[int, int, int]) -> 
     """The layers of a network, from input to output.
 
     Args:
-      network: :func:`sast_jax.snn.connections.connections` of it.
+      network: its connections.
       frame_shape: (H, W, C) of a frame.
     """
     entering = [frame_shape, *connections.shapes(network, frame_shape)]
@@ -182,7 +183,9 @@ def _layer(connection, shape) -> Layer:
         case connections.Halving():
             norm = spectral.convolution_norm(kernel, *shape[:2])
             places = int(np.prod(connection.outputs(shape)[:2]))
-            overlap = float(-(-kernel.shape[0] // 2))  # of an input's uses, along each side
+            # By Cauchy-Schwarz at each place: with stride 2 a pixel is in the patches of at most
+            # ceil(k / 2)^2 places, and the norm grows by the root of that.
+            overlap = float(-(-kernel.shape[0] // 2))
         case _:
             raise InputError(f"the connection {type(connection).__name__} has no bound on its norm")
     return Layer(
@@ -239,7 +242,7 @@ def scores_of_frames(
       factors: q of each.
       steps: T.
       readout_scale: factor on the mean over time.
-      reads_current: it is of the last layer's current, not of its spikes.
+      reads_current: the mean is of the last layer's current, not of its spikes.
     """
     through = [
         spikes_of_frames(neuron, layer, factor, steps)

@@ -25,9 +25,10 @@ def conditioning(frames_NxTxP: np.ndarray) -> np.ndarray:
     """s_min of each recording, (N,): the least singular value of its frames and a column of ones.
 
     Args:
-      frames_NxTxP: of a network whose first layer is fully connected.
+      frames_NxTxP: frames of recordings, for a network with a fully connected first layer.
     """
     N, T, P = frames_NxTxP.shape
+    # With more steps than columns, the least of T singular values is 0.
     if T > P + 1:
         return np.zeros(N)
     jacobian = np.concatenate([np.asarray(frames_NxTxP, float), np.ones((N, T, 1))], axis=-1)

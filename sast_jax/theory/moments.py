@@ -1,4 +1,4 @@
-"""What the theorems speak of, measured at one moment of a run: the risk around the parameters."""
+"""The risk around the parameters, measured at one moment of training: what the theorems bound."""
 
 import dataclasses
 from typing import NamedTuple
@@ -15,14 +15,14 @@ _ITERATIONS = 15  # of Lanczos
 
 
 class Moment(NamedTuple):
-    """Of the smooth risk (mean cross-entropy) on some recordings; norms are l2.
+    """Measurements of the smooth risk (mean cross-entropy) on some recordings; norms are l2.
 
     Attributes:
       loss: the risk f.
       gradient: norm of its gradient.
-      curvature: largest absolute eigenvalue of its Hessian that Lanczos finds, plus the residual
-        of the top one, within which an eigenvalue lies: an estimate, as a larger one may be missed.
-        The larger of here and of the radius along the gradient, where it tends to be higher.
+      curvature: largest absolute eigenvalue of its Hessian that Lanczos finds, plus the residual of
+        the top one. It is an estimate, as a larger eigenvalue may be missed. Of the parameters and
+        the point at the radius along the gradient, the one with the higher value counts.
       moved: how far the gradient moves when the parameters are perturbed by the radius along the
         gradient of a random minibatch.
       variance: of the gradient of a minibatch drawn with replacement, at those parameters.
@@ -43,7 +43,7 @@ class Moment(NamedTuple):
 
 
 @jax.jit
-def measure(
+def measure_risk(
     trained: Trained,
     packed_NxTxP: jax.Array,
     labels_N: jax.Array,
@@ -89,6 +89,8 @@ def measure(
     here = sensitivity.gradient_norms(trained, packed_NxTxP, labels_N)
     perturbed = dataclasses.replace(trained, params=there)
     singles = sensitivity.gradient_norms(perturbed, packed_NxTxP, labels_N)
+    # The mean of |g_i - g|^2 is that of |g_i|^2 less |g|^2. A minibatch drawn with replacement has
+    # this variance divided by its size.
     spread = (singles.parameters_N**2).mean() - optax.tree.norm(at_there, squared=True)
     return Moment(
         loss=loss,

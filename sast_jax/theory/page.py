@@ -1,4 +1,4 @@
-"""The page of ``experiments.theory``: bounds beside what they bound, and what a run violates.
+"""The page of ``experiments.theory``: bounds, measured values, and assumptions that fail.
 
 All sentences are computed from the numbers.
 """
@@ -14,19 +14,19 @@ from sast_jax.theory import convergence
 from sast_jax.theory.certificates import SLACKS
 
 _ABOUT = (
-    "Bounds are proven in the docstrings of sast_jax.theory: lipschitz, smoothness, convergence, "
-    "mechanism, enclosures and certificates, up to rounding; where L is called measured, it is "
-    "the largest curvature that Lanczos iteration finds, along the run or in the ball, and the "
-    "bound is as good as that. "
-    "Potentials, step factors and gains hold for any frames in 0..1, those by intervals for the "
-    "hull of the recordings measured; crude: without taking a supremum. Gains are Lipschitz "
-    "constants, over all steps and neurons of a layer; measured: the largest found at some of the "
-    "recordings. Smoothness holds within the radius around the trained parameters. Ratio: bound "
-    "over measured."
+    "The bounds are proven, up to rounding, in the docstrings of sast_jax.theory: lipschitz, "
+    "smoothness, convergence, mechanism, enclosures and certificates. A measured L is the largest "
+    "curvature that Lanczos iteration finds, along the run or in the ball; bounds that use it are "
+    "as good as that. "
+    "Potentials, step factors and gains hold for any frames in 0..1; those by intervals hold for "
+    "the hull of the recordings measured. Crude: no supremum is taken. Gains are Lipschitz "
+    "constants over all steps and neurons of a layer; the measured one is the largest found at "
+    "some of the recordings. Smoothness holds within the radius around the trained parameters. "
+    "Ratio: bound divided by measured."
 )
 
 
-def write(workdir: pathlib.Path, done: dict) -> None:
+def write_theory(workdir: pathlib.Path, done: dict) -> None:
     """Writes ``theory.json``, ``.md``, ``.html`` and the plots they show.
 
     Args:
@@ -45,11 +45,11 @@ def write(workdir: pathlib.Path, done: dict) -> None:
         figure.savefig(folder / f"theory_{name}.png", dpi=110)
     whole = done | {"conclusions": conclusions(done)}
     (workdir / "theory.json").write_text(json.dumps(results.finite(whole), indent=2))
-    pages.write(workdir, "theory", f"{done['experiment']}: theory", _page(done))
+    pages.write_page(workdir, "theory", f"{done['experiment']}: theory", _page(done))
 
 
 def conclusions(done: dict) -> list[str]:
-    """Sentences on the assumptions, on the bounds that say nothing, and on the certificate."""
+    """Sentences about the assumptions, the bounds that say nothing, and the certificate."""
     broken = [entry["text"] for entry in done["assumptions"] if not entry["met"]]
     kept = [entry["text"] for entry in done["assumptions"] if entry["met"]]
     said = [
@@ -84,7 +84,7 @@ def conclusions(done: dict) -> list[str]:
 
 
 def _fails(row) -> bool:
-    return row["measured"] > row["bound"] * (1 + 1e-4)
+    return row["measured"] > row["bound"] * (1 + 1e-4)  # float32 measures to about this
 
 
 def _share(value) -> str:
@@ -104,16 +104,16 @@ def _page(done) -> str:
         parts += [f"## {run['name'][0].upper()}{run['name'][1:]}", _table(run["rows"])]
         parts += ["### Along training", _moments(run)]
     captions = {
-        "course": "Measured along training, on the recordings named above. Curvature: the larger "
-        "of at the parameters and at the radius along their gradient, where SAM looks; moved: by "
-        "how much the gradient differs where SAM takes it; closest and median, above: of single "
-        "recordings.",
-        "ratios": "Bound over measured, of the first run; grey: vacuous; red: not met.",
-        "mechanism": f"Of single recordings, at the end. {_correlations(done)}",
-        "certified": "Recordings whose answer provably stays, for all devices whose currents are "
-        "off by at most so much at each neuron and step. Changeable: spikes that the distances to "
-        "the threshold cannot exclude to change, mean over layers; changed: that do.\n\n"
-        + _swap_table(done["runs"]),
+        "course": "Measured along training, on the recordings named above. Curvature: at the "
+        "parameters, or at the radius along their gradient, where SAM looks, if it is larger "
+        "there. Moved: how much the gradient differs where SAM takes it. Closest and median, "
+        "above: of single recordings.",
+        "ratios": "Bound divided by measured, of the first run. Grey: vacuous. Red: not met.",
+        "mechanism": f"Single recordings, at the end of training. {_correlations(done)}",
+        "certified": "Share of the recordings that provably keep their answer, on all devices with "
+        "currents off by at most this much at each neuron and step. Changeable: spikes that the "
+        "distances to the threshold cannot exclude to change, mean over layers. Changed: spikes "
+        "that do change.\n\n" + _swap_table(done["runs"]),
     }
     titles = ("Along training", "Tightness", "Mechanism", "Certificate of the swap")
     for (name, caption), title in zip(captions.items(), titles, strict=True):

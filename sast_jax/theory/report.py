@@ -1,4 +1,4 @@
-"""The report of ``experiments.theory``: a run trained again and measured, bounds and breaches."""
+"""The report of ``experiments.theory``: trains a run again, measures it and compares bounds."""
 
 import dataclasses
 import itertools
@@ -21,7 +21,7 @@ from sast_jax.theory.moments import Moment
 from sast_jax.training import machine, passes, stepping
 from sast_jax.training.trained import Trained
 
-_TEST_RECORDINGS = 1000  # at most so many are certified
+_TEST_RECORDINGS = 1000  # that are certified, at most
 
 
 def report(
@@ -36,14 +36,14 @@ def report(
       points: moments of training, the start included and the end not.
 
     Raises:
-      InputError: there is no run, it is of windows that answer together, its recordings are gone,
-        or one of its runs diverges.
+      InputError: there is no run, its recordings are cut into windows, its recordings are gone, or
+        one of its runs diverges.
     """
     found = reloaded.load(workdir)
     if getattr(found.settings.data, "windows", 1) > 1:
         raise InputError(
             f"{workdir}: certificates are of single answers, and windows of a recording answer "
-            "together there; train with --settings.data.windows=1"
+            "together there; train with --config.data.windows=1"
         )
     if data_path is not None:
         elsewhere = {"data.source": "folder", "data.path": data_path}
@@ -76,12 +76,12 @@ def report(
         "rank_runs": _rank(*means) if len(runs) > 2 else None,
         "runs": runs,
     }
-    page.write(workdir, done)
+    page.write_theory(workdir, done)
     return done
 
 
 def _retrace(found: reloaded.Trained, train: packing.Frames, few: packing.Frames, points: int):
-    """Trains again; the epochs of the moments, these (P, R), and if the end is the checkpoint's."""
+    """Trains again: epochs of the moments, moments (P, R), if the end equals the checkpoint."""
     settings, recipe = found.settings, found.trained.recipe
     hyper_R, last = build.hyperparameters(settings), found.record["epoch"]
     initial_R = None
@@ -107,7 +107,7 @@ def _retrace(found: reloaded.Trained, train: packing.Frames, few: packing.Frames
         one_R = []
         for r, run in enumerate(found.runs):
             key = jax.random.fold_in(jax.random.key(run["seed"]), epoch)
-            one_R.append(moments.measure(models[r], *data, run["rho"], key))
+            one_R.append(moments.measure_risk(models[r], *data, run["rho"], key))
         course.append(jax.tree.map(lambda *leaves: np.array(leaves, float), *one_R))
         print(f"epoch {epoch}: curvature {course[-1].curvature.max():.3g}", flush=True)
     return sorted(chosen), Moment(*map(np.stack, zip(*course, strict=True))), same
@@ -169,7 +169,7 @@ def _groups(found, epochs, course_PxR) -> list[dict]:
 def assumptions(
     settings: Settings, runs: list[dict], course_PxR: Moment, whole: bool
 ) -> list[dict]:
-    """What the theorem of :mod:`sast_jax.theory.convergence` asks of the runs, and if it is so.
+    """The assumptions of :mod:`sast_jax.theory.convergence`, and whether the runs meet them.
 
     Args:
       settings: of the runs.

@@ -60,8 +60,8 @@ def step_jet(neuron: lif.Smooth, factor: float) -> Jet:
     threshold, and :math:`x \sigma^{(n)}(x)` is bounded for all x.
 
     Args:
-      neuron: whose step it is.
-      factor: q, which bounds the first.
+      neuron: of the layer.
+      factor: q, which bounds the first derivative.
     """
     shape, k, theta = neuron.spike.shape, neuron.slope, neuron.threshold
     spike = spike_jet(neuron)
@@ -86,6 +86,8 @@ def current_jet(layer: lipschitz.Layer, norm: float, size: float, steps: int, in
       steps: T.
       inner: of s; zeros for the frames.
     """
+    # |W' s + b'| <= overlap |W'| size + |b'| sqrt(T places). W' and b' have norm 1 together, so by
+    # Cauchy-Schwarz this is at most the hypotenuse.
     direct = np.hypot(layer.overlap * size, np.sqrt(steps * layer.places))
     return Jet(
         direct + norm * inner.first,
@@ -103,6 +105,8 @@ def potential_jet(step: Jet, steps: int, current: Jet) -> Jet:
     :func:`sast_jax.theory.lipschitz.memory`, as h comes a step later.
     """
     now, later = (lipschitz.memory(step.first, count) for count in (steps, steps - 1))
+    # The term f' x_{t-1} is the recursion itself, which memory bounds, so h lacks the first
+    # derivative of f. Each order needs the lower ones, hence one after the other.
     bent = Jet(0.0, step.second, step.third)
     jet = Jet(now * current.first, 0.0, 0.0)
     jet = jet._replace(second=now * current.second + later * through(bent, jet).second)
@@ -146,12 +150,14 @@ def of_ball(
       readout_scale, reads_current: see :func:`sast_jax.theory.lipschitz.scores_of_frames`.
     """
     jet = Jet(0.0, 0.0, 0.0)
+    # Spikes lie in 0..1, so T steps of n of them have an l2 norm of at most sqrt(T n).
     sizes = [input_norm, *(np.sqrt(steps * layer.inputs) for layer in network[1:])]
     for number, (layer, size) in enumerate(zip(network, sizes, strict=True), 1):
         norm = layer.norm.upper + layer.overlap * radius
         jet = current_jet(layer, norm, size, steps, jet)
         if reads_current and number == len(network):
             break
+        # n inputs in 0..1 and a bias: by Cauchy-Schwarz, R moves their sum by R sqrt(n + 1).
         current = layer.current + radius * np.sqrt(layer.fan_in + 1)
         factor = lipschitz.contraction(neuron, lipschitz.state_bound(neuron, current, steps)).upper
         jet = through(spike_jet(neuron), potential_jet(step_jet(neuron, factor), steps, jet))

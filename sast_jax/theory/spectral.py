@@ -1,4 +1,4 @@
-"""Spectral norms with a certificate: of matrices, and of the strided convolutions used here."""
+"""Spectral norms with proven bounds, of matrices and of the strided convolutions used here."""
 
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ def matrix_norm(matrix_xMxN: np.ndarray, squarings: int = 14) -> Enclosed:
     """
     A = np.asarray(matrix_xMxN)
     A = A.astype(complex if np.iscomplexobj(A) else float)
-    if A.shape[-2] < A.shape[-1]:
+    if A.shape[-2] < A.shape[-1]:  # the adjoint has the same norm and a smaller Gram matrix
         A = _adjoint(A)
     largest = np.abs(A).max() or 1.0  # its square may be beyond double precision
     A = A / largest
@@ -49,6 +49,7 @@ def matrix_norm(matrix_xMxN: np.ndarray, squarings: int = 14) -> Enclosed:
     log_scale = np.zeros(power.shape[:-2])
     with np.errstate(divide="ignore"):  # the logarithm of 0 is as it should be
         for _ in range(squarings):
+            # Divided by its trace, or it would overflow; log_scale collects what was divided out.
             trace = _trace(power)
             power = power / np.where(trace > 0, trace, 1)[..., None, None]
             power, log_scale = power @ power, 2 * (log_scale + np.log(trace))
@@ -80,6 +81,7 @@ def convolution_norm(kernel_kxkxCxO: np.ndarray, height: int, width: int) -> Enc
     k, _, channels, outputs = kernel.shape
     sides = [-(-(side + k) // 2) for side in (height, width)]
     offsets = np.arange(k) - k // 2
+    # Pixel 2 i + o of the frame is pixel i + o // 2 of the phase o % 2.
     phases, shifts = offsets % 2, offsets // 2
     taps = np.zeros((2, 2, *sides, channels, outputs))
     rows, columns = shifts % sides[0], shifts % sides[1]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sast_jax.fields import number
 from sast_jax.snn import readouts, spikes, variation
 from sast_jax.snn.neurons import Cell, Stochastic
 from sast_jax.snn.readouts import Response
@@ -31,10 +33,15 @@ class Forward(NamedTuple):
 class Control:
     """What training does to the forward pass or adds to the loss; evaluation does without it.
 
-    A control is a frozen dataclass that overrides what it changes. Controls of a recipe act one
-    after another, in its order. The key of a method is anew each step, the same for both gradients
-    of SAM, and its own among the controls that override that method.
+    A control is a frozen dataclass that overrides what it changes. The controls of a recipe act one
+    after another, in its order. Each method gets a new key each step, which is the same for both
+    gradients of SAM. Controls that override the same method get different keys.
     """
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything; a recipe made from settings leaves it out if not."""
+        return True
 
     def weights(self, key: jax.Array, params: Any) -> Any:
         """The parameters that the forward pass takes."""
@@ -51,20 +58,21 @@ class Control:
 
         Args:
           key: to draw from.
-          forward: the pass whose loss it is.
-          again: parameters -> the pass of the same batch and neurons with these.
+          forward: the pass that the loss is computed from.
+          again: parameters -> a pass of the same batch and neurons with these parameters.
         """
         return 0.0
 
 
 def overriding(controls: Sequence[Control], method: str) -> list[Control]:
-    """The controls that have a method of their own."""
+    """The controls that override a method."""
     plain = getattr(Control, method)
     return [control for control in controls if getattr(type(control), method) is not plain]
 
 
 def keys(key: jax.Array, controls: Sequence[Control]) -> list[jax.Array]:
     """A key for each of some controls; the first one's is the key itself."""
+    # A single control draws from the key as it is, so adding another one after it changes nothing.
     return [jax.random.fold_in(key, i) if i else key for i in range(len(controls))]
 
 
@@ -78,7 +86,7 @@ class HardForward(Control):
 
 @dataclasses.dataclass(frozen=True)
 class StochasticNeurons(Control):
-    """Noisy potentials, or smooth spikes that are hard now and then; see :class:`Stochastic`.
+    """Noise on potentials, or smooth spikes made hard at random; see :class:`Stochastic`.
 
     Attributes:
       noise: standard deviation of what is added to a potential at each step.
@@ -94,9 +102,10 @@ class StochasticNeurons(Control):
 
 @dataclasses.dataclass(frozen=True)
 class WeightNoise(Control):
-    """Each weight and bias times a factor, normal around 1 with this standard deviation.
+    """Multiplies each weight and bias by a factor, normal around 1 with deviation ``spread``.
 
-    The mismatch of a device (:class:`sast_jax.snn.variation.Variation`), but anew each step.
+    This is the mismatch of a device (:class:`sast_jax.snn.variation.Variation`), drawn anew each
+    step.
     """
 
     spread: float
@@ -107,17 +116,23 @@ class WeightNoise(Control):
 
 @dataclasses.dataclass(frozen=True)
 class RatePenalty(Control):
-    """Weight times the squared distance of the mean spike to a target; each layer counts the same.
+    """Penalises the squared distance of the mean spike to a target; layers count the same.
 
-    Training with SAM lowers firing rates; this does so without.
+    Training with SAM lowers firing rates; this penalty lowers them without SAM.
 
     Attributes:
       target: spikes a neuron and step, mean over the batch, 0..1.
       weight: of the penalty in the loss.
     """
 
-    target: float
-    weight: float
+    target: float = number(0.0, 0, 1, "mean spike of a neuron at a step that the penalty draws to")
+    weight: float = number(
+        0.0, 0, math.inf, "factor on the squared distance to it in the loss; 0: no penalty"
+    )
+
+    @property
+    def active(self):
+        return self.weight != 0
 
     def loss(self, key, forward, again):
         rate = readouts.firing_rates(forward.response).mean()
@@ -126,16 +141,24 @@ class RatePenalty(Control):
 
 @dataclasses.dataclass(frozen=True)
 class Adversary(Control):
-    """:func:`adversarial_divergence` in the loss.
+    """Adds :func:`adversarial_divergence` to the loss.
 
     Attributes:
       weight: of the divergence.
       spread, steps: of the search.
     """
 
-    weight: float
-    spread: float = 0.1
-    steps: int = 3
+    weight: float = number(
+        0.0, 0, math.inf, "factor on the divergence in the loss; 0: no adversary"
+    )
+    spread: float = number(
+        0.1, 0, math.inf, "largest relative change of a weight; a tenth more is random", above=True
+    )
+    steps: int = number(3, 1, 100, "steps of the search for that change; each takes a gradient")
+
+    @property
+    def active(self):
+        return self.weight != 0
 
     def loss(self, key, forward, again):
         return self.weight * adversarial_divergence(
@@ -146,7 +169,7 @@ class Adversary(Control):
 def adversarial_divergence(
     scores: Callable[[Any], jax.Array], params: Any, key: jax.Array, spread: float, steps: int
 ) -> jax.Array:
-    """How much the worst mismatch of the weights, within a spread, changes what a network answers.
+    """How much the worst mismatch of the weights within a spread changes a network's answers.
 
     Each weight gets a relative change of its own, found by ``steps`` signed gradient steps of
     ``spread / steps`` after a random start within a tenth of the spread. Gradients go through both
@@ -173,6 +196,7 @@ def adversarial_divergence(
 
     within = functools.partial(jax.random.uniform, minval=-0.1 * spread, maxval=0.1 * spread)
     change = optax.tree.random_like(key, params, within)
+    # The search sees constants: the loss is not differentiated through the choice of the change.
     fixed = jax.lax.stop_gradient(params)
     for _ in range(steps):
         gradient = jax.grad(divergence, argnums=1)(fixed, change)

@@ -1,7 +1,8 @@
 """Epochs of a grid of runs: many steps in one program, compiled in one place.
 
-Everything carries a leading run axis R; a single run is a grid of one. A training set that lies on
-the device is trained on for an epoch at once; one that does not, in chunks of the same order.
+Everything carries a leading run axis R; a single run is a grid of one. A training set that fits on
+the device is trained on for a whole epoch in one call (:func:`train_epoch`). A larger one comes to
+it in chunks (:func:`train_chunk`), in the same order.
 """
 
 import functools
@@ -13,14 +14,14 @@ import jax.numpy as jnp
 from sast_jax.data import packing
 from sast_jax.training import sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
-from sast_jax.training.stepping import TrainState, train_step
+from sast_jax.training.stepping import RunState, train_step
 
 
 class Order(NamedTuple):
     """The recordings of an epoch's S steps.
 
     Attributes:
-      descent: indices (S, B) of the batches, or what stands in their place.
+      descent: indices (S, B) of the batches, or the recordings at these indices.
       ascent: the same (S, A) of independent minibatches for the ascent; None where there are none.
     """
 
@@ -28,7 +29,7 @@ class Order(NamedTuple):
     ascent: Any
 
 
-class Progress(NamedTuple):
+class StepMetrics(NamedTuple):
     """Loss and accuracy of each step, (S,), or with a leading run axis."""
 
     loss: jax.Array
@@ -36,10 +37,10 @@ class Progress(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of one epoch: mean loss and accuracy, and if all weights are finite.
+    """Mean loss and accuracy over one epoch, and whether all weights and losses were finite.
 
-    Both are on the recordings that SAM's ascent is taken on; without SAM, on the whole batches. For
-    ahead-of-time SAM they are measured at the perturbed parameters.
+    Loss and accuracy are measured on the recordings that SAM's ascent is taken on; without SAM, on
+    the whole batches. For ahead-of-time SAM they are measured at the perturbed parameters.
     """
 
     loss: jax.Array
@@ -50,14 +51,14 @@ class Metrics(NamedTuple):
 @functools.partial(jax.jit, static_argnums=(0, 5, 6), donate_argnums=1)
 def train_epoch(
     recipe: Recipe,
-    state_R: TrainState,
+    state_R: RunState,
     hyper_R: Hyperparameters,
     packed_NxTxP: jax.Array,
     labels_N: jax.Array,
     ascend: bool,
     at_once: int | None = None,
-) -> tuple[TrainState, Metrics]:
-    """One epoch of all runs, as :func:`sast_jax.training.sweeps.over_runs` spreads them.
+) -> tuple[RunState, Metrics]:
+    """One epoch of all runs; :func:`sast_jax.training.sweeps.over_runs` spreads them.
 
     Args:
       recipe: what the runs share.
@@ -65,7 +66,7 @@ def train_epoch(
       hyper_R: what differs between the runs.
       packed_NxTxP: the training set; see :class:`sast_jax.data.packing.Frames`.
       labels_N: class of each recording.
-      ascend: take SAM's perturbation; False spares its gradient altogether.
+      ascend: take SAM's perturbation; False trains plainly, at one gradient a step.
       at_once: runs that an accelerator trains together, at most; None for all.
 
     Returns:
@@ -84,20 +85,20 @@ def train_epoch(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
-def epoch_order(recipe: Recipe, state_R: TrainState, recordings: int, ascend: bool) -> Order:
-    """Which of so many recordings each step of an epoch takes, of R runs at its beginning."""
+def epoch_order(recipe: Recipe, state_R: RunState, recordings: int, ascend: bool) -> Order:
+    """The recordings that each step of an epoch takes, for R runs at its beginning."""
     return jax.lax.map(lambda state: _order(recipe, state, recordings, ascend), state_R)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4, 5), donate_argnums=1)
 def train_chunk(
     recipe: Recipe,
-    state_R: TrainState,
+    state_R: RunState,
     hyper_R: Hyperparameters,
     batches_R: Order,
     ascend: bool,
     at_once: int | None = None,
-) -> tuple[TrainState, Progress]:
+) -> tuple[RunState, StepMetrics]:
     """Some steps of an epoch, for a training set that is not on the device.
 
     With the batches in the order of :func:`epoch_order` the states are, bit for bit on a CPU, those
@@ -121,7 +122,7 @@ def train_chunk(
 
 
 @jax.jit
-def epoch_metrics(state_R: TrainState, progress_R: Progress) -> Metrics:
+def epoch_metrics(state_R: RunState, progress_R: StepMetrics) -> Metrics:
     """The metrics of an epoch's steps, of R runs at its end."""
     return jax.vmap(_metrics)(state_R, progress_R)
 
@@ -133,7 +134,9 @@ def _metrics(state, progress) -> Metrics:
 
 
 def _keys(recipe, state):
-    """Of the epoch, wherever in it the run is: order, second order, augmentation, noise."""
+    """The keys of an epoch: order of the batches, of the ascent's own, augmentation, noise."""
+    # The run's key never changes. Folding in the step at which the epoch began gives each epoch its
+    # own keys, and a chunk in the middle, or a resumed run, finds them from the state alone.
     begin = state.step - state.step % recipe.batches.steps
     return jax.random.split(jax.random.fold_in(state.key, begin), 4)
 
@@ -148,7 +151,7 @@ def _order(recipe, state, recordings, ascend) -> Order:
 
 
 def _steps(recipe, state, hyper, batches: Order, ascend, gather):
-    """Trains through an order, whose entries ``gather`` turns into packed frames and labels."""
+    """Trains through an order; ``gather`` turns its entries into packed frames and labels."""
     *_, augment_key, noise_key = _keys(recipe, state)
 
     def load(entry, key):
@@ -164,8 +167,10 @@ def _steps(recipe, state, hyper, batches: Order, ascend, gather):
         if entry.ascent is not None:
             second = load(entry.ascent, keys[1])
         elif ascend:
+            # A part of the batch that is loaded already, with the same deformations.
             second = recipe.sharpness.ascent(batch)
+        # The noise key is that of the epoch: train_step folds the step into it.
         state, progress = train_step(recipe, state, hyper, batch, second, noise_key)
-        return state, Progress(*progress)
+        return state, StepMetrics(*progress)
 
     return jax.lax.scan(body, state, batches)

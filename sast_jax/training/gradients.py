@@ -1,6 +1,6 @@
 """Which gradients a step of training takes: plain ones, SAM's in several ways, one ahead of time.
 
-A :class:`Sharpness` is what ``Recipe.sharpness`` holds. Training asks it for the links around the
+``Recipe.sharpness`` holds one of these classes. Training asks it for the links around the
 optimizer, for the recordings that SAM's ascent is taken on, and for the gradient to descend.
 """
 
@@ -19,7 +19,7 @@ Batch = tuple[jax.Array, jax.Array]
 
 
 class Descent(NamedTuple):
-    """What a step descends: gradient, the link's new state; loss and accuracy on the way."""
+    """What a step descends: the gradient, the link's new state, and loss and accuracy."""
 
     gradient: Any
     link_state: Any
@@ -85,13 +85,14 @@ class Sharpness(Plain):
 
     def ascent(self, batch):
         frames_TxBxHxWxC, labels_B = batch
+        # Batches are drawn at random, so their first recordings are as good as any others.
         size = self.part or len(labels_B)
         return frames_TxBxHxWxC[:, :size], labels_B[:size]
 
 
 @dataclasses.dataclass(frozen=True)
 class Grouped(Plain):
-    """m-sharpness: parts of the batch that are each perturbed on their own.
+    """m-sharpness: the batch is split into groups, and each has a perturbation of its own.
 
     Attributes:
       groups: their number, which divides the size of a batch.

@@ -1,7 +1,8 @@
 """Which perturbation SAM takes, as values: a radius makes them links of an optax chain.
 
-See :mod:`sast_jax.sharpness` for what each does. The names are those of ``config.sam.method``; a
-field that has a namesake in ``config.sam`` is set from there.
+See :mod:`sast_jax.sharpness` for what each does. :data:`LINKS` and :data:`AHEAD` map the values of
+``config.sam.method`` to these classes; their fields are set from the keys of ``config.sam`` that
+have the same names.
 """
 
 import dataclasses
@@ -73,10 +74,10 @@ class Friendly:
 
 @dataclasses.dataclass(frozen=True)
 class RandomDirection:
-    """A random direction in the place of the gradient's, of the same norm.
+    """A random direction instead of the gradient's, over the same distance.
 
     SAM's lead over this control is due to its direction. The link's ``update`` needs the keyword
-    ``key``, anew each time.
+    ``key``, a new one each time.
     """
 
     def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformationExtraArgs:
@@ -99,7 +100,7 @@ class GapAware:
 
 @dataclasses.dataclass(frozen=True)
 class Momentum:
-    """Ahead of time: against the momentum of the gradients."""
+    """Perturbs ahead of time, against the momentum of the gradients."""
 
     momentum: float = 0.9
 
@@ -111,7 +112,7 @@ class Momentum:
 
 @dataclasses.dataclass(frozen=True)
 class Stale:
-    """Ahead of time: along the gradient of the step before."""
+    """Perturbs ahead of time, along the gradient of the step before."""
 
     def __call__(
         self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike

@@ -1,4 +1,4 @@
-"""What a run's last bits and its seconds depend on besides its config."""
+"""The machine that a run trains on: the last bits of its results and its seconds depend on it."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ def device_memory() -> int | None:
 
 
 def environment() -> dict:
-    """Device, cores and versions, as every checkpoint and report states them."""
+    """Device, cores and versions; checkpoints and reports record them."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
     return {
         "device": jax.devices()[0].device_kind,

@@ -29,8 +29,8 @@ class Cosine:
 class Adam:
     """Adam, or AdamW where ``weight_decay`` is not 0.
 
-    ``optimizer(rate, steps)`` is the optax transformation for a learning rate at the start and the
-    steps of the whole training; so with the others.
+    As with every optimizer here, ``optimizer(rate, steps)`` is the optax transformation for an
+    initial learning rate and the number of steps of the whole training.
     """
 
     schedule: Constant | Cosine = Cosine()
@@ -73,7 +73,7 @@ class Shuffled:
     steps: int | None = None
 
     def on(self, recordings: int) -> "Shuffled":
-        """The same for a training set of so many recordings; steps that are given stay.
+        """The same for a training set of this size; steps that are given stay.
 
         Raises:
           InputError: it has fewer recordings than a batch.
@@ -93,7 +93,7 @@ class Shuffled:
 
 @dataclasses.dataclass(frozen=True)
 class Independent(Shuffled):
-    """Each batch drawn anew from the whole set, with replacement.
+    """Each batch is drawn from the whole set, with replacement.
 
     No batch depends on another, as theorems on stochastic gradients assume.
     """

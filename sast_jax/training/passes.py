@@ -12,7 +12,7 @@ from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
 from sast_jax.training import epochs, machine
 from sast_jax.training.recipe import Hyperparameters, Recipe
-from sast_jax.training.stepping import TrainState
+from sast_jax.training.stepping import RunState
 
 
 def is_streamed(stream: str, train: Frames) -> bool:
@@ -28,13 +28,13 @@ def passes(
     hyper_R: Hyperparameters,
     train: Frames,
     streamed: bool,
-    state_R: TrainState,
+    state_R: RunState,
     begin: int,
-) -> Iterator[tuple[TrainState, epochs.Metrics, list[float]]]:
-    """Yields after each epoch the state, the metrics and each run's seconds, without compiling.
+) -> Iterator[tuple[RunState, epochs.Metrics, list[float]]]:
+    """Yields after each epoch the state, the metrics and the seconds of each run.
 
-    Runs with a radius of zero are a program of their own, so that they neither pay for SAM's
-    gradient nor are timed with it.
+    The seconds do not count compiling. Runs with a radius of zero are a program of their own, so
+    that they neither pay for SAM's gradient nor are timed with it.
 
     Args:
       recipe, hyper_R: of the runs.
@@ -53,6 +53,8 @@ def passes(
             ascend = bool(perturbed[part[0]]) and epoch >= recipe.sharpness.start
             started, compiling = time.perf_counter(), one_pass.programs.seconds
             state, metrics = one_pass(state, hyper, ascend)
+            # JAX returns before the device is done; fetching the metrics waits for it, as the clock
+            # must. One program trains all runs of a part, so they share its time evenly.
             measured.append(jax.device_get(metrics))
             seconds = time.perf_counter() - started - (one_pass.programs.seconds - compiling)
             seconds_R[part] = seconds / len(part)
@@ -82,7 +84,7 @@ class _Streamed:
         done = []
         for batches_R in streaming.chunks(self._train, order_R, steps):
             state_R, progress_R = self.programs((state_R, hyper_R, batches_R), ascend)
-            if done:  # at most two chunks wait on the device
+            if done:  # waits for the chunk before, so at most two lie on the device
                 jax.block_until_ready(done[-1])
             done.append(progress_R)
         whole_R = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *done)
@@ -92,8 +94,10 @@ class _Streamed:
 class _Programs:
     """A function of :mod:`sast_jax.training.epochs`, compiled once for each shape of its arguments.
 
+    It is compiled ahead of time and not by its first call, so that training is timed without it.
+
     Attributes:
-      seconds: that compiling has taken.
+      seconds: time that compiling has taken.
     """
 
     def __init__(self, function: Callable, recipe: Recipe):
@@ -107,17 +111,23 @@ class _Programs:
             self._compiled[key] = compile_in_chunks(self._function, self._recipe, arguments, ascend)
             self.seconds += time.perf_counter() - started
         program = self._compiled[key]
+        # A program compiled ahead of time moves no arguments: they must lie where it expects them.
         return program(*jax.device_put(arguments, program.input_shardings[0]))
 
 
 def compile_in_chunks(function: Callable, recipe: Recipe, arguments: tuple, ascend: bool) -> Any:
     """The program that trains as many runs at once as a device's memory holds."""
     at_once, room = len(arguments[1].seed), machine.device_memory()
+    # What a program needs is known only once it is compiled, and each try costs a compilation.
+    # Halving takes few of them.
     while True:
         program = function.lower(recipe, *arguments, ascend, at_once).compile()
         used = program.memory_analysis()
+        # Arguments are on the device already. Outputs that take the place of donated arguments
+        # (alias) need no memory of their own.
         needed = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-        if room is None or needed < 0.9 * room or at_once == 1:  # some of it lies in pieces
+        # A tenth stays free, as free memory may lie in pieces too small to use.
+        if room is None or needed < 0.9 * room or at_once == 1:
             return program
         at_once = -(-at_once // 2)
 
@@ -131,5 +141,5 @@ def _split(tree_R, parts):
 def _join(trees, parts):
     if len(parts) == 1:
         return trees[0]
-    order = np.argsort(np.concatenate(parts))
+    order = np.argsort(np.concatenate(parts))  # back to the order of the grid
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *trees)

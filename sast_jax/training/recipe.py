@@ -37,13 +37,13 @@ class Hyperparameters(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What the runs of a grid share. All of it are values: equal recipes share their programs.
+    """What the runs of a grid share. Its fields are values, so equal recipes share programs.
 
     Attributes:
       model: what is trained.
       optimizer: (learning rate, steps) -> the optax transformation behind the SAM link.
       sharpness: which gradients a step takes.
-      controls: how training sees the network, besides.
+      controls: what else training does to the forward pass or adds to the loss.
       batches: which recordings a step takes.
       epochs: of training; each takes as many steps as ``batches`` says.
       augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
@@ -58,7 +58,7 @@ class Recipe:
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
     def on(self, frame_shape: tuple[int, int, int], recordings: int) -> "Recipe":
-        """The recipe for a training set of so many recordings with frames of this shape.
+        """The recipe for a training set of this size, with frames of this shape.
 
         Raises:
           InputError: a batch is larger than the training set.
@@ -80,6 +80,8 @@ class Recipe:
         self, hyper: Hyperparameters, step: jax.typing.ArrayLike
     ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
         """The link that perturbs after some steps, and the optimizer behind it."""
+        # The links are made anew each step with the radius of that step. It may be traced, so one
+        # program serves all runs of a grid, and no link has to count steps for it.
         start = self.sharpness.start * self.batches.steps
         warmup = hyper.warmup * self.steps
         radius = ramp(hyper.rho, self.steps, start=start, warmup=warmup)(step)

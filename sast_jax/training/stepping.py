@@ -1,7 +1,7 @@
 """The step of training.
 
-What differs between the runs of a grid (``Hyperparameters``) is traced, what they share
-(``Recipe``) is static, so one program trains them all; :mod:`sast_jax.training.epochs` has it.
+What differs between the runs of a grid (``Hyperparameters``) is traced, and what they share
+(``Recipe``) is static, so one program trains them all. :mod:`sast_jax.training.epochs` compiles it.
 """
 
 import functools
@@ -17,10 +17,11 @@ from sast_jax.training.gradients import Batch, Descent
 from sast_jax.training.recipe import Hyperparameters, Recipe
 
 
-class TrainState(NamedTuple):
+class RunState(NamedTuple):
     """State of one run, or of R runs with a leading axis on each leaf.
 
-    The parameters are those whose gradient is taken; ``Trained.of`` gives those to evaluate.
+    Gradients are taken at these parameters. For evaluation take those of ``Trained.of``, from which
+    a perturbation made ahead of time is removed.
     """
 
     step: jax.Array
@@ -30,41 +31,44 @@ class TrainState(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def initialise(recipe: Recipe, hyper_R: Hyperparameters, params_R: Any = None) -> TrainState:
+def initialise(recipe: Recipe, hyper_R: Hyperparameters, params_R: Any = None) -> RunState:
     """Fresh states (R, ...) of the runs, with random parameters or with those given."""
 
     def one(args):
         hyper, params = args
+        # The seed alone decides initial weights and everything drawn later, so runs of one seed can
+        # be compared pair by pair, whatever else differs between them.
         weights_key, key = jax.random.split(jax.random.key(hyper.seed))
         if params is None:
             params = recipe.model.init(weights_key)
         links = recipe.links(hyper, jnp.int32(0))
-        return TrainState(jnp.int32(0), key, params, tuple(link.init(params) for link in links))
+        return RunState(jnp.int32(0), key, params, tuple(link.init(params) for link in links))
 
     return jax.lax.map(one, (hyper_R, params_R))
 
 
-def shapes(recipe: Recipe, hyper_R: Hyperparameters) -> TrainState:
+def shapes(recipe: Recipe, hyper_R: Hyperparameters) -> RunState:
     """Shapes and dtypes of the runs' states, without making them."""
     return jax.eval_shape(functools.partial(initialise, recipe), hyper_R)
 
 
 def train_step(
     recipe: Recipe,
-    state: TrainState,
+    state: RunState,
     hyper: Hyperparameters,
     batch: Batch,
     ascent_batch: Batch | None,
     key: jax.Array | None = None,
-) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
+) -> tuple[RunState, tuple[jax.Array, jax.Array]]:
     """One step of one run.
 
     Args:
       recipe: what the runs of the grid share.
       state, hyper: of this run.
-      batch: frames (T, B, H, W, C) of any dtype and labels (B,) whose loss is descended.
-      ascent_batch: the same, of the recordings that choose SAM's perturbation; None trains plainly.
-      key: of all that is drawn in training; controls and random ascents need it.
+      batch: frames (T, B, H, W, C) of any dtype and labels (B,); their loss is descended.
+      ascent_batch: the recordings that choose SAM's perturbation, in the same form; None trains
+        plainly.
+      key: random key of the epoch; controls and random ascents need it.
 
     Returns:
       The new state, and loss and accuracy at the old parameters on the ascent batch (or the batch).
@@ -81,6 +85,7 @@ def train_step(
             response = recipe.model.respond(params, cell, frames)
             return Forward(params, response, recipe.model.readout(response))
 
+        # Rounding comes before noise, as on a chip: mismatch acts on the weights stored there.
         params = recipe.model.rounded(params)
         for own, control in _with_keys(recipe, "weights", weights_key):
             params = control.weights(own, params)
@@ -90,6 +95,7 @@ def train_step(
             value = value + control.loss(own, made, forward)
         return value, (scores.argmax(-1) == labels).mean()
 
+    # Both gradients of SAM use the same keys, so it perturbs the very loss that it descends.
     def take(link_state, ascent_batch, batch):
         (value, accuracy), grads = jax.value_and_grad(loss, has_aux=True)(params, *ascent_batch)
         if batch is not None:
@@ -102,28 +108,30 @@ def train_step(
             )
         return Descent(grads, link_state, value, accuracy)
 
-    if ascent_batch is None:
+    if ascent_batch is None:  # plain training: the first gradient is the one to descend
         found = take(link_state, batch, None)
     else:
         found = recipe.sharpness.descend(take, link_state, ascent_batch, batch)
     updates, optimizer_state = optimizer.update(found.gradient, optimizer_state, params)
     params = optax.apply_updates(params, updates)
     states = found.link_state, optimizer_state
-    return TrainState(state.step + 1, state.key, params, states), (found.loss, found.accuracy)
+    return RunState(state.step + 1, state.key, params, states), (found.loss, found.accuracy)
 
 
 def _keys(recipe, key, step):
-    """Of a step: for weights, cells, losses and ascents."""
+    """The keys of a step: for controls of weights, of cells, of the loss; for random ascents."""
     if key is None:
         if recipe.controls:
             raise TypeError("train_step needs a key for what this recipe draws.")
         return None, None, None, None
     key = jax.random.fold_in(key, step)
-    others = jax.random.fold_in(key, 2**31)  # far from what controls of the weights fold in
+    # The weights take this key itself; controls.keys folds 1, 2, ... into it for further controls.
+    # 2**31 is far from those numbers, so the other keys are independent of them.
+    others = jax.random.fold_in(key, 2**31)
     return key, *jax.random.split(others, 3)
 
 
 def _with_keys(recipe, method, key):
-    """The controls that have a method, each with a key of its own."""
+    """The controls that override a method, each with a key of its own."""
     own = controls.overriding(recipe.controls, method)
     return zip(controls.keys(key, own), own, strict=True)

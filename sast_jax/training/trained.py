@@ -12,19 +12,19 @@ from sast_jax.snn.neurons import Cell
 from sast_jax.snn.readouts import Response
 from sast_jax.training import sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
-from sast_jax.training.stepping import TrainState
+from sast_jax.training.stepping import RunState
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The models of R runs, each leaf with a leading run axis, or of one run without it.
+    """The models of R runs, with a leading run axis on each leaf, or of one run without it.
 
-    A pytree whose recipe is static, so that it goes into a compiled function as it is.
+    It is a pytree with a static recipe, so it can be passed to a compiled function as it is.
 
     Attributes:
       recipe: what the runs share.
-      params: the parameters to evaluate: without a perturbation made ahead, and rounded.
+      params: the parameters to evaluate: without a perturbation made ahead of time, and rounded.
       hyper: what differs between the runs; ``slope_end`` is the slope they were trained up to.
     """
 
@@ -33,19 +33,21 @@ class Trained:
     hyper: Hyperparameters
 
     @classmethod
-    def of(cls, recipe: Recipe, state_R: TrainState, hyper_R: Hyperparameters) -> "Trained":
+    def of(cls, recipe: Recipe, state_R: RunState, hyper_R: Hyperparameters) -> "Trained":
         """The runs at this state of their training."""
         params_R = recipe.sharpness.evaluated(state_R.optimizer, state_R.params)
         if recipe.model.rounding:
+            # Under vmap, so that biases keep a single axis and are not taken for kernels.
             params_R = jax.vmap(recipe.model.rounding)(params_R)
         return cls(recipe, params_R, hyper_R)
 
     def __len__(self) -> int:
-        """R."""
+        """R, the number of runs."""
         return len(self.hyper.seed)
 
     def __getitem__(self, run: int) -> "Trained":
-        """One of the runs; of a range, these with their run axis."""
+        """One run, without its run axis; for a slice, the runs in it, with their run axis."""
+        # JAX clips an index that is out of range, and iteration would never end.
         if isinstance(run, int) and not -len(self) <= run < len(self):
             raise IndexError(run)
         return jax.tree.map(lambda leaf: leaf[run], self)
@@ -56,7 +58,7 @@ class Trained:
         return self.recipe.model
 
     def finite(self) -> np.ndarray:
-        """Which of R runs have finite parameters only: (R,)."""
+        """Whether all parameters of each of R runs are finite: (R,)."""
         return sweeps.finite(self.params)
 
     def soft_cell(self) -> Cell:
@@ -72,5 +74,5 @@ class Trained:
         return self.model.connections(self.params)
 
     def respond(self, cell: Cell, frames_TxBxHxWxC: jax.Array) -> Response:
-        """What one run's network does with frames of any type."""
+        """Runs one run's network on frames of any dtype."""
         return self.model.respond(self.params, cell, frames_TxBxHxWxC)

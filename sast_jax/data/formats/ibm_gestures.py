@@ -84,6 +84,7 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
         if at + _HEADER.itemsize > len(data):
             raise _cut_off(name, at)
         header = np.frombuffer(data, _HEADER, 1, at)[0]
+        # Python's integers: products of what a damaged header says cannot overflow.
         size, _, overflow, capacity, number, _ = map(int, header["fields"])
         at += _HEADER.itemsize
         known = header["type"] != _POLARITY or size == _EVENT.itemsize
@@ -96,6 +97,7 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
         if at + size * capacity > len(data):
             raise _cut_off(name, at)
         if header["type"] == _POLARITY:
+            # A time has 31 bits, and the packet says how often they have wrapped around.
             events = np.frombuffer(data, _EVENT, number, at)
             parts.append((events["address"], events["time"] + (np.int64(overflow) << 31)))
         at += size * capacity
@@ -112,7 +114,7 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
 
 
 def _header(data, name) -> int:
-    """Where the packets begin."""
+    """The byte at which the packets begin."""
     at = 0
     if not data.startswith(b"#!AER-DAT3.1"):
         raise InputError(f"{name}: not AEDAT 3.1; it is damaged or not of DVS Gesture")
@@ -142,6 +144,7 @@ def _split(paths) -> Gestures:
         raise InputError(f"{paths[0].parent}: its csv files label no gesture; fetch them again")
 
     def read(indices) -> Iterator[np.ndarray]:
+        # Gestures come in order of recordings, so one whole recording in memory is enough.
         whole = functools.lru_cache(1)(lambda path: read_aedat(path.read_bytes(), str(path)))
         for i in indices:
             yield _part(whole(gestures[i].recording), gestures[i])
@@ -189,7 +192,7 @@ def _labelled(path, labels, text) -> list[_Gesture]:
 
 
 def _part(rows_Mx4, gesture):
-    """The events of a gesture, its end not among them, in time since it began."""
+    """The events from a gesture's beginning to before its end, in time since its beginning."""
     inside_M = (rows_Mx4[:, 3] >= gesture.begin) & (rows_Mx4[:, 3] < gesture.end)
     if not inside_M.any():
         raise InputError(

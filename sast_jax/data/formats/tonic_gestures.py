@@ -1,4 +1,4 @@
-"""Reading DVS Gesture as tonic keeps it: a file a gesture, in archives or unpacked.
+"""Reading DVS Gesture in tonic's layout: one file for each gesture, in archives or unpacked.
 
 A split is ``ibmGestureTrain.tar.gz`` / ``ibmGestureTest.tar.gz``, read in place, or an unpacked
 tree ``ibmGestureTrain/`` / ``ibmGestureTest/``; in both a gesture is
@@ -24,9 +24,21 @@ from typing import NamedTuple
 import numpy as np
 
 from sast_jax.data import cache, recordings, windows
-from sast_jax.data.simulated import people
 from sast_jax.errors import InputError
 
+CLASSES = (
+    "hand clapping",
+    "right hand wave",
+    "left hand wave",
+    "right arm clockwise",
+    "right arm counter-clockwise",
+    "left arm clockwise",
+    "left arm counter-clockwise",
+    "arm roll",
+    "air drums",
+    "air guitar",
+    "other",
+)
 SIDE = 128  # pixels of the sensor
 EXTENT = recordings.Extent(SIDE, SIDE, windows.WHOLE)  # most gestures last about so long
 _HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
@@ -89,13 +101,13 @@ def select(split: Gestures, indices: np.ndarray, chunk: int = 16) -> recordings.
       chunk: gestures read at once.
 
     Returns:
-      The gestures. Their ``events`` raises InputError where one is damaged, and in the end where
-      the archive that holds them has another checksum, whichever of it were asked for.
+      The gestures. Their ``events`` raises InputError if one of them is damaged, and at the end if
+      the whole archive does not have its checksum.
     """
 
     def events():
         rows = split.read(indices)
-        while part := list(itertools.islice(rows, chunk)):  # to its end, where a checksum may be
+        while part := list(itertools.islice(rows, chunk)):  # to the end, where checksums are
             yield _joined(part)
 
     seeds = [recordings.seed("/".join(split.names[i].split("/")[-3:])) for i in indices]
@@ -130,6 +142,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
             f"{name}: an array of shape {rows_Mx4.shape}, where rows of x, y, polarity and time "
             "are expected; it is not DVS Gesture"
         )
+    # Before the conversion below, in which a number too large for 64 bits would wrap around.
     if not ((rows_Mx4 >= -_HOUR) & (rows_Mx4 <= _HOUR)).all():
         raise InputError(
             f"{name}: holds numbers that are not finite or larger than an hour in milliseconds; "
@@ -162,7 +175,7 @@ def check(rows_Mx4: np.ndarray, name: str) -> None:
 
 def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, int]:
     """Subject and class of a gesture; raises InputError unless the class is one of the eleven."""
-    last = first + len(people.CLASSES) - 1
+    last = first + len(CLASSES) - 1
     if not re.fullmatch("[0-9]{1,9}", label) or not first <= int(label) <= last:
         raise InputError(f"{name}: {label[:80]!r} is no class {first}-{last}; move or remove it")
     return int(subject), int(label) - first
@@ -181,7 +194,9 @@ def _joined(rows) -> recordings.Events:
 
 
 def _open_archive(path: pathlib.Path) -> Gestures:
-    with open(path, "rb") as file:  # a gzip file ends in checksum and size of its content
+    # A gzip file ends in checksum and size of its content. With the file's own size they stand for
+    # all of it, so that an archive of gigabytes need not be read to know whether it has changed.
+    with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 8, 0))
         key = {"archive": file.read().hex(), "size": size}
@@ -197,7 +212,7 @@ def _open_archive(path: pathlib.Path) -> Gestures:
 
 
 def _members(path, wanted=frozenset()) -> Iterator[tuple[str, bytes | None]]:
-    """The names of the gestures in an archive, in its order, and the content of those wanted."""
+    """Names of the gestures in an archive, in its order, each with its content if wanted."""
     name, count = "", 0
     try:
         with gzip.open(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:

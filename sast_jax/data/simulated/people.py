@@ -1,15 +1,16 @@
 """People who perform the gestures of DVS Gesture: where their joints are at every moment.
 
 A person stands upright and faces the sensor. Positions are in pixels, x to the right and y down, so
-that the right arm is on the left; clockwise is as the sensor sees it. Nobody is modelled after a
-real recording: all numbers are our choice.
+the right arm is on the left; clockwise is as the sensor sees it. Nobody is modelled after a real
+recording: all numbers are our choice.
 
-Some classes are made so that a picture summed over time says little, and motion has to tell them
-apart. A circle covers the same pixels in both directions. Clapping and drumming follow the same
-strokes, together and quick inwards, or in turns and quick to spring back, at about two a second: in
-half a second, or a multiple of it, each hand then fires alike in both. Left and right arms overlap
-from person to person, as people stand anywhere in front of the sensor; a wave is quick inwards and
-slow outwards, a circle quick outside and slow in front of the body.
+Some classes are made so that only motion tells them apart, and a picture summed over time does not.
+A circle covers the same pixels in both directions. Clapping and drumming follow the same strokes,
+about two a second. Clapping hands move together and are quick inwards; drumming hands take turns
+and are quick outwards. Over half a second, or a multiple of it, each hand fires alike in both. As
+people stand anywhere in front of the sensor, one person's left arm may be where another's right arm
+is. So a wave is quick inwards and slow outwards, and a circle is quick outside and slow in front of
+the body.
 
 Classes: Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017.
 """
@@ -18,26 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-CLASSES = (
-    "hand clapping",
-    "right hand wave",
-    "left hand wave",
-    "right arm clockwise",
-    "right arm counter-clockwise",
-    "left arm clockwise",
-    "left arm counter-clockwise",
-    "arm roll",
-    "air drums",
-    "air guitar",
-    "other",
-)
 SIDES = (-1, 1)  # of the right and the left arm, on the x axis
 STROKES = 2.0  # a second, of clapping and drumming
 _QUICK = 0.3  # share of the time of a wave or stroke, of its quicker half
 
 
 class Person(NamedTuple):
-    """How a person moves.
+    """The body of a person and the way they move.
 
     Attributes:
       middle: of the shoulders (x, y), pixels.
@@ -76,7 +64,7 @@ def joints(who: Person, label: int, rng: np.random.Generator, times_S: np.ndarra
 
     Args:
       who: the person.
-      label: index of the gesture in ``CLASSES``.
+      label: index of the gesture in ``tonic_gestures.CLASSES``.
       rng: of what differs from one performance to the next.
       times_S: seconds.
     """
@@ -102,12 +90,12 @@ def joints(who: Person, label: int, rng: np.random.Generator, times_S: np.ndarra
 
 
 def shoulder(who: Person, side: int) -> np.ndarray:
-    """Where an arm begins, (x, y)."""
+    """The shoulder of an arm, (x, y)."""
     return who.middle + who.arm * np.array([0.36 * side, 0.0])
 
 
 def _phase(speed, spread, rng, times_S):
-    """Of the repetitions, in turns; nobody keeps time exactly."""
+    """The phase of the repetitions, in turns, at each step; nobody keeps time exactly."""
     speed, start, slow = speed * rng.uniform(1 - spread, 1 + spread), rng.random(), rng.random()
     return start + speed * times_S + spread / 3 * np.sin(2 * np.pi * (0.4 * times_S + slow))
 
@@ -117,7 +105,7 @@ def _chest(who):
 
 
 def _points(who, origin, x_S, y_S):
-    """Points so many arm lengths away from another one, (S, 2)."""
+    """Points at distances from another one, in arm lengths: (S, 2)."""
     return origin + who.arm * np.stack(np.broadcast_arrays(x_S, y_S), axis=-1)
 
 
@@ -132,7 +120,7 @@ def _wave(who, side, phase_S, rng):
 
 
 def _swing(phase_S, inward):
-    """From 1 (outside) to -1 and back, inwards in this share of the time."""
+    """From 1 (outside) to -1 and back; the way inwards takes this share of the time."""
     turn_S = phase_S % 1
     there_S, back_S = turn_S / inward, (turn_S - inward) / (1 - inward)
     return np.where(there_S < 1, np.cos(np.pi * there_S), -np.cos(np.pi * back_S))
@@ -140,6 +128,7 @@ def _swing(phase_S, inward):
 
 def _circle(who, side, turn, phase_S):
     angle_S = 2 * np.pi * phase_S
+    # The added sine makes the angle advance fastest where the hand is outside.
     outside = 0 if side > 0 else np.pi
     angle_S = angle_S + 0.5 * np.sin(angle_S - outside)
     # With a turn of -1 it runs backwards, outside where it was outside.
@@ -171,7 +160,7 @@ def _strum(who, side, phase_S):
 
 
 def _wandering(who, side, rng, times_S):
-    """Somewhere else, along a path that does not close."""
+    """A hand that wanders along a path that does not close: the class "other"."""
     centre_2 = rng.uniform((0.0, 0.35), (0.5, 0.6))
     frequency_2x2, phase_2x2 = rng.uniform(0.4, 2.0, (2, 2)), rng.random((2, 2))
     turns_2x2xS = frequency_2x2[..., None] * times_S + phase_2x2[..., None]
@@ -181,13 +170,15 @@ def _wandering(who, side, rng, times_S):
 
 
 def _arm(who, side, elbow, wrist):
-    """The joints (S, 4, 2) of an arm, whose elbow bends outwards unless it is given."""
+    """The joints (S, 4, 2) of an arm; its elbow bends outwards unless it is given."""
     start = np.broadcast_to(shoulder(who, side), wrist.shape)
     along = wrist - start
     distance = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
     along = along * np.minimum(1, who.arm / distance)  # no farther than the arm is long
     wrist = start + along
     if elbow is None:
+        # Upper arm and forearm are each half an arm long, so the elbow lies off the middle of the
+        # line from shoulder to wrist, by the third side of a right triangle.
         across = side * np.stack([along[..., 1], -along[..., 0]], axis=-1)
         length = np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)
         bend = np.sqrt(np.maximum((who.arm / 2) ** 2 - (length / 2) ** 2, 0))

@@ -1,10 +1,9 @@
 """Simulated DVS Gesture: people who gesture in front of a simulated event sensor of 128x128 pixels.
 
-A picture is a dark room, a torso and a head that stand still, and arms of soft capsules in front of
-them, drawn every 5 ms on the device, and seen by the sensor that also sees the simulated digits; a
-pixel has one event a step at most. The numbers of people, and which of them are in which split, are
-those of the published set: 23 to train on, 6 to test on. A person performs each gesture once in
-each of several lights.
+A picture shows a dark room, a torso and a head that stand still, and arms of soft capsules in front
+of them. Pictures are drawn every 5 ms on the device, and seen by the same sensor as the simulated
+digits; a pixel has at most one event a step. As in the published set, 23 people are to train on and
+6 others to test on. A person performs each gesture once in each of several lights.
 
 No real recording was at hand to compare with: this is a test bed for methods, not a likeness.
 """
@@ -56,7 +55,7 @@ def simulate(split: str, *, seed: int, limit: int = 0) -> recordings.Recordings:
     everything = [
         (subject, label, light)
         for subject in SUBJECTS[split]
-        for label in range(len(people.CLASSES))
+        for label in range(len(tonic_gestures.CLASSES))
         for light in LIGHTS
     ]
     order = np.random.default_rng(seed).permutation(len(everything))[: limit or None]
@@ -82,7 +81,8 @@ def _events(seed, chosen) -> Iterator[recordings.Events]:
         joints_BxS, *others = (
             np.stack(column).astype(np.float32) for column in zip(*scenes, strict=True)
         )
-        first = recordings.seed(" ".join(map(str, part[0])))  # of the chunk's pixels
+        # The pixels of a chunk depend on its first recording alone, and not on a place in a list.
+        first = recordings.seed(" ".join(map(str, part[0])))
         key = jax.random.fold_in(jax.random.key(seed), first)
         signs = watch(key, np.moveaxis(joints_BxS, 0, 1), *others)
         yield sensor.listed(np.asarray(signs)[:, : len(part)], STEP, RISES)
@@ -106,19 +106,20 @@ def watch(
     radius_B: jax.Array,
     room_B: jax.Array,
 ) -> jax.Array:
-    """What the sensor says of people: (S, B, H, W) int8, 1 where brightness rose, -1 where it fell.
+    """Events that people cause: (S, B, H, W) int8, 1 where brightness rose, -1 where it fell.
 
     Args:
       key: of the sensors' pixels and noise.
       joints_SxBx2x4x2: from :func:`sast_jax.data.simulated.people.joints`.
       middle_Bx2, arm_B, radius_B: middle of the shoulders, length and radius of an arm, pixels.
-      room_B: brightness behind the people, in that of a hand.
+      room_B: brightness behind the people, relative to that of a hand.
     """
     shape = len(arm_B), EXTENT.height, EXTENT.width
     # At a constant rate and at most once, as a recording is shorter than the mean time between.
     pixels = sensor.draw(key, SENSOR, shape, jax.random.uniform, STEP)
     down_B = arm_B[:, None] * jnp.array([[0.0, 1.0]])
     body = jnp.zeros(shape) + room_B[:, None, None]
+    # Torso and head: upright capsules from begin to end below the shoulders, in arm lengths.
     for brightness, begin, end, radius_times in (
         (_TORSO, 0.35, 2.5, 0.36),
         (_HEAD, -0.45, -0.35, 0.2),
@@ -138,7 +139,7 @@ def watch(
 
 
 def _paint(scene_BxHxW, brightness, begin_Bx2, end_Bx2, radius_B):
-    """The scene with a capsule in front of it, whose border is as soft as the sensor sees it."""
+    """The scene with a capsule in front of it; its border is one pixel wide."""
     H, W = scene_BxHxW.shape[1:]
     y_H, x_W = jnp.arange(H)[None, :, None], jnp.arange(W)[None, None, :]
     x0, y0, x1, y1, radius = (

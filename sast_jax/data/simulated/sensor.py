@@ -1,9 +1,9 @@
-"""A simulated event sensor, in front of whatever scene moves.
+"""A simulated event sensor that watches a moving scene.
 
 Each pixel low-passes the logarithm of the intensity in front of it and remembers its value at the
-last event; where the difference passes a threshold it emits an event of that sign and is blind for
-a refractory period, after which it compares with the value it then sees. Thresholds differ a little
-from pixel to pixel, and a few events are noise.
+last event. If the difference passes a threshold, the pixel emits an event of that sign and is blind
+for a refractory period; afterwards it compares with the value that it then sees. Thresholds differ
+a little from pixel to pixel, and a few events are noise.
 
 Its constants are calibrated on raw N-MNIST recordings; see :mod:`sast_jax.data.simulated.digits`.
 
@@ -55,8 +55,8 @@ class Pixels(NamedTuple):
     Attributes:
       rising, falling: thresholds.
       period: in which a pixel is blind after an event, milliseconds.
-      noise_step: step at which a pixel has its one event without a cause.
-      noise_rises: its sign.
+      noise_step: step at which a pixel has its one noise event.
+      noise_rises: whether that event is a rise.
     """
 
     rising: jax.Array
@@ -73,11 +73,11 @@ def draw(
     waiting: Callable[[jax.Array, tuple[int, int, int]], jax.Array],
     step: int,
 ) -> Pixels:
-    """Draws pixels that differ.
+    """Draws the pixels of sensors, which differ from pixel to pixel.
 
     Args:
       key: of the draws.
-      sensor: what they differ around.
+      sensor: the mean values, and how much pixels differ.
       shape: (B, H, W).
       waiting: (key, shape) -> time until a pixel's noise, in mean times between two such events.
       step: microseconds.
@@ -100,7 +100,7 @@ def watch(
     views_S: Any,
     step: int,
 ) -> jax.Array:
-    """What the pixels say: (S, B, H, W) int8, 1 where brightness rose and -1 where it fell.
+    """Events of the pixels: (S, B, H, W) int8, 1 where brightness rose and -1 where it fell.
 
     Args:
       pixels: from :func:`draw`.
@@ -115,6 +115,7 @@ def watch(
         seen, reference, blind = carry
         view, index = inputs
         seen = seen + gain * (light(view) - seen)
+        # A blind pixel forgets: it will compare with what it sees when it wakes.
         reference = jnp.where(blind > 0, seen, reference)
         change = seen - reference
         noisy, rises = pixels.noise_step == index, pixels.noise_rises
@@ -143,6 +144,7 @@ def listed(signs_SxBxHxW: np.ndarray, step: int, rises: int) -> recordings.Event
     where_M = np.flatnonzero(signs_SxBxHxW != 0)
     step_M, rest_M = np.divmod(where_M, B * H * W)
     recording_M, pixel_M = np.divmod(rest_M, H * W)
+    # In 8 bits a stable sort goes by radix and is much faster: hence at most 256 recordings.
     order_M = np.argsort(recording_M.astype(np.uint8), kind="stable")
     columns = (
         recording_M.astype(np.int32),

@@ -11,9 +11,9 @@ from sast_jax.errors import InputError
 def hold_out(
     frames: packing.Frames, fraction: float, seed: int
 ) -> tuple[packing.Frames, packing.Frames | None]:
-    """The recordings to train on, and a random fraction of them held out, or None.
+    """Splits recordings into those to train on and a random fraction held out (None for none).
 
-    Where persons are seen, it is a fraction of the persons, none of whom is in both.
+    If the recordings show people, the fraction is of the people, and nobody is in both parts.
 
     Raises:
       InputError: the fraction is too small for a recording, or leaves none to train on.
@@ -27,7 +27,7 @@ def hold_out(
 def held_out(frames: packing.Frames, fraction: float, seed: int) -> np.ndarray:
     """Which rows of the frames :func:`hold_out` holds out: (N,), bool."""
     alone = frames.subjects_N is None
-    group_N = np.arange(len(frames.labels_N)) if alone else frames.subjects_N
+    group_N = frames.recordings_N if alone else frames.subjects_N
     groups = np.unique(group_N)
     count = round(fraction * len(groups))
     if not 0 < count < len(groups):
@@ -39,10 +39,10 @@ def held_out(frames: packing.Frames, fraction: float, seed: int) -> np.ndarray:
 
 
 def chosen(source: loading.Source, split: str, above: int) -> np.ndarray:
-    """Indices of the recordings of a split whose file number is above one; 0 takes all.
+    """Indices of a split's recordings with file numbers above ``above``; 0 takes all.
 
     Raises:
-      InputError: there are none, or they are gestures, whose files have no numbers.
+      InputError: there are none, or they are gestures, which have no file numbers.
     """
     frames = getattr(source, split)
     numbers_N = frames.numbers_N
@@ -55,7 +55,7 @@ def chosen(source: loading.Source, split: str, above: int) -> np.ndarray:
 
 
 def warn(source: loading.Source, frames: packing.Frames, trained_on_simulated: bool) -> None:
-    """Prints what is wrong with recordings to evaluate on, if anything is."""
+    """Prints the warnings about recordings to evaluate on."""
     for line in source.warnings:
         print(f"warning: {line}")
     seen = int((frames.numbers_N <= digits_lib.LAST_FILE).sum())

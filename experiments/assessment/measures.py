@@ -1,0 +1,116 @@
+"""What the assessment keeps of a run, and how methods differ from SAST in it."""
+
+from typing import NamedTuple
+
+from sast_jax.evaluation import comparisons
+from sast_jax.reports import results
+
+PLAIN, MATCHED, REFERENCE = "plain", "plain twice as long", "SAST"
+AS_LONG = "plain 1.7 times as long"
+PLANNED = (PLAIN, MATCHED, AS_LONG)  # what SAST's hard accuracy is compared with first of all
+ALIKE = "plain training of as many epochs"
+
+
+class Measure(NamedTuple):
+    """A column: title, factor on the values shown, digits, and whether more is better.
+
+    Where neither more nor less is better (``better`` is 0), no differences are shown.
+    """
+
+    title: str
+    factor: float = 100
+    digits: int = 2
+    better: int = 1
+
+
+TABLES = {
+    "Accuracy and confidence": {
+        "soft_accuracy": Measure("soft %"),
+        "hard_accuracy": Measure("hard %"),
+        "transfer_gap": Measure("gap, points", better=-1),
+        "calibrated_hard_accuracy": Measure("calibrated hard %"),
+        "hard_ece": Measure("ECE, points", better=-1),
+        "hard_ece_scaled": Measure("ECE with temperature, points", better=-1),
+    },
+    "Hardware and corrupted recordings": {
+        "INT8": Measure("INT8 %"),
+        "INT4": Measure("INT4 %"),
+        "INT2": Measure("INT2 %"),
+        "mismatch_0.3": Measure("mismatch 0.3 %"),
+        "mismatch_0.6": Measure("mismatch 0.6 %"),
+        "hard_corruption_accuracy": Measure("corrupted %"),
+    },
+    "Activity and the loss around the minimum": {
+        "synops": Measure("kSynOps", 1e-3, 0, -1),
+        "soft_rate": Measure("soft rate %", better=0),
+        "hard_rate": Measure("hard rate %", better=0),
+        "eigenvalue": Measure("top eigenvalue", 1, 2, 0),
+        "rise": Measure("rise", 1, 3, 0),
+        "input_gradient": Measure("input gradient", 1, 3, 0),
+        "parameter_gradient": Measure("weight gradient", 1, 2, 0),
+    },
+}
+MEASURES = {key: measure for columns in TABLES.values() for key, measure in columns.items()}
+COMPARED = tuple(key for key, measure in MEASURES.items() if measure.better)
+KEPT = (  # further keys of a run, which the JSON file has and the page does not
+    *("seed", "validation_soft_rate", "validation_soft_accuracy", "validation_hard_accuracy"),
+    *("hard_ties", "hard_silent", "hard_nll", "hard_brier", "soft_ece", "soft_nll"),
+    *("hard_temperature", "threshold_factors"),
+    *("soft_corruption_accuracy", "integer_corruption_accuracy"),
+)
+ROBUST = ("INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "hard_corruption_accuracy")
+
+
+def entry(run: dict, around: dict) -> dict:
+    """What the assessment keeps of a run.
+
+    Args:
+      run: of ``results.json``.
+      around: eigenvalue, rise and gradient norms of its loss.
+    """
+    kept = {key: run.get(key) for key in (*KEPT, *MEASURES)}
+    for row in run["hardware"]:
+        if row["kind"] == "weight_bits":
+            kept[f"INT{row['level']}"] = row["integer_accuracy"]
+            kept[f"INT{row['level']}_synops"] = row.get("synops")  # none without the network
+        elif row["kind"] == "weights":
+            kept[f"mismatch_{row['level']:g}"] = row["hard_accuracy"]
+    kept |= {key: around[key] for key in (*MEASURES, "residual") if key in around}
+    kept["corruptions"] = {row["condition"]: row["hard_accuracy"] for row in run["corruptions"]}
+    return results.finite(kept)
+
+
+def failures(runs: list[dict]) -> list[str]:
+    """Why runs of ``results.json`` lack integer networks, each reason once."""
+    found = [row["error"] for run in runs for row in run["hardware"] if "error" in row]
+    return [f"no integer network: {reason}" for reason in dict.fromkeys(found)]
+
+
+def held_out_rate(runs: list[dict]) -> float | None:
+    """The runs' mean firing rate with smooth spikes on the validation split."""
+    rates = finite_values(runs, "validation_soft_rate")
+    return sum(rates) / len(rates) if rates else None
+
+
+def finite_values(runs, key) -> list[float]:
+    return [run[key] for run in runs if run[key] is not None]
+
+
+def missed_rate(target: float, runs: list[dict]) -> list[str]:
+    """A remark if the runs do not reach the firing rate that they are trained for."""
+    rate = held_out_rate(runs)
+    if rate is None or abs(rate - target) <= 0.1 * target:
+        return []
+    return [f"soft rate {100 * rate:.2f} % on validation, where SAST's is {100 * target:.2f} %"]
+
+
+def differences(methods: dict[str, dict]) -> dict[str, dict[str, comparisons.Difference]]:
+    """Each method minus SAST, in each compared measure; ``PLANNED`` counts for hard accuracy."""
+    return {
+        key: comparisons.against(
+            {name: [run[key] for run in row["runs"]] for name, row in methods.items()},
+            REFERENCE,
+            planned=PLANNED if key == "hard_accuracy" else (),
+        )
+        for key in COMPARED
+    }

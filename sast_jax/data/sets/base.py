@@ -1,0 +1,81 @@
+"""Settings of a run's recordings and their frames: ``config.data``."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+from sast_jax.data import recordings
+from sast_jax.data.sets.loading import Source
+from sast_jax.errors import InputError
+from sast_jax.fields import between, choice, number, text
+
+STREAMS = ("auto", "always", "never")
+_SEED = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The recordings of a run and their frames: ``config.data``.
+
+    Each data set adds or changes fields, says how long and how wide its frames are, and loads them.
+    """
+
+    name: ClassVar[str]  # of its experiment
+    shaping: ClassVar[tuple[str, ...]] = ("time_bins",)  # keys that shape the frames
+
+    source: str = choice(
+        "auto",
+        ("auto", "folder", "tonic", "simulated"),
+        "'folder': as published; 'tonic': as tonic.datasets keeps it below the path; 'simulated'; "
+        "'auto': a folder, but simulated where the default path holds no recordings",
+    )
+    path: str = text("", "holds the recordings as published")
+    time_bins: int = number(6, 1, math.inf, "frames a recording, or a window of one")
+    train_limit: int = number(0, 0, math.inf, "training recordings to draw at random; 0: all")
+    test_limit: int = number(0, 0, math.inf, "test recordings to draw at random; 0: all")
+    validation: float = number(
+        0.0, 0, 1, "share of the training recordings held out, reported as well", below=True
+    )
+    seed: int = number(0, 0, _SEED, "of the validation split, the limits and the simulation")
+    stream: str = choice(
+        "auto", STREAMS, "stream from the host's memory: always, never, or if the set is large"
+    )
+    shift: int = number(
+        1, 0, math.inf, "pixels that training recordings move by, at most; others do not"
+    )
+    rotation: float = number(
+        10.0, 0, 90, "degrees that training recordings turn and shear by, at most"
+    )
+    zoom: float = number(0.1, 0, 0.9, "share by which training recordings grow or shrink, at most")
+
+    @property
+    def extent(self) -> recordings.Extent:
+        """Pixels and microseconds that the frames of a recording, or of a window, cover."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Checks relations between values: bins of a millisecond or more, shifts within a frame."""
+        height, width, duration = self.extent
+        for key, low, high in (
+            ("time_bins", 1, duration // 1000),
+            ("shift", 0, min(height, width) - 1),
+        ):
+            if why := between(low, high)(getattr(self, key)):
+                raise InputError(f"config.data.{key}={getattr(self, key)!r} must be {why}")
+
+    def load(self, splits: Sequence[str] = ("train", "test")) -> Source:
+        """Loads the recordings of some splits.
+
+        Raises:
+          InputError: they are missing or damaged.
+        """
+        raise NotImplementedError
+
+    def framing(self) -> dict:
+        """The settings that shape the frames of a recording, by key."""
+        return {key: getattr(self, key) for key in self.shaping}
+
+    def _shared(self, splits) -> dict:
+        keys = ("time_bins", "train_limit", "test_limit", "seed")
+        return {key: getattr(self, key) for key in keys} | {"splits": splits}

@@ -1,0 +1,217 @@
+"""The groups of keys of a command line: frozen dataclasses with a meaning for each field."""
+
+import dataclasses
+import math
+
+from sast_jax.data import corruptions
+from sast_jax.fields import between, choice, number, setting, several, switch
+from sast_jax.hardware import formats
+from sast_jax.snn import lif, registry
+from sast_jax.training import links
+
+SEED = 2**31 - 1
+_ODD = "an odd number of pixels"
+
+
+def _width(value):
+    whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**5
+    return None if whole else f"whole numbers from 1 to {10**5}"
+
+
+def _widths(default, about):
+    def wanted(values):
+        return next((why for value in values if (why := _width(value))), None)
+
+    return setting(default, about, wanted)
+
+
+def _bits(value):
+    sound = isinstance(value, int) and 2 <= value <= 8
+    return None if sound else "from 2 (-1, 0, 1) to 8 bits"
+
+
+def _bits_or_none(value):
+    return None if value == 0 else _bits(value)
+
+
+def _levels(default, high, about):
+    return several(default, about, between(0, high))
+
+
+def severities_wanted(values: tuple) -> str | None:
+    if any(type(value) is not int or not 1 <= value <= 5 for value in values):
+        return "whole numbers from 1 to 5"
+    return "free of repetitions" if len(set(values)) < len(values) else None
+
+
+def _kinds(value):
+    kinds = kinds_of(value)
+    known = corruptions.KINDS
+    if set(kinds) <= set(known) and len(set(kinds)) == len(kinds):
+        return None
+    return f"'all', or some of {','.join(known)}"
+
+
+def kinds_of(named: str) -> tuple[str, ...]:
+    """The kinds of corruption that a key names."""
+    return tuple(corruptions.KINDS) if named == "all" else tuple(filter(None, named.split(",")))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lif:
+    """Neurons; ``_of_neurons`` adds the fields that only some kinds of neurons have."""
+
+    decay: float = number(0.9, 0, 1, "share of the membrane potential left after one step")
+    threshold: float = number(1.0, 0, math.inf, "potential at which a neuron spikes", above=True)
+    reset: str = choice("subtract", lif.RESETS, "what a spike leaves of the potential")
+    neuron: str = choice("lif", registry.NEURONS, "kind of neuron", before="lif")
+
+
+def _of_neurons(base):
+    """The group with the fields that neurons have beyond those of LIF."""
+    # Such a field came with its neuron. Its default is also its value for settings written before,
+    # which had no neuron that could use it.
+    known = {field.name for field in dataclasses.fields(lif.Resetting)}
+    own = {}
+    for name, kind in registry.NEURONS.items():
+        for field in dataclasses.fields(kind):
+            if field.name not in known:
+                about = f"{field.metadata['about']}, of {name!r} neurons"
+                more = {"about": about, "before": field.default}
+                made = dataclasses.field(default=field.default, metadata=field.metadata | more)
+                own[field.name] = (field.name, field.type, made)
+    return dataclasses.make_dataclass("Lif", own.values(), bases=(base,), frozen=True)
+
+
+Lif = _of_neurons(_Lif)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Layers of the network."""
+
+    channels: tuple = _widths((), "of convolutional layers of stride 2; empty: an MLP")
+    kernel: int = setting(
+        5,
+        "side of the convolutions' kernels, pixels",
+        # The convolution is written out offset by offset.
+        lambda k: between(1, 11)(k) or (None if k % 2 else _ODD),
+    )
+    hidden: tuple = _widths((256, 256), "widths of the fully connected layers before the outputs")
+    gain: float = number(
+        1.0, 0, math.inf, "factor on the initial weights' standard deviation", above=True
+    )
+    segment: int = number(
+        0, 0, math.inf, "steps of time between kept states, to save memory; 0: keep all"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Neurons:
+    """Randomness of neurons, in training only."""
+
+    noise: float = number(
+        0.0, 0, math.inf, "standard deviation of noise on potentials, in thresholds"
+    )
+    hard: float = number(0.0, 0, 1, "probability that a smooth spike is hard instead")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sam:
+    """How SAM perturbs the weights, and when."""
+
+    method: str = choice(
+        "sam",
+        (*links.LINKS, *links.AHEAD),
+        'which perturbation; "momentum" and "stale" take one gradient a step; "random" is a random '
+        'direction, as a control; "gsam", "momentum" and "stale" need ascent_fraction=1',
+    )
+    warmup: float = number(0.2, 0, 1, "fraction of training over which the radius grows to rho")
+    start: float = number(0.0, 0, 1, "fraction of training after which SAM begins, in whole epochs")
+    ascent_batch: str = choice(
+        "same", ("same", "independent"), "which minibatch the ascent gradient is taken on"
+    )
+    ascent_fraction: float = number(
+        0.125, 0, 1, "share of the batch that the ascent gradient is taken on", above=True
+    )
+    adaptive: bool = switch(False, "ASAM's element-wise radius, with method 'sam'")
+    bound: float = number(
+        2.0, 0, math.inf, "for 'bounded': largest radius, in norms of the gradient", above=True
+    )
+    alpha: float = number(0.1, 0, math.inf, "for 'gsam': weight of the surrogate gap")
+    group_size: int = number(
+        0, 0, math.inf, "m-sharpness: recordings that share a perturbation; 0: the batch"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights as the forward pass sees them."""
+
+    bits: int = setting(
+        0,
+        "2 to 8: weights are rounded to this width, in training and after; 0: no rounding",
+        _bits_or_none,
+    )
+    per_channel: bool = switch(True, "a scale for each output, else one a layer")
+    noise: float = number(
+        0.0, 0, math.inf, "standard deviation of a factor on each weight, anew each training step"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """Number formats of integer networks, and conditions that networks are measured under."""
+
+    weight_bits: tuple = several(
+        (8, 4, 3, 2), "word widths of weights to try; faults meet integers of the first", _bits
+    )
+    per_channel: bool = switch(True, "a scale of the weights for each output, else one a layer")
+    scale: str = choice(
+        "error", formats.SCALES, "of weights: least error of the currents, or the largest weight"
+    )
+    calibration: int = number(
+        256, 0, math.inf, "training recordings to measure currents on, for scale='error'"
+    )
+    membrane_bits: int = number(16, 2, 32, "of a potential: more of them resolve it more finely")
+    headroom: float = number(
+        16.0,
+        1,
+        math.inf,
+        "thresholds for which the membrane word has room, at least; at most twice",
+    )
+    leak: str = choice("fraction", formats.LEAKS, "k / 2^leak_bits, or a sum of shifts")
+    leak_bits: int = setting(8, "bits of the decay's fraction or shifts")
+    leak_error: float = number(
+        0.1, 0, math.inf, "largest error of 1 - decay that is accepted, as a share", above=True
+    )
+    draws: int = number(5, 0, 10**4, "devices drawn for each level of the keys below; 0: none")
+    weights: tuple = _levels(
+        (0.1, 0.3, 0.6), math.inf, "mismatch of weights: standard deviations of a factor"
+    )
+    thresholds: tuple = _levels((0.1, 0.3), math.inf, "likewise, of thresholds")
+    leaks: tuple = _levels((0.1,), math.inf, "likewise, of leaks")
+    dead: tuple = _levels((0.05,), 1, "dead neurons, as a share")
+    dropped: tuple = _levels((0.1, 0.3), 1, "lost spikes, as a share")
+    spurious: tuple = _levels((0.01, 0.05), 1, "probability of an added spike, a step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Corruptions:
+    """Corruptions of test recordings that the trained networks are measured on."""
+
+    kinds: str = setting("all", "'all', or names with commas between them; empty: none", _kinds)
+    severities: tuple = setting((3,), "severities to try, from 1 to 5", severities_wanted)
+    seed: int = number(0, 0, SEED, "of the random draws")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A grid of runs in one program: all combinations of these values; empty: the single value."""
+
+    seeds: int = number(1, 1, 10**4, "number of seeds, from config.seed on")
+    rho: tuple = setting((), "SAM radii")
+    learning_rate: tuple = setting((), "learning rates")
+    slope: tuple = setting((), "slopes; slope_end keeps its ratio to slope")
+    decay: tuple = setting((), "values of lif.decay")
+    warmup: tuple = setting((), "values of sam.warmup")
