@@ -238,7 +238,7 @@ def test_frames_of_files_come_from_the_cache_and_events_are_decoded_once(tmp_pat
 
     decoded, decode = [], nmnist_archives.decode
     monkeypatch.setattr(
-        recordings, "decode", lambda *args: decoded.append(len(args[0])) or decode(*args)
+        nmnist_archives, "decode", lambda *args: decoded.append(len(args[0])) or decode(*args)
     )
     clean, first = made()
     assert sum(decoded) == 2 * 20  # for the clean frames, and for all corruptions

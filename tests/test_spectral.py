@@ -36,14 +36,19 @@ def test_of_zeros_and_of_extreme_scales():
         np.testing.assert_allclose(spectral.matrix_norm(scale * np.eye(3)), scale, rtol=1e-3)
 
 
+def whole_matrix(connection, shape):
+    """The matrix of a connection without bias, column by column: one spike in a frame each."""
+    size = int(np.prod(shape))
+    columns = jnp.eye(size).reshape(1, size, *shape)
+    return np.asarray(connection.sums(columns)).reshape(size, -1)
+
+
 @pytest.mark.parametrize("height, width, kernel", [(6, 6, 3), (7, 5, 5), (2, 3, 5), (8, 4, 1)])
 def test_convolution_bound_holds_and_is_near_for_the_whole_matrix(height, width, kernel):
     layer = networks.HalvingConv(channels=3, kernel=kernel)
-    zeros = jnp.zeros((1, height, width, 2))
-    params = layer.init(jax.random.key(kernel), zeros)
-    columns = jnp.eye(height * width * 2).reshape(-1, height, width, 2)
-    matrix = np.asarray(layer.apply(params, columns)).reshape(len(columns), -1)
-    weights = params["params"]["kernel"]
+    connection, _ = layer.init_with_output(jax.random.key(kernel), (height, width, 2))
+    matrix = whole_matrix(connection, (height, width, 2))
+    weights = connection.kernel
     exact = np.linalg.norm(matrix, 2)
     upper = spectral.convolution_norm(weights, height, width).upper
     assert exact <= upper * (1 + 1e-6) and upper / 2 < exact
@@ -52,8 +57,7 @@ def test_convolution_bound_holds_and_is_near_for_the_whole_matrix(height, width,
 
 def test_on_a_large_frame_the_convolution_bound_is_tight():
     layer = networks.HalvingConv(channels=2, kernel=3)
-    params = layer.init(jax.random.key(0), jnp.zeros((1, 24, 24, 1)))
-    columns = jnp.eye(24 * 24).reshape(-1, 24, 24, 1)
-    exact = np.linalg.norm(np.asarray(layer.apply(params, columns)).reshape(24 * 24, -1), 2)
-    upper = spectral.convolution_norm(params["params"]["kernel"], 24, 24).upper
+    connection, _ = layer.init_with_output(jax.random.key(0), (24, 24, 1))
+    exact = np.linalg.norm(whole_matrix(connection, (24, 24, 1)), 2)
+    upper = spectral.convolution_norm(connection.kernel, 24, 24).upper
     assert exact <= upper * (1 + 1e-6) < 1.02 * exact

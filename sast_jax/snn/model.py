@@ -80,8 +80,11 @@ class Model:
 
 
 def _require_connections(network, listed) -> None:
-    found = listed if isinstance(listed, list | tuple) else [listed]
-    if not found or not all(isinstance(one, Connection) for one in found):
+    if (
+        not isinstance(listed, list | tuple)
+        or not listed
+        or not all(isinstance(one, Connection) for one in listed)
+    ):
         raise TypeError(
             f"the network {type(network).__name__} returns {type(listed).__name__}; it must return "
             "the list of its connections, from input to output (sast_jax.snn.connections)"
