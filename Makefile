@@ -13,7 +13,8 @@ test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not optimised"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and optimised"
 
 slow: .venv/tested
 	$(BIN)/python -m pytest -m slow

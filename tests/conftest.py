@@ -11,18 +11,31 @@ from sast_jax.runs import run
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
-    os.environ["SAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+def pytest_configure(config):
+    """Without the tests marked "optimised", which need the programs that users get, compiles fast.
+
+    Most tests compile for longer than they compute.
+    """
+    if "not optimised" not in config.option.markexpr:
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+    if jax.__version_info__ < (
+        0,
+        11,
+    ):  # a newer XLA may not know the flag, and then ends the process
+        flags = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"
+        os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _shared_programs(tmp_path_factory):
-    """What one test process or command has compiled, the others need not compile again."""
+def _shared(tmp_path_factory):
+    """What one test process or command has read or compiled, the others need not do again."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "programs"
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["SAST_CACHE"] = str(base / "recordings")
     settings = {
-        "jax_compilation_cache_dir": str(folder),
+        "jax_compilation_cache_dir": str(base / "programs"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
     }
     for name, value in settings.items():

@@ -80,3 +80,43 @@ def differences(function, x, step=1e-6):
         bump[index] = step
         found[index] = (float(function(x + bump)) - float(function(x - bump))) / (2 * step)
     return found
+
+
+def equal_a_loop(neuron, kind, decay, loop, current_TxN):
+    """Hard or smooth spikes of a neuron equal those of ``loop``: (spike, current) -> spikes."""
+    plain = {"hard": hard, "soft": smooth(3.0)}[kind]
+    cell = {"hard": neuron.hard(decay), "soft": neuron.smooth(decay, 3.0)}[kind]
+    with jax.enable_x64(True):
+        _, found = neurons.integrate(cell, jnp.asarray(current_TxN))
+    np.testing.assert_allclose(found, loop(plain, current_TxN), rtol=1e-12)
+    assert 0.1 < found.mean() < 0.9
+
+
+def gradient_is_of_differences(make, current_TxN, *at):
+    """The gradient of spikes, by the current and by numbers that ``make`` takes for a cell."""
+    with jax.enable_x64(True):
+        weights_TxN = jnp.asarray(np.random.default_rng(2).normal(size=current_TxN.shape))
+
+        @jax.jit
+        def loss(current, *numbers):
+            return (weights_TxN * neurons.integrate(make(*numbers), current)[1]).sum()
+
+        at = [jnp.asarray(current_TxN), *at]
+        gradient = jax.grad(loss, argnums=tuple(range(len(at))))(*at)
+        for number, found in enumerate(gradient):
+
+            def along(x, number=number):
+                return loss(*at[:number], x, *at[number + 1 :])
+
+            numeric = differences(along, np.asarray(at[number]))
+            np.testing.assert_allclose(found, numeric, rtol=1e-6, atol=1e-8)
+
+
+def is_lif_bit_for_bit(own, plain, kind, decay):
+    """A neuron makes the spikes and potentials of a LIF neuron."""
+    current = 0.3 + jax.random.normal(jax.random.key(0), (200, 100))
+    cells = [n.hard(decay) if kind == "hard" else n.smooth(decay, 4.0) for n in (own, plain)]
+    ends, found = zip(*(neurons.integrate(cell, current) for cell in cells), strict=True)
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*(end.potential for end in ends))
+    np.testing.assert_array_equal(*(neurons.potentials(cell, current) for cell in cells))

@@ -3,6 +3,8 @@
 What it shares with other neurons, training and refusals among it, stands in test_neurons.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,46 +42,24 @@ def loop(reset, spike, current_TxN):
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_it_is_a_loop_over_neurons_and_steps(reset, kind):
     current = np.random.default_rng(0).normal(0.4, 0.6, (30, 20))
-    plain = {"hard": own_neurons.hard, "soft": own_neurons.smooth(3.0)}[kind]
-    cell = {"hard": neuron(reset).hard(DECAY), "soft": neuron(reset).smooth(DECAY, 3.0)}[kind]
-    with jax.enable_x64(True):
-        _, found = neurons.integrate(cell, jnp.asarray(current))
-    np.testing.assert_allclose(found, loop(reset, plain, current), rtol=1e-12)
-    assert 0.1 < found.mean() < 0.9
+    own_neurons.equal_a_loop(neuron(reset), kind, DECAY, functools.partial(loop, reset), current)
 
 
 @pytest.mark.parametrize("reset", lif.RESETS)
 def test_the_gradient_is_that_of_finite_differences(reset):
-    with jax.enable_x64(True):
-        current = jnp.asarray(np.random.default_rng(1).normal(0.5, 0.5, (15, 3)))
-        weights = jnp.asarray(np.random.default_rng(2).normal(size=(15, 3)))
+    current = np.random.default_rng(1).normal(0.5, 0.5, (15, 3))
 
-        @jax.jit
-        def loss(current, decay, fades, rise):
-            cell = neuron(reset, fades, rise).smooth(decay, 4.0)
-            return (weights * neurons.integrate(cell, current)[1]).sum()
+    def cell(decay, *own):
+        return neuron(reset, *own).smooth(decay, 4.0)
 
-        at = [current, DECAY, FADES, RISE]
-        gradient = jax.grad(loss, argnums=(0, 1, 2, 3))(*at)
-        for number, found in enumerate(gradient):
-
-            def along(x, number=number):
-                return loss(*at[:number], x, *at[number + 1 :])
-
-            numeric = own_neurons.differences(along, np.asarray(at[number]))
-            np.testing.assert_allclose(found, numeric, rtol=1e-6, atol=1e-8)
+    own_neurons.gradient_is_of_differences(cell, current, DECAY, FADES, RISE)
 
 
 @pytest.mark.parametrize("reset", lif.RESETS)
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_without_adaptation_it_is_the_lif_neuron_bit_for_bit(reset, kind):
-    current = 0.3 + jax.random.normal(jax.random.key(0), (200, 100))
-    own, plain = neuron(reset, rise=0.0), lif.LIF(THRESHOLD, reset=lif.RESETS[reset])
-    cells = [n.hard(DECAY) if kind == "hard" else n.smooth(DECAY, 4.0) for n in (own, plain)]
-    ends, found = zip(*(neurons.integrate(cell, current) for cell in cells), strict=True)
-    np.testing.assert_array_equal(*found)
-    np.testing.assert_array_equal(*(end.potential for end in ends))
-    np.testing.assert_array_equal(*(neurons.potentials(cell, current) for cell in cells))
+    plain = lif.LIF(THRESHOLD, reset=lif.RESETS[reset])
+    own_neurons.is_lif_bit_for_bit(neuron(reset, rise=0.0), plain, kind, DECAY)
 
 
 @pytest.mark.parametrize("reset", lif.RESETS)

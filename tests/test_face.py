@@ -69,6 +69,7 @@ def test_a_grid_learns_and_prints_as_a_table(trained):
     assert f"{100 * first['hard_accuracy']:.2f} [" in rows[0]
 
 
+@pytest.mark.optimised  # bits of two programs agree
 def test_runs_of_a_grid_are_the_same_alone(trained):
     alone = sast_jax.train(RECIPE, frames(), rho=0.1, seeds=[1], learning_rate=1e-2)
     for one, other in zip(

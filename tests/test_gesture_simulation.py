@@ -15,6 +15,8 @@ from sast_jax.training import stepping
 from sast_jax.training.epochs import train_epoch
 from sast_jax.training.trained import Trained
 
+pytestmark = pytest.mark.optimised
+
 KEY = jax.random.key(0)
 
 

@@ -16,6 +16,8 @@ from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
 from sast_jax.runs import build, settings
 
+pytestmark = pytest.mark.optimised
+
 FRAMES = {"time_bins": 3, "window": 200_000, "windows_each": 2, "side": 16}
 
 

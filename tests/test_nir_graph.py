@@ -17,6 +17,8 @@ from sast_jax.hardware import nir_graph
 from sast_jax.snn import adaptive, lif, synaptic
 from sast_jax.snn.connections import Connection, Full, Halving
 
+pytestmark = pytest.mark.optimised
+
 NEAR = 1e-6  # of the threshold, where single precision may decide otherwise
 
 

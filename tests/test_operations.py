@@ -17,6 +17,8 @@ from sast_jax.evaluation import swap
 from sast_jax.hardware import models as models_lib, operations
 from sast_jax.snn.connections import Full
 
+pytestmark = pytest.mark.optimised
+
 
 def by_loops(kernel, x):
     """Non-zero inputs of one step that meet non-zero weights, connection by connection."""

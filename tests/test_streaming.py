@@ -17,6 +17,8 @@ from sast_jax.training import epochs, machine, passes, stepping
 from sast_jax.training.gradients import Sharpness
 from sast_jax.training.optimizers import Shuffled
 
+pytestmark = pytest.mark.optimised  # bits of two programs agree
+
 
 def passed(made, hyper_R, streamed):
     state_R = stepping.initialise(made, hyper_R)

@@ -4,6 +4,7 @@ What it shares with other neurons, training and refusals among it, stands in tes
 """
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -30,13 +31,13 @@ def neuron(reset="zero", synapse=SYNAPSE):
     return Synaptic(THRESHOLD, reset=lif.RESETS[reset], synapse_decay=synapse)
 
 
-def loop(reset, spike, current_TxN, decay=DECAY, synapse=SYNAPSE):
+def loop(reset, spike, current_TxN):
     """The equations of the module docstring, one neuron and one step at a time."""
 
     def step(state, current):
         i, u, s = state
-        i = synapse * i + current
-        u = own_neurons.left(reset, decay, u, s, THRESHOLD) + i
+        i = SYNAPSE * i + current
+        u = own_neurons.left(reset, DECAY, u, s, THRESHOLD) + i
         s = spike(u - THRESHOLD)
         return (i, u, s), s
 
@@ -47,45 +48,24 @@ def loop(reset, spike, current_TxN, decay=DECAY, synapse=SYNAPSE):
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_it_is_a_loop_over_neurons_and_steps(reset, kind):
     current = np.random.default_rng(0).normal(0.1, 0.5, (30, 20))
-    plain = {"hard": own_neurons.hard, "soft": own_neurons.smooth(3.0)}[kind]
-    cell = {"hard": neuron(reset).hard(DECAY), "soft": neuron(reset).smooth(DECAY, 3.0)}[kind]
-    with jax.enable_x64(True):
-        _, found = neurons.integrate(cell, jnp.asarray(current))
-    np.testing.assert_allclose(found, loop(reset, plain, current), rtol=1e-12)
-    assert 0.1 < found.mean() < 0.9
+    own_neurons.equal_a_loop(neuron(reset), kind, DECAY, functools.partial(loop, reset), current)
 
 
 @pytest.mark.parametrize("reset", lif.RESETS)
 def test_the_gradient_is_that_of_finite_differences(reset):
-    with jax.enable_x64(True):
-        current = jnp.asarray(np.random.default_rng(1).normal(0.2, 0.5, (15, 3)))
-        weights = jnp.asarray(np.random.default_rng(2).normal(size=(15, 3)))
+    current = np.random.default_rng(1).normal(0.2, 0.5, (15, 3))
 
-        @jax.jit
-        def loss(current, decay, synapse):
-            cell = neuron(reset, synapse).smooth(decay, 4.0)
-            return (weights * neurons.integrate(cell, current)[1]).sum()
+    def cell(decay, *own):
+        return neuron(reset, *own).smooth(decay, 4.0)
 
-        gradient = jax.grad(loss, argnums=(0, 1, 2))(current, DECAY, SYNAPSE)
-        numeric = (
-            own_neurons.differences(lambda x: loss(x, DECAY, SYNAPSE), np.asarray(current)),
-            own_neurons.differences(lambda x: loss(current, x, SYNAPSE), DECAY),
-            own_neurons.differences(lambda x: loss(current, DECAY, x), SYNAPSE),
-        )
-    for found, expected in zip(gradient, numeric, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+    own_neurons.gradient_is_of_differences(cell, current, DECAY, SYNAPSE)
 
 
 @pytest.mark.parametrize("reset", lif.RESETS)
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_without_memory_of_its_synapses_it_is_the_lif_neuron_bit_for_bit(reset, kind):
-    current = 0.3 + jax.random.normal(jax.random.key(0), (200, 100))
-    own, plain = neuron(reset, 0.0), lif.LIF(THRESHOLD, reset=lif.RESETS[reset])
-    cells = [n.hard(DECAY) if kind == "hard" else n.smooth(DECAY, 4.0) for n in (own, plain)]
-    ends, found = zip(*(neurons.integrate(cell, current) for cell in cells), strict=True)
-    np.testing.assert_array_equal(*found)
-    np.testing.assert_array_equal(*(end.potential for end in ends))
-    np.testing.assert_array_equal(*(neurons.potentials(cell, current) for cell in cells))
+    plain = lif.LIF(THRESHOLD, reset=lif.RESETS[reset])
+    own_neurons.is_lif_bit_for_bit(neuron(reset, 0.0), plain, kind, DECAY)
 
 
 @pytest.mark.parametrize("reset", lif.RESETS)
