@@ -41,7 +41,7 @@ class Adam:
         return (
             optax.adamw(rate, weight_decay=self.weight_decay)
             if self.weight_decay
-            else (optax.adam(rate))
+            else optax.adam(rate)
         )
 
 
