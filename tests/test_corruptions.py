@@ -11,7 +11,7 @@ from sast_jax.data import corruptions, packing, recordings, sets
 from sast_jax.data.corruptions import DVS_GESTURE_LEVELS, KINDS, NMNIST_LEVELS, corrupt
 from sast_jax.data.formats import nmnist_archives
 from sast_jax.data.recordings import DURATION, Events
-from sast_jax.data.sets import nmnist as nmnist_set
+from sast_jax.data.sets import loading, nmnist as nmnist_set
 
 SEEDS = np.array([7, 8, 9])
 N, M = len(SEEDS), 4000  # events of each
@@ -250,6 +250,10 @@ def test_frames_of_files_come_from_the_cache_and_events_are_decoded_once(tmp_pat
     assert sum(decoded) == 2 * 20
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one[2].packed_NxTxP, other[2].packed_NxTxP)
+    # Frames of another version of the corruptions are not taken for those of this one.
+    monkeypatch.setattr(loading, "CORRUPTIONS_VERSION", loading.CORRUPTIONS_VERSION + 1)
+    made()
+    assert sum(decoded) == 3 * 20
 
 
 def test_simulated_recordings_can_be_corrupted(tmp_path, monkeypatch):
