@@ -11,19 +11,22 @@ from sast_jax.runs import run
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def _set(name, value):
+    """Sets an option of JAX in this process and in the commands that it starts."""
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
+
+
 def pytest_configure(config):
-    """Without the tests marked "optimised", which need the programs that users get, compiles fast.
+    """Compiles without optimisation if the tests marked "optimised" are left out.
 
     Most tests compile for longer than they compute.
     """
     if "not optimised" not in config.option.markexpr:
         return
-    jax.config.update("jax_disable_most_optimizations", True)
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
-    if jax.__version_info__ < (
-        0,
-        11,
-    ):  # a newer XLA may not know the flag, and then ends the process
+    _set("jax_disable_most_optimizations", True)
+    # A newer XLA may not know this flag, and would end the process.
+    if jax.__version_info__ < (0, 11):
         flags = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"
         os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
@@ -34,13 +37,8 @@ def _shared(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["SAST_CACHE"] = str(base / "recordings")
-    settings = {
-        "jax_compilation_cache_dir": str(base / "programs"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    for name, value in settings.items():
-        jax.config.update(name, value)
-        os.environ[name.upper()] = str(value)
+    _set("jax_compilation_cache_dir", str(base / "programs"))
+    _set("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,8 +1,11 @@
 """The LIF cell against a plain loop, a closed form, and finite differences in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import own_neurons
 import pytest
 
 from sast_jax.snn import lif, neurons, spikes
@@ -17,28 +20,22 @@ def cell(reset, spike, decay=DECAY):
 
 def loop(reset, spike, current_TxN):
     """The equations of the module docstring, one neuron and one step at a time."""
-    out = np.zeros_like(current_TxN)
-    for n in range(current_TxN.shape[1]):
-        u = s = 0.0
-        for t in range(len(current_TxN)):
-            if reset == "zero":
-                u = DECAY * u * (1 - s) + current_TxN[t, n]
-            else:
-                u = DECAY * (u - THRESHOLD * s) + current_TxN[t, n]
-            s = float(spike(u - THRESHOLD))
-            out[t, n] = s
-    return out
+
+    def step(state, current):
+        u, s = state
+        u = own_neurons.left(reset, DECAY, u, s, THRESHOLD) + current
+        s = spike(u - THRESHOLD)
+        return (u, s), s
+
+    return own_neurons.loop(step, (0.0, 0.0), current_TxN)
 
 
 @pytest.mark.parametrize("reset", RESETS)
-@pytest.mark.parametrize("spike", ["hard", "soft"])
-def test_integrate_equals_a_loop_over_neurons_and_steps(reset, spike):
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_integrate_equals_a_loop_over_neurons_and_steps(reset, kind):
     current = np.random.default_rng(0).normal(0.3, 0.6, (30, 20))
-    plain = {"hard": lambda x: x > 0, "soft": lambda x: 1 / (1 + np.exp(-3 * x))}[spike]
-    ours = {"hard": spikes.heaviside, "soft": spikes.sigmoid(3.0)}[spike]
-    with jax.enable_x64(True):
-        _, out = neurons.integrate(cell(reset, ours), jnp.asarray(current))
-    np.testing.assert_allclose(out, loop(reset, plain, current), rtol=1e-12)
+    neuron = lif.LIF(THRESHOLD, reset=RESETS[reset])
+    own_neurons.equal_a_loop(neuron, kind, DECAY, functools.partial(loop, reset), current)
 
 
 def test_constant_current_fires_at_the_closed_form_step():
@@ -53,33 +50,17 @@ def test_constant_current_fires_at_the_closed_form_step():
 
 @pytest.mark.parametrize("reset", RESETS)
 def test_segments_of_time_equal_the_whole(reset):
-    smooth = cell(reset, spikes.sigmoid(4.0))
-    current = jax.random.normal(jax.random.key(0), (12, 5))
-    end, whole = neurons.integrate(smooth, current)
-    state, first = neurons.integrate(smooth, current[:5])
-    state, second = neurons.integrate(smooth, current[5:], state)
-    np.testing.assert_array_equal(jnp.concatenate([first, second]), whole)
-    jax.tree.map(np.testing.assert_array_equal, state, end)
+    own_neurons.segments_are_the_whole(cell(reset, spikes.sigmoid(4.0)))
 
 
 @pytest.mark.parametrize("reset", RESETS)
 def test_gradient_equals_finite_differences_reset_included(reset):
-    with jax.enable_x64(True):
-        current = jnp.asarray(np.random.default_rng(1).normal(0.5, 0.5, (15, 4)))
-        weights = jnp.asarray(np.random.default_rng(2).normal(size=(15, 4)))
+    current = np.random.default_rng(1).normal(0.5, 0.5, (15, 4))
 
-        def loss(current, decay):
-            smooth = cell(reset, spikes.sigmoid(4.0), decay)
-            return (weights * neurons.integrate(smooth, current)[1]).sum()
+    def smooth(decay):
+        return cell(reset, spikes.sigmoid(4.0), decay)
 
-        by_current, by_decay = jax.grad(loss, argnums=(0, 1))(current, DECAY)
-        step = 1e-6
-        for index in np.ndindex(current.shape):
-            bump = jnp.zeros_like(current).at[index].set(step)
-            difference = float(loss(current + bump, DECAY) - loss(current - bump, DECAY))
-            assert float(by_current[index]) == pytest.approx(difference / (2 * step), 1e-6, 1e-8)
-        difference = float(loss(current, DECAY + step) - loss(current, DECAY - step))
-        assert float(by_decay) == pytest.approx(difference / (2 * step), 1e-6)
+    own_neurons.gradient_is_of_differences(smooth, current, DECAY)
 
 
 def test_potential_stays_within_its_bound():

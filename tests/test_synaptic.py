@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import re
 
-import jax
 import jax.numpy as jnp
 import nir
 import numpy as np
@@ -70,13 +69,7 @@ def test_without_memory_of_its_synapses_it_is_the_lif_neuron_bit_for_bit(reset, 
 
 @pytest.mark.parametrize("reset", lif.RESETS)
 def test_segments_of_time_equal_the_whole(reset):
-    cell = neuron(reset).smooth(DECAY, 4.0)
-    current = jax.random.normal(jax.random.key(0), (12, 5))
-    end, whole = neurons.integrate(cell, current)
-    state, first = neurons.integrate(cell, current[:5])
-    state, second = neurons.integrate(cell, current[5:], state)
-    np.testing.assert_array_equal(jnp.concatenate([first, second]), whole)
-    jax.tree.map(np.testing.assert_array_equal, state, end)
+    own_neurons.segments_are_the_whole(neuron(reset).smooth(DECAY, 4.0))
 
 
 def test_one_spike_in_makes_the_difference_of_two_exponentials():
