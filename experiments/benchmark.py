@@ -27,7 +27,7 @@ from sast_jax.data.formats import nmnist_archives
 from sast_jax.errors import InputError
 from sast_jax.reports import pages
 from sast_jax.runs import files, timing
-from sast_jax.snn import lif, networks
+from sast_jax.snn import networks, neurons
 from sast_jax.snn.model import Model
 from sast_jax.snn.readouts import MeanSpikes
 from sast_jax.training import epochs, machine, stepping
@@ -125,7 +125,7 @@ def hyperparameters(seeds, rhos) -> Hyperparameters:
 
 def recipe() -> Recipe:
     """The measured network and its training, one step in all."""
-    model = Model(networks.MLP((*HIDDEN, CLASSES)), lif.LIF(THRESHOLD), MeanSpikes(SCALE))
+    model = Model(networks.MLP((*HIDDEN, CLASSES)), neurons.LIF(THRESHOLD), MeanSpikes(SCALE))
     made = Recipe(model, Adam(Constant()), batches=Shuffled(BATCH), epochs=1)
     return made.on(SHAPE, BATCH)
 

@@ -20,19 +20,19 @@ from sast_jax.sharpness import (
     vasso as vasso,
     within as within,
 )
-from sast_jax.snn.adaptive import Adaptive as Adaptive
-from sast_jax.snn.lif import (
-    LIF as LIF,
-    BySubtraction as BySubtraction,
-    Reset as Reset,
-    ToZero as ToZero,
-)
 from sast_jax.snn.model import Model as Model
 from sast_jax.snn.networks import MLP as MLP, ConvNet as ConvNet
-from sast_jax.snn.neurons import Neuron as Neuron
+from sast_jax.snn.neurons import (
+    LIF as LIF,
+    Adaptive as Adaptive,
+    BySubtraction as BySubtraction,
+    Neuron as Neuron,
+    Reset as Reset,
+    Synaptic as Synaptic,
+    ToZero as ToZero,
+)
 from sast_jax.snn.quantisation import Rounding as Rounding
 from sast_jax.snn.readouts import MeanCurrent as MeanCurrent, MeanSpikes as MeanSpikes
-from sast_jax.snn.synaptic import Synaptic as Synaptic
 from sast_jax.training.controls import (
     Adversary as Adversary,
     Control as Control,

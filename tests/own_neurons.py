@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sast_jax.snn import lif, neurons
+from sast_jax.snn import neurons
 
 
 @dataclasses.dataclass(frozen=True)
-class Half(lif.Reset):
+class Half(neurons.Reset):
     """A third reset: a spike leaves half of the potential."""
 
     def after(self, u, s, threshold):

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from sast_jax.snn import connections, lif, networks
+from sast_jax.snn import connections, networks, neurons
 from sast_jax.snn.model import Model
 
-HARD = lif.LIF().hard(0.9)
+HARD = neurons.LIF().hard(0.9)
 SHAPE = (7, 6, 2)
 NETWORKS = {
     "MLP": networks.MLP((9, 4), gain=2.0),

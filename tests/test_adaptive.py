@@ -13,14 +13,14 @@ import pytest
 
 from sast_jax.errors import InputError
 from sast_jax.fields import checked
-from sast_jax.snn import lif, neurons
-from sast_jax.snn.adaptive import Adaptive
+from sast_jax.snn import neurons
+from sast_jax.snn.neurons import Adaptive
 
 DECAY, THRESHOLD, FADES, RISE = 0.8, 0.7, 0.85, 0.3
 
 
 def neuron(reset="zero", fades=FADES, rise=RISE):
-    reset = lif.RESETS[reset]
+    reset = neurons.RESETS[reset]
     return Adaptive(THRESHOLD, reset=reset, adaptation_decay=fades, adaptation=rise)
 
 
@@ -38,14 +38,14 @@ def loop(reset, spike, current_TxN):
     return own_neurons.loop(step, (0.0, 0.0, 0.0), current_TxN)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_it_is_a_loop_over_neurons_and_steps(reset, kind):
     current = np.random.default_rng(0).normal(0.4, 0.6, (30, 20))
     own_neurons.equal_a_loop(neuron(reset), kind, DECAY, functools.partial(loop, reset), current)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 def test_the_gradient_is_that_of_finite_differences(reset):
     current = np.random.default_rng(1).normal(0.5, 0.5, (15, 3))
 
@@ -55,19 +55,19 @@ def test_the_gradient_is_that_of_finite_differences(reset):
     own_neurons.gradient_is_of_differences(cell, current, DECAY, FADES, RISE)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_without_adaptation_it_is_the_lif_neuron_bit_for_bit(reset, kind):
-    plain = lif.LIF(THRESHOLD, reset=lif.RESETS[reset])
+    plain = neurons.LIF(THRESHOLD, reset=neurons.RESETS[reset])
     own_neurons.is_lif_bit_for_bit(neuron(reset, rise=0.0), plain, kind, DECAY)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 def test_segments_of_time_equal_the_whole(reset):
     own_neurons.segments_are_the_whole(neuron(reset).smooth(DECAY, 4.0))
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 def test_under_a_constant_current_spikes_become_rarer(reset):
     current = jnp.full((150, 1), 0.35)
 
@@ -75,11 +75,11 @@ def test_under_a_constant_current_spikes_become_rarer(reset):
         _, out = neurons.integrate(own.hard(0.9), current)
         return np.diff(np.flatnonzero(np.asarray(out[:, 0])))
 
-    slow = Adaptive(THRESHOLD, reset=lif.RESETS[reset], adaptation_decay=0.995, adaptation=0.4)
+    slow = Adaptive(THRESHOLD, reset=neurons.RESETS[reset], adaptation_decay=0.995, adaptation=0.4)
     between = intervals(slow)
     assert len(between) >= 6
     assert (np.diff(between) > 0).all() and between[-1] > 5 * between[0]
-    assert np.ptp(intervals(lif.LIF(THRESHOLD, reset=lif.RESETS[reset]))) <= 1
+    assert np.ptp(intervals(neurons.LIF(THRESHOLD, reset=neurons.RESETS[reset]))) <= 1
 
 
 def test_a_threshold_rises_with_each_spike_and_falls_between():

@@ -13,7 +13,8 @@ from sast_jax.errors import InputError
 from sast_jax.hardware import bench
 from sast_jax.runs import build, settings
 from sast_jax.runs.settings import Settings
-from sast_jax.snn import lif, neurons, readouts, registry, spikes
+from sast_jax.snn import neurons, readouts, spikes
+from sast_jax.snn.neurons import lif
 from sast_jax.training import controls, gradients, optimizers
 
 
@@ -83,7 +84,7 @@ def test_names_stand_for_the_functions_they_name():
     cell = control.cell(None, made().model.neuron.smooth(0.9, 2.0))
     np.testing.assert_array_equal(cell.spike(x), spikes.heaviside(x))
     assert jax.grad(lambda x: cell.spike(x))(0.1) == jax.grad(spikes.sigmoid(2.0))(0.1)
-    for name, kind in registry.NEURONS.items():
+    for name, kind in neurons.NEURONS.items():
         assert type(made(lif__neuron=name).model.neuron) is kind
     response = readouts.Response((jnp.full((4, 2, 3), 0.5),), jnp.full((4, 2, 3), 2.0), ())
     scores = [

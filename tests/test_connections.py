@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_networks import HARD, NETWORKS, SHAPE, network, respond, trained
 
-from sast_jax.snn import connections, lif, networks, neurons, spikes
+from sast_jax.snn import connections, networks, neurons, spikes
 from sast_jax.snn.model import Model
 
 
@@ -78,9 +78,9 @@ def test_spikes_are_lost_on_the_way():
 
 def test_each_layer_has_a_cell_of_its_own():
     listed, frames = network("MLP")
-    never = lif.LIF(np.inf).hard(0.9)
+    never = neurons.LIF(np.inf).hard(0.9)
     found = connections.respond(listed, [HARD, never], frames)
     np.testing.assert_array_equal(found.spikes[0], respond(listed, frames).spikes[0])
     assert not found.spikes[1].any() and respond(listed, frames).spikes[1].any()
-    plain = neurons.Cell(lif.LIF(), 0.9, spikes.heaviside)
+    plain = neurons.Cell(neurons.LIF(), 0.9, spikes.heaviside)
     np.testing.assert_array_equal(respond(listed, frames, plain).spikes[0], found.spikes[0])

@@ -10,7 +10,7 @@ import pytest
 import small
 
 from sast_jax.evaluation import swap
-from sast_jax.snn import lif, networks, neurons, readouts, spikes
+from sast_jax.snn import networks, neurons, readouts, spikes
 from sast_jax.snn.model import Model
 from sast_jax.training import controls, links, stepping
 from sast_jax.training.controls import (
@@ -116,7 +116,7 @@ def test_the_rate_penalty_moves_rates_to_its_target(target):
 
 
 def test_noise_on_potentials_is_that_of_a_loop():
-    plain = lif.LIF(reset=lif.BySubtraction()).hard(0.9)
+    plain = neurons.LIF(reset=neurons.BySubtraction()).hard(0.9)
     cell = StochasticNeurons(noise=0.3).cell(KEY, plain)
     current = jax.random.normal(jax.random.key(0), (7, 2, 5))
     _, found = neurons.integrate(cell, current)
@@ -134,7 +134,7 @@ def test_noise_on_potentials_is_that_of_a_loop():
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_mixed_spikes_are_hard_with_their_probability_and_keep_the_derivative(share):
     smooth = spikes.sigmoid(4.0)
-    memoryless = neurons.Cell(lif.LIF(), 0.0, smooth)  # each step alone
+    memoryless = neurons.Cell(neurons.LIF(), 0.0, smooth)  # each step alone
     cell = StochasticNeurons(0.0 if share else 1e-20, share).cell(KEY, memoryless)
     current = 1 + jax.random.normal(jax.random.key(0), (10, 2000))
 
@@ -158,7 +158,7 @@ def test_mixed_spikes_are_hard_with_their_probability_and_keep_the_derivative(sh
 def test_layers_and_steps_draw_numbers_of_their_own(network):
     """All layers have 72 neurons and no weights, so that they hold the noise alone."""
     frames = jnp.zeros((4, 1, *small.SHAPE))
-    model = Model(network, lif.LIF(0.0)).on(small.SHAPE)
+    model = Model(network, neurons.LIF(0.0)).on(small.SHAPE)
     params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
     cell = StochasticNeurons(noise=1.0).cell(KEY, model.neuron.smooth(0.0, 1.0))
     drawn = model.respond(params, cell, frames).spikes
@@ -294,7 +294,7 @@ def test_two_controls_of_a_kind_draw_numbers_of_their_own():
     """Twice the noise of the same numbers would have twice the deviation, not its root."""
     noise = StochasticNeurons(noise=1.0)
     current = jnp.zeros((500, 40))
-    cells = [lif.LIF().hard(0.0)]
+    cells = [neurons.LIF().hard(0.0)]
     own = controls.keys(KEY, (noise, noise))
     cells += [noise.cell(own[0], cells[0]), noise.cell(own[1], noise.cell(own[0], cells[0]))]
     spread = [neurons.potentials(cell, current).std() for cell in cells]

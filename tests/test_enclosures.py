@@ -10,7 +10,7 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, FEWER, ROUNDING, Case, few, many
 
-from sast_jax.snn import lif, neurons, readouts, spikes
+from sast_jax.snn import neurons, readouts, spikes
 from sast_jax.snn.connections import Full
 from sast_jax.theory import certificates, enclosures, lipschitz
 from sast_jax.theory.enclosures import Interval
@@ -18,7 +18,7 @@ from sast_jax.theory.enclosures import Interval
 
 def traced_neuron(kind, scalars):
     reset, family, _ = cases.KINDS[kind]
-    return lif.Smooth(reset, family, *scalars)
+    return neurons.Smooth(reset, family, *scalars)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -91,7 +91,7 @@ def off(case, slack):
 @functools.partial(jax.jit, static_argnums=0)
 def _off(kind, network, frames, scalars, length, reads_current, slack, seed):
     (reset, family, _), (_, decay, threshold) = cases.KINDS[kind], scalars
-    cell, sent = lif.LIF(threshold, family, reset).hard(decay), frames
+    cell, sent = neurons.LIF(threshold, family, reset).hard(decay), frames
     run, key = cases.Run([], [], [], None), jax.random.key(seed)
     for layer, connection in enumerate(network):
         current = connection.sums(sent)
@@ -167,7 +167,7 @@ def test_margins_promise_less_and_slack_promises_less():
 
 def test_a_steep_smooth_network_far_from_its_threshold_is_certified_by_margins():
     network = [Full(jnp.array([[3.0, -3.0]]), jnp.zeros(2))]
-    neuron = lif.Smooth(lif.BySubtraction(), spikes.sigmoid, 50.0, 0.5, 1.0)
+    neuron = neurons.Smooth(neurons.BySubtraction(), spikes.sigmoid, 50.0, 0.5, 1.0)
     frames = jnp.ones((4, 1, 1, 1, 1))
     readout = readouts.MeanSpikes(1.0)
     found = certificates.certify(neuron, network, readout, frames, 0.1, certificates.by_margins)

@@ -8,7 +8,7 @@ import small
 
 from sast_jax.data import packing
 from sast_jax.evaluation import confidence, swap
-from sast_jax.snn import connections, lif, neurons, spikes
+from sast_jax.snn import connections, neurons, spikes
 from sast_jax.training.trained import Trained
 
 
@@ -34,7 +34,7 @@ def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
         np.testing.assert_allclose(outcome.rates_BxL, of_both.rates_BxL, atol=1e-6)
         for run in range(2):
             network = trained[run].connections()
-            cell = neurons.Cell(lif.LIF(1.0), 0.7, spike)
+            cell = neurons.Cell(neurons.LIF(1.0), 0.7, spike)
             response = connections.respond(network, [cell] * 2, unpacked)
             scores = 10 * np.asarray(response.spikes[-1]).mean(axis=0)
             rates = np.stack([np.asarray(s).mean(axis=(0, 2)) for s in response.spikes], axis=-1)
@@ -129,10 +129,10 @@ def test_a_network_of_nan_has_no_accuracy():
 
 
 def test_the_swap_changes_the_spike_and_nothing_else():
-    made = small.recipe(neuron=lif.LIF(0.5))
+    made = small.recipe(neuron=neurons.LIF(0.5))
     trained = Trained(made, None, small.run_of(small.hyper(decay=0.7), 0))
     current = jax.random.normal(jax.random.key(0), (4, 3))
-    steep = neurons.Cell(lif.LIF(0.5), 0.7, spikes.sigmoid(1e6))
+    steep = neurons.Cell(neurons.LIF(0.5), 0.7, spikes.sigmoid(1e6))
     np.testing.assert_allclose(
         neurons.integrate(trained.hard_cell(), current)[1],
         neurons.integrate(steep, current)[1],

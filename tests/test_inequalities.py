@@ -11,11 +11,11 @@ import small
 from sast_jax.data import packing
 from sast_jax.errors import InputError
 from sast_jax.evaluation import sensitivity, swap
-from sast_jax.snn import lif, networks, neurons, readouts
+from sast_jax.snn import networks, neurons, readouts
 from sast_jax.theory import certificates, gains, inequalities, moments
 
 KINDS = {
-    "MLP": {"neuron": lif.LIF(reset=lif.BySubtraction())},
+    "MLP": {"neuron": neurons.LIF(reset=neurons.BySubtraction())},
     "ConvNet": {
         "network": networks.ConvNet((3,), (small.K,), kernel=3, gain=2.0),
         "readout": readouts.MeanCurrent(1.0),

@@ -15,7 +15,7 @@ from sast_jax.errors import InputError
 from sast_jax.hardware import formats, integers
 from sast_jax.snn import quantisation
 from sast_jax.snn.connections import Full
-from sast_jax.snn.lif import BySubtraction, ToZero
+from sast_jax.snn.neurons import BySubtraction, ToZero
 
 
 def network(rng, sizes=(20, 16, 5), spread=0.6):

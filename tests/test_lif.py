@@ -8,14 +8,14 @@ import numpy as np
 import own_neurons
 import pytest
 
-from sast_jax.snn import lif, neurons, spikes
+from sast_jax.snn import neurons, spikes
 
-RESETS = {"zero": lif.ToZero(), "subtract": lif.BySubtraction()}
+RESETS = {"zero": neurons.ToZero(), "subtract": neurons.BySubtraction()}
 DECAY, THRESHOLD = 0.8, 0.7
 
 
 def cell(reset, spike, decay=DECAY):
-    return neurons.Cell(lif.LIF(THRESHOLD, reset=RESETS[reset]), decay, spike)
+    return neurons.Cell(neurons.LIF(THRESHOLD, reset=RESETS[reset]), decay, spike)
 
 
 def loop(reset, spike, current_TxN):
@@ -34,7 +34,7 @@ def loop(reset, spike, current_TxN):
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_integrate_equals_a_loop_over_neurons_and_steps(reset, kind):
     current = np.random.default_rng(0).normal(0.3, 0.6, (30, 20))
-    neuron = lif.LIF(THRESHOLD, reset=RESETS[reset])
+    neuron = neurons.LIF(THRESHOLD, reset=RESETS[reset])
     own_neurons.equal_a_loop(neuron, kind, DECAY, functools.partial(loop, reset), current)
 
 

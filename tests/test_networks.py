@@ -17,7 +17,7 @@ from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.hardware import bench as bench_lib, models, nir_graph
 from sast_jax.hardware.formats import Chip
-from sast_jax.snn import connections, lif, networks, neurons, readouts, spikes
+from sast_jax.snn import connections, networks, neurons, readouts, spikes
 from sast_jax.snn.connections import Connection, Full
 from sast_jax.snn.model import Model
 from sast_jax.snn.quantisation import Rounding
@@ -62,7 +62,7 @@ def test_halving_conv_equals_flax_conv_values_and_gradients(kernel, side):
 )
 def test_segments_of_time_equal_the_whole(network):
     x = jnp.asarray(frames(0, (10, 10, 2)))
-    cell = lif.LIF(0.3).smooth(0.9, SLOPE)
+    cell = neurons.LIF(0.3).smooth(0.9, SLOPE)
     model = Model(network).on(x.shape[2:])
     params = model.init(jax.random.key(0))
     whole = apply(model, params, x, cell)
@@ -122,7 +122,7 @@ def test_soft_training_equals_spikingjelly_over_40_adam_steps(reset_name):
     ys = rng.integers(0, K, (40, 32))
     rates = rng.uniform(0.1, 0.9, (K, widths[0]))  # of the inputs, by class
     xs = (rng.random((40, T, 32, widths[0])) < rates[ys][:, None]).astype(np.float32)
-    own = lif.LIF(threshold, reset=lif.RESETS[reset_name])
+    own = neurons.LIF(threshold, reset=neurons.RESETS[reset_name])
     soft, hard = own.smooth(decay, SLOPE), own.hard(decay)
 
     network = Model(networks.MLP(widths[1:], gain=3.0)).on(widths[:1])
@@ -197,7 +197,7 @@ def test_gradient_of_the_loss_equals_finite_differences(network):
     with jax.enable_x64(True):
         x = jnp.asarray(frames(0, (6, 6, 2), np.float64))
         y = jnp.array([0, 1, 2, 0])
-        cell = lif.LIF().smooth(0.9, SLOPE)
+        cell = neurons.LIF().smooth(0.9, SLOPE)
         model = Model(network).on(x.shape[2:])
         params = model.init(jax.random.key(0))
         params = jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), params)

@@ -19,22 +19,21 @@ from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.hardware import bench as bench_lib, formats, models, nir_graph
 from sast_jax.hardware.formats import Chip
-from sast_jax.snn import connections, lif, neurons, spikes, variation
-from sast_jax.snn.adaptive import Adaptive
+from sast_jax.snn import connections, neurons, spikes, variation
 from sast_jax.snn.connections import Full
-from sast_jax.snn.synaptic import Synaptic
+from sast_jax.snn.neurons import Adaptive, Synaptic
 from sast_jax.snn.variation import Variation
 from sast_jax.theory import certificates, inequalities
 from sast_jax.training import epochs, stepping
 from sast_jax.training.controls import StochasticNeurons
 from sast_jax.training.trained import Trained
 
-OWN = {"half": lif.LIF(reset=Half()), "refractory": Refractory()}
+OWN = {"half": neurons.LIF(reset=Half()), "refractory": Refractory()}
 LIBRARY = {
     "synaptic": Synaptic(),
-    "synaptic, subtracting": Synaptic(reset=lif.BySubtraction()),
+    "synaptic, subtracting": Synaptic(reset=neurons.BySubtraction()),
     "adaptive": Adaptive(),
-    "adaptive, subtracting": Adaptive(reset=lif.BySubtraction()),
+    "adaptive, subtracting": Adaptive(reset=neurons.BySubtraction()),
 }
 ALL = OWN | LIBRARY
 NAMED = {  # in messages
@@ -215,13 +214,16 @@ def test_neurons_are_equal_by_value(name):
 
 
 def test_resets_and_kinds_tell_neurons_apart():
-    zero, subtracting = lif.LIF(), lif.LIF(reset=lif.BySubtraction())
-    assert lif.LIF(1.0, spikes.sigmoid, lif.ToZero()) == zero != subtracting
-    assert lif.LIF(reset=Half()) == lif.LIF(reset=Half()) != zero
+    zero, subtracting = neurons.LIF(), neurons.LIF(reset=neurons.BySubtraction())
+    assert neurons.LIF(1.0, spikes.sigmoid, neurons.ToZero()) == zero != subtracting
+    assert neurons.LIF(reset=Half()) == neurons.LIF(reset=Half()) != zero
     assert Synaptic(synapse_decay=0.0) != zero != Adaptive(adaptation=0.0)
     assert Synaptic(synapse_decay=0.5) != Synaptic(synapse_decay=0.6)
     assert Adaptive(adaptation=0.5) != Adaptive() != Adaptive(adaptation_decay=0.5)
-    assert len({zero, subtracting, lif.LIF(), lif.LIF(reset=Half()), Synaptic(), Adaptive()}) == 5
+    assert (
+        len({zero, subtracting, neurons.LIF(), neurons.LIF(reset=Half()), Synaptic(), Adaptive()})
+        == 5
+    )
 
 
 def first_spikes(neuron, current, steps=60, decay=0.9):
@@ -248,7 +250,7 @@ def test_a_scaled_neuron_spikes_when_the_closed_form_says(factor):
     The adaptive neuron's threshold at rest is scaled, and not what a spike adds to it.
     """
     steps, current = np.arange(1, 61), 0.3
-    plain = lif.LIF(0.9)
+    plain = neurons.LIF(0.9)
     first = int(np.argmax(charged(current, 0.9, steps) > factor * 0.9)) + 1
     assert 1 < first < 20
     assert first_spikes(plain.scaled(factor), current) == list(range(first, 61, first))
@@ -285,10 +287,10 @@ def test_scaling_changes_the_threshold_and_nothing_else(name):
 
 
 CALLABLES = {
-    "partial": functools.partial(lif.LIF().step, decay=0.9, spike=spikes.heaviside),
-    "partial neuron": functools.partial(lif.LIF, reset=lif.BySubtraction()),
-    "function": lif.LIF.step,
-    "class": lif.LIF,
+    "partial": functools.partial(neurons.LIF().step, decay=0.9, spike=spikes.heaviside),
+    "partial neuron": functools.partial(neurons.LIF, reset=neurons.BySubtraction()),
+    "function": neurons.LIF.step,
+    "class": neurons.LIF,
 }
 
 
@@ -315,11 +317,17 @@ def test_a_callable_is_no_neuron(kind):
 
 @pytest.mark.parametrize(
     "reset",
-    [functools.partial(lif.ToZero().after), lif.ToZero().after, lif.ToZero, "zero", None],
+    [
+        functools.partial(neurons.ToZero().after),
+        neurons.ToZero().after,
+        neurons.ToZero,
+        "zero",
+        None,
+    ],
     ids=["partial", "method", "class", "name", "none"],
 )
 def test_a_callable_is_no_reset(reset):
-    neuron = lif.LIF(reset=reset)
+    neuron = neurons.LIF(reset=reset)
     with pytest.raises((TypeError, AttributeError)):
         neurons.integrate(neuron.hard(0.9), jnp.ones((3, 2)))
     with pytest.raises(InputError, match="no integer form with the reset"):
@@ -331,7 +339,7 @@ def test_a_callable_is_no_reset(reset):
 
 
 def test_a_third_reset_does_not_say_whether_it_subtracts():
-    assert [reset.subtracts for reset in lif.RESETS.values()] == [False, True]
+    assert [reset.subtracts for reset in neurons.RESETS.values()] == [False, True]
     with pytest.raises(InputError, match="the reset Half is none of ToZero and BySubtraction"):
         Half().subtracts  # noqa: B018
 

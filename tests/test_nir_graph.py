@@ -14,8 +14,9 @@ import torch_networks
 
 from sast_jax.errors import InputError
 from sast_jax.hardware import nir_graph
-from sast_jax.snn import adaptive, lif, synaptic
+from sast_jax.snn import neurons
 from sast_jax.snn.connections import Connection, Full, Halving
+from sast_jax.snn.neurons import adaptive, synaptic
 
 pytestmark = pytest.mark.optimised
 
@@ -92,7 +93,7 @@ def test_what_is_written_is_read_again(tmp_path, kind, parameterisation):
     np.testing.assert_allclose(graph.nodes["connection_1"].metadata["scale"], 0.25 / leak)
 
 
-def tiny(decay=0.9, shape=(4, 4, 1), neuron=lif.LIF()):  # noqa: B008
+def tiny(decay=0.9, shape=(4, 4, 1), neuron=neurons.LIF()):  # noqa: B008
     inputs = shape[0] * shape[1] * shape[2]
     listed = [Full(jnp.ones((inputs, 3)), jnp.zeros(3)), Full(jnp.eye(3), jnp.ones(3))]
     return nir_graph.HardNetwork(listed, neuron, decay, shape)
@@ -126,7 +127,7 @@ def test_synaptic_neurons_are_read_again(tmp_path, parameterisation):
             "the connection Connection has no node in NIR",
         ),
         (
-            tiny(neuron=lif.LIF(reset=lif.BySubtraction())),
+            tiny(neuron=neurons.LIF(reset=neurons.BySubtraction())),
             "the neuron LIF has no node in NIR with the reset BySubtraction",
         ),
         (tiny(neuron=adaptive.Adaptive()), "the neuron Adaptive has no node in NIR"),

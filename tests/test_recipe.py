@@ -12,12 +12,11 @@ from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.hardware import models
-from sast_jax.snn import lif, networks, spikes
-from sast_jax.snn.adaptive import Adaptive
+from sast_jax.snn import networks, neurons, spikes
 from sast_jax.snn.model import Model
+from sast_jax.snn.neurons import Adaptive, Synaptic
 from sast_jax.snn.quantisation import Rounding
 from sast_jax.snn.readouts import MeanCurrent
-from sast_jax.snn.synaptic import Synaptic
 from sast_jax.training import controls, epochs, links, optimizers
 from sast_jax.training.gradients import Ahead, Grouped, Plain, Sharpness
 from sast_jax.training.optimizers import Adam, Constant, Cosine, Independent, Sgd, Shuffled
@@ -41,9 +40,9 @@ CHANGES = {
     "readout": lambda: {"readout": MeanCurrent(10.0)},
     "rounding": lambda: {"rounding": Rounding(4, per_channel=False)},
     "segment": lambda: {"segment": 1},
-    "threshold": lambda: {"neuron": lif.LIF(0.9)},
-    "spike": lambda: {"neuron": lif.LIF(spike=spikes.arctan)},
-    "reset": lambda: {"neuron": lif.LIF(reset=lif.BySubtraction())},
+    "threshold": lambda: {"neuron": neurons.LIF(0.9)},
+    "spike": lambda: {"neuron": neurons.LIF(spike=spikes.arctan)},
+    "reset": lambda: {"neuron": neurons.LIF(reset=neurons.BySubtraction())},
     "synaptic": lambda: {"neuron": Synaptic(1.0, synapse_decay=0.7)},
     "adaptive": lambda: {"neuron": Adaptive(1.0, adaptation_decay=0.8, adaptation=0.3)},
     "schedule": lambda: {"optimizer": Adam(Cosine())},

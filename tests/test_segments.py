@@ -10,12 +10,12 @@ import small
 
 from sast_jax.evaluation import swap
 from sast_jax.runs import timing
-from sast_jax.snn import connections, lif, networks, neurons, readouts
+from sast_jax.snn import connections, networks, neurons, readouts
 from sast_jax.snn.model import Model
 from sast_jax.training import stepping
 from sast_jax.training.trained import Trained
 
-CELL = lif.LIF().smooth(0.9, 4.0)
+CELL = neurons.LIF().smooth(0.9, 4.0)
 FRAMES = jax.random.bernoulli(jax.random.key(1), 0.3, (12, 2, 8, 8, 2)).astype(jnp.float32)
 MODEL = Model(networks.ConvNet((3, 4), (5, 3), 3, 2.0)).on(FRAMES.shape[2:])
 
@@ -50,7 +50,7 @@ def test_response_and_gradient_are_those_of_the_whole(steps):
     assert shapes[0] == shapes[1]
 
 
-class Charged(lif.LIF):
+class Charged(neurons.LIF):
     """A neuron that does not begin at 0."""
 
     def rest(self, like):
@@ -61,7 +61,7 @@ def test_the_first_segment_begins_at_rest():
     cell, params = Charged().hard(0.9), init()
     whole, parts = (respond(params, steps, cell).spikes for steps in (None, 4))
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
-    plain = respond(params, None, lif.LIF().hard(0.9)).spikes
+    plain = respond(params, None, neurons.LIF().hard(0.9)).spikes
     assert any((a != b).any() for a, b in zip(whole, plain, strict=True))
 
 

@@ -17,7 +17,7 @@ from sast_jax.errors import InputError
 from sast_jax.fields import setting
 from sast_jax.runs import settings
 from sast_jax.runs.settings import Settings
-from sast_jax.snn import registry
+from sast_jax.snn import neurons
 
 CONFIGS = [name for _, name, _ in pkgutil.iter_modules(configs.__path__) if name != "assessment"]
 
@@ -212,9 +212,9 @@ def test_changes_are_checked_and_leave_the_rest():
         first.changed({"lif.decay": 2})
 
 
-@pytest.mark.parametrize("name", registry.NEURONS)
+@pytest.mark.parametrize("name", neurons.NEURONS)
 def test_the_settings_of_a_neuron_are_those_of_its_class(name):
-    own = {f.name: f.default for f in dataclasses.fields(registry.NEURONS[name])}
+    own = {f.name: f.default for f in dataclasses.fields(neurons.NEURONS[name])}
     group = Settings().lif
     for key, default in own.items():
         if key not in ("threshold", "spike", "reset"):

@@ -11,8 +11,9 @@ import theory_cases as cases
 from hypothesis import given
 from theory_cases import CASES, FEWER, ROOM, Case, few, many
 
-from sast_jax.snn import lif, spikes
+from sast_jax.snn import neurons, spikes
 from sast_jax.snn.connections import Full, Halving
+from sast_jax.snn.neurons import lif
 from sast_jax.theory import lipschitz, smoothness, spectral
 
 RADIUS = 0.1
@@ -101,10 +102,10 @@ def test_a_jet_through_a_function_is_exact_for_a_scalar():
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS.values())
+@pytest.mark.parametrize("reset", neurons.RESETS.values())
 @pytest.mark.parametrize("spike", [spikes.sigmoid, spikes.arctan])
 def test_derivatives_of_the_step_are_bounded_closely(reset, spike):
-    neuron = lif.Smooth(reset, spike, 3.0, 0.9, 1.0)
+    neuron = neurons.Smooth(reset, spike, 3.0, 0.9, 1.0)
     u = np.linspace(-60, 60, 12_001)
     with jax.enable_x64(True):
 
@@ -122,7 +123,7 @@ def test_derivatives_of_the_step_are_bounded_closely(reset, spike):
 def one_neuron(weight=0.0, bias=1.0, scale=30.0):
     """A layer of two outputs, one step, one pixel: the loss is a function of four numbers."""
     network = [Full(np.array([[weight, weight]]), np.array([bias, bias]))]
-    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    neuron = neurons.Smooth(neurons.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
 
     def risk(flat):
         s = jax.nn.sigmoid(4.0 * (flat[:2] * 1.0 + flat[2:] - 1.0))
@@ -157,7 +158,7 @@ def test_the_bound_is_near_where_the_loss_bends_and_fails_with_a_wrong_step(monk
 )
 def test_mutations_of_the_derivation_fail(monkeypatch, name, wrong, field):
     """A single score read from a current or spike whose derivatives are known in closed form."""
-    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    neuron = neurons.Smooth(neurons.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
     layers = lipschitz.layers([Full(np.zeros((1, 1)), np.zeros(1))], (1, 1, 1))
     monkeypatch.setattr(smoothness, "loss_jet", lambda z: z)
     # s = sigmoid(4 (w x + b - 1)) along (w, b) = t (1, 1) / sqrt 2, and x = 1.
@@ -314,7 +315,7 @@ def test_the_gradient_of_constant_frames_under_a_mean_current_is_exact():
 
     with jax.enable_x64(True):
         reached = float(jnp.linalg.norm(jax.grad(risk)(jnp.array([0.0] * 4 + [*bias]))))
-    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    neuron = neurons.Smooth(neurons.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
     network = lipschitz.layers([Full(np.zeros((2, 2)), bias)], (1, 1, 2))
     allowed = smoothness.of_ball(neuron, network, 0.0, 9, np.linalg.norm(frames), scale, True)
     assert reached == pytest.approx(allowed.first)
@@ -323,7 +324,7 @@ def test_the_gradient_of_constant_frames_under_a_mean_current_is_exact():
 def test_weights_grow_in_the_ball():
     """No weight leads out of the first layer at the centre; at the edge one of the radius does."""
     radius, x, bias = 2.0, 1000.0, np.array([-50.0, 50.0])
-    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    neuron = neurons.Smooth(neurons.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
     still = [Full(np.zeros((1, 1)), np.ones(1)), Full(np.zeros((1, 2)), bias)]
 
     def risk(w):
@@ -351,7 +352,7 @@ def test_kernels_and_currents_grow_in_the_ball_as_far_as_they_can(monkeypatch):
 
     monkeypatch.setattr(smoothness, "current_jet", norms)
     monkeypatch.setattr(lipschitz, "state_bound", states)
-    neuron = lif.Smooth(lif.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
+    neuron = neurons.Smooth(neurons.ToZero(), spikes.sigmoid, 4.0, 0.9, 1.0)
     centre = Halving(np.zeros((3, 3, 1, 1)), np.zeros(1))
     smoothness.of_ball(neuron, lipschitz.layers([centre], shape), radius, 2, 1.0, 1.0, False)
     kernel = np.zeros((3, 3, 1, 1))

@@ -8,7 +8,7 @@ import small
 from jax import export
 
 from sast_jax.hardware import stablehlo
-from sast_jax.snn import lif, networks
+from sast_jax.snn import networks, neurons
 
 NETWORKS = {
     "MLP": small.recipe().model.network,
@@ -17,9 +17,9 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 def test_the_program_answers_as_the_network_for_any_batch(kind, reset):
-    recipe = small.recipe(network=NETWORKS[kind], neuron=lif.LIF(reset=lif.RESETS[reset]))
+    recipe = small.recipe(network=NETWORKS[kind], neuron=neurons.LIF(reset=neurons.RESETS[reset]))
     one = small.untrained(recipe, small.hyper(decay=0.7))[0]
     data = stablehlo.export(one, one.connections(), small.T)
     program = export.deserialize(bytearray(data))

@@ -17,9 +17,9 @@ from sast_jax.errors import InputError
 from sast_jax.fields import checked
 from sast_jax.hardware import nir_graph
 from sast_jax.hardware.nir_graph import HardNetwork
-from sast_jax.snn import connections, lif, neurons
+from sast_jax.snn import connections, neurons
 from sast_jax.snn.connections import Full
-from sast_jax.snn.synaptic import Synaptic
+from sast_jax.snn.neurons import Synaptic
 
 DECAY, SYNAPSE, THRESHOLD = 0.9, 0.8, 1.0
 T = 40
@@ -27,7 +27,7 @@ NEAR = 1e-5  # of the threshold, where single precision may decide otherwise
 
 
 def neuron(reset="zero", synapse=SYNAPSE):
-    return Synaptic(THRESHOLD, reset=lif.RESETS[reset], synapse_decay=synapse)
+    return Synaptic(THRESHOLD, reset=neurons.RESETS[reset], synapse_decay=synapse)
 
 
 def loop(reset, spike, current_TxN):
@@ -43,14 +43,14 @@ def loop(reset, spike, current_TxN):
     return own_neurons.loop(step, (0.0, 0.0, 0.0), current_TxN)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_it_is_a_loop_over_neurons_and_steps(reset, kind):
     current = np.random.default_rng(0).normal(0.1, 0.5, (30, 20))
     own_neurons.equal_a_loop(neuron(reset), kind, DECAY, functools.partial(loop, reset), current)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 def test_the_gradient_is_that_of_finite_differences(reset):
     current = np.random.default_rng(1).normal(0.2, 0.5, (15, 3))
 
@@ -60,14 +60,14 @@ def test_the_gradient_is_that_of_finite_differences(reset):
     own_neurons.gradient_is_of_differences(cell, current, DECAY, SYNAPSE)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_without_memory_of_its_synapses_it_is_the_lif_neuron_bit_for_bit(reset, kind):
-    plain = lif.LIF(THRESHOLD, reset=lif.RESETS[reset])
+    plain = neurons.LIF(THRESHOLD, reset=neurons.RESETS[reset])
     own_neurons.is_lif_bit_for_bit(neuron(reset, 0.0), plain, kind, DECAY)
 
 
-@pytest.mark.parametrize("reset", lif.RESETS)
+@pytest.mark.parametrize("reset", neurons.RESETS)
 def test_segments_of_time_equal_the_whole(reset):
     own_neurons.segments_are_the_whole(neuron(reset).smooth(DECAY, 4.0))
 

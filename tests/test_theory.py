@@ -12,16 +12,16 @@ from hypothesis import given
 from theory_cases import CASES, ROOM, few, many
 
 from sast_jax.errors import InputError
-from sast_jax.snn import adaptive, lif, neurons, spikes, synaptic
+from sast_jax.snn import neurons, spikes
 from sast_jax.snn.connections import Connection, Full
-from sast_jax.snn.lif import BySubtraction, ToZero
+from sast_jax.snn.neurons import BySubtraction, ToZero, adaptive, lif, synaptic
 from sast_jax.theory import lipschitz
 
-RESETS = lif.RESETS.values()
+RESETS = neurons.RESETS.values()
 
 
 def neuron(reset=ToZero(), spike=spikes.sigmoid, slope=4.0, decay=0.9, threshold=1.0):  # noqa: B008
-    return lif.Smooth(reset, spike, slope, decay, threshold)
+    return neurons.Smooth(reset, spike, slope, decay, threshold)
 
 
 def hold_states(case):
@@ -48,7 +48,7 @@ def slope_of_step(kind, u_M, scalars):
 def _slopes(kind, u_M, scalars):
     reset, family, _ = cases.KINDS[kind]
     slope, decay, threshold = scalars
-    cell = lif.LIF(threshold, family, reset).smooth(decay, slope)
+    cell = neurons.LIF(threshold, family, reset).smooth(decay, slope)
 
     def next_u(u):
         return cell(lif.State(u, family(slope)(u - threshold)), 0.0)[0].potential
@@ -245,7 +245,7 @@ def test_shapes_bound_the_derivatives_and_are_not_generous(spike):
 
 
 @dataclasses.dataclass(frozen=True)
-class Halved(lif.Reset):
+class Halved(neurons.Reset):
     """A reset of one's own."""
 
     def after(self, u, s, threshold):
@@ -262,7 +262,10 @@ class Own(Connection):
 @pytest.mark.parametrize(
     "ask, message",
     [
-        (lambda: lif.LIF(reset=Halved()).theory(0.9, 4.0), "no bounds in the theory with Halved"),
+        (
+            lambda: neurons.LIF(reset=Halved()).theory(0.9, 4.0),
+            "no bounds in the theory with Halved",
+        ),
         (lambda: neuron(Halved()).subtracts, "Halved is none of ToZero and BySubtraction"),
         (lambda: synaptic.Synaptic().theory(0.9, 4.0), "the neuron Synaptic has no bounds in the"),
         (lambda: adaptive.Adaptive().theory(0.9, 4.0), "the neuron Adaptive has no bounds in the"),

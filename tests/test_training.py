@@ -11,7 +11,7 @@ import small
 
 from sast_jax.data import augmentation, packing
 from sast_jax.sharpness import scale_to_norm, sharpness_aware
-from sast_jax.snn import connections, lif, neurons, spikes
+from sast_jax.snn import connections, neurons, spikes
 from sast_jax.training import epochs, links, stepping
 from sast_jax.training.controls import HardForward
 from sast_jax.training.gradients import Ahead, Grouped, Sharpness
@@ -58,7 +58,7 @@ def test_a_step_equals_a_plain_one(ascend):
     new, (loss, _) = step(made, state, h, batch, ascent)
 
     def plain(params, x, y):
-        cell = neurons.Cell(lif.LIF(1.0), 0.7, spikes.sigmoid(4.0))
+        cell = neurons.Cell(neurons.LIF(1.0), 0.7, spikes.sigmoid(4.0))
         network = made.model.connections(params)
         scores = 10 * connections.respond(network, [cell] * 2, x).spikes[-1].mean(0)
         return -jax.nn.log_softmax(scores)[jnp.arange(len(y)), y].mean()
@@ -99,7 +99,7 @@ def test_a_radius_of_zero_equals_training_without_sam():
         {"sharpness": Grouped(4)},
         {"augment": augmentation.Shift(1)},
         {"controls": (HardForward(),)},
-        {"neuron": lif.LIF(reset=lif.BySubtraction())},
+        {"neuron": neurons.LIF(reset=neurons.BySubtraction())},
         {"sharpness": Sharpness(links.Sam(adaptive=True))},
         {"sharpness": Sharpness(links.Vasso())},
         {"sharpness": Ahead(links.Momentum())},
@@ -239,7 +239,9 @@ def test_the_slope_grows_geometrically():
 def test_vmap_over_runs_equals_one_after_another_to_rounding(monkeypatch):
     grid = small.hyper(seeds=(0, 1))
     mapped, _ = small.fit(small.recipe(), grid, epochs=1)
-    another = small.recipe(neuron=lif.LIF(1.0 + 1e-9))  # so that nothing compiled before is used
+    another = small.recipe(
+        neuron=neurons.LIF(1.0 + 1e-9)
+    )  # so that nothing compiled before is used
     state = stepping.initialise(another, grid)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax.lax, "map", None)

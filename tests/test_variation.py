@@ -9,7 +9,7 @@ import small_networks
 
 from sast_jax.snn import variation
 from sast_jax.snn.connections import Full
-from sast_jax.snn.lif import LIF
+from sast_jax.snn.neurons import LIF
 from sast_jax.snn.variation import Variation
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from hypothesis import strategies as st
 
-from sast_jax.snn import lif, neurons, readouts, spikes
+from sast_jax.snn import neurons, readouts, spikes
 from sast_jax.snn.connections import Full, Halving
 from sast_jax.theory import lipschitz
 
@@ -21,10 +21,10 @@ ROOM = 1 + ROUNDING  # a factor
 SHAPE, T, B, K = (3, 3, 1), 8, 3, 3
 SCALE = 5.0
 KINDS = {  # static: a program each
-    "zero sigmoid MLP": (lif.ToZero(), spikes.sigmoid, [(9, 4), (4, K)]),
-    "zero arctan ConvNet": (lif.ToZero(), spikes.arctan, [(3, 3, 1, 2), (8, K)]),
-    "subtract sigmoid MLP": (lif.BySubtraction(), spikes.sigmoid, [(9, 4), (4, K)]),
-    "subtract arctan ConvNet": (lif.BySubtraction(), spikes.arctan, [(3, 3, 1, 2), (8, K)]),
+    "zero sigmoid MLP": (neurons.ToZero(), spikes.sigmoid, [(9, 4), (4, K)]),
+    "zero arctan ConvNet": (neurons.ToZero(), spikes.arctan, [(3, 3, 1, 2), (8, K)]),
+    "subtract sigmoid MLP": (neurons.BySubtraction(), spikes.sigmoid, [(9, 4), (4, K)]),
+    "subtract arctan ConvNet": (neurons.BySubtraction(), spikes.arctan, [(3, 3, 1, 2), (8, K)]),
 }
 
 
@@ -43,7 +43,7 @@ class Case(NamedTuple):
     @property
     def neuron(self):
         reset, spike, _ = KINDS[self.kind]
-        return lif.Smooth(reset, spike, self.slope, self.decay, self.threshold)
+        return neurons.Smooth(reset, spike, self.slope, self.decay, self.threshold)
 
     def network(self):
         rng = np.random.default_rng(self.seed)
@@ -112,7 +112,7 @@ def simulate(kind, network, frames, scalars, length, reads_current, hard=False):
     reset, family, _ = KINDS[kind]
     slope, decay, threshold = scalars
     spike = spikes.heaviside if hard else family(slope)
-    cell = neurons.Cell(lif.LIF(threshold, family, reset), decay, spike)
+    cell = neurons.Cell(neurons.LIF(threshold, family, reset), decay, spike)
     run, sent = Run([], [], [], None), frames
     for connection in network:
         current = connection.sums(sent)

@@ -10,7 +10,7 @@ from sast_jax.data import packing
 from sast_jax.hardware import integers
 from sast_jax.snn import connections, quantisation
 from sast_jax.snn.connections import Connection
-from sast_jax.snn.lif import Reset
+from sast_jax.snn.neurons import Reset
 from sast_jax.snn.quantisation import Quantised
 from sast_jax.training.trained import Trained
 

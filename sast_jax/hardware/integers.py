@@ -23,7 +23,7 @@ import numpy as np
 
 from sast_jax.errors import InputError
 from sast_jax.snn.connections import Connection, along_outputs, intact
-from sast_jax.snn.lif import Reset
+from sast_jax.snn.neurons import Reset
 from sast_jax.snn.quantisation import Quantised
 from sast_jax.snn.readouts import Response
 

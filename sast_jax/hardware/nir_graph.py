@@ -19,7 +19,7 @@ import nir
 import numpy as np
 
 from sast_jax.errors import InputError
-from sast_jax.snn import registry
+from sast_jax.snn import neurons
 from sast_jax.snn.connections import Connection, Full, Halving
 from sast_jax.snn.neurons import Neuron
 
@@ -175,7 +175,7 @@ def _network(graph, about) -> HardNetwork:
 
 def _neuron(node, dt, number) -> tuple[float, tuple[Neuron, float]]:
     """Factor on the weights of a layer of neurons; the neuron and its decay."""
-    for kind in registry.NEURONS.values():
+    for kind in neurons.NEURONS.values():
         try:
             neuron, decay, gain = kind.from_nir(node, dt)
         except TypeError:  # not its node

@@ -11,7 +11,7 @@ from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.hardware import bench, formats
 from sast_jax.runs.settings import SWEPT, SWEPT_KEYS, Settings
-from sast_jax.snn import lif, networks, readouts, registry, spikes
+from sast_jax.snn import networks, neurons, readouts, spikes
 from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import Neuron
 from sast_jax.snn.quantisation import Rounding
@@ -123,11 +123,11 @@ def recipe(
 
 def neuron(settings: Settings) -> Neuron:
     """The neuron of all layers; the fields of its kind are set from ``config.lif``."""
-    given, kind = settings.lif, registry.NEURONS[settings.lif.neuron]
-    common = {field.name for field in dataclasses.fields(lif.Resetting)}
+    given, kind = settings.lif, neurons.NEURONS[settings.lif.neuron]
+    common = {field.name for field in dataclasses.fields(neurons.Resetting)}
     own = [field.name for field in dataclasses.fields(kind) if field.name not in common]
     more = {name: getattr(given, name) for name in own}
-    family, reset = spikes.FAMILIES[settings.spike], lif.RESETS[given.reset]
+    family, reset = spikes.FAMILIES[settings.spike], neurons.RESETS[given.reset]
     return kind(given.threshold, family, reset, **more)
 
 

@@ -6,7 +6,7 @@ import math
 from sast_jax.data import corruptions
 from sast_jax.fields import between, choice, number, setting, several, switch
 from sast_jax.hardware import formats
-from sast_jax.snn import lif, registry
+from sast_jax.snn import neurons
 from sast_jax.training import links
 
 SEED = 2**31 - 1
@@ -63,17 +63,17 @@ class _Lif:
 
     decay: float = number(0.9, 0, 1, "share of the membrane potential left after one step")
     threshold: float = number(1.0, 0, math.inf, "potential at which a neuron spikes", above=True)
-    reset: str = choice("subtract", lif.RESETS, "what a spike leaves of the potential")
-    neuron: str = choice("lif", registry.NEURONS, "kind of neuron", before="lif")
+    reset: str = choice("subtract", neurons.RESETS, "what a spike leaves of the potential")
+    neuron: str = choice("lif", neurons.NEURONS, "kind of neuron", before="lif")
 
 
 def _of_neurons(base):
     """The group with the fields that neurons have beyond those of LIF."""
     # Such a field came with its neuron. Its default is also its value for settings written before,
     # which had no neuron that could use it.
-    known = {field.name for field in dataclasses.fields(lif.Resetting)}
+    known = {field.name for field in dataclasses.fields(neurons.Resetting)}
     own = {}
-    for name, kind in registry.NEURONS.items():
+    for name, kind in neurons.NEURONS.items():
         for field in dataclasses.fields(kind):
             if field.name not in known:
                 about = f"{field.metadata['about']}, of {name!r} neurons"

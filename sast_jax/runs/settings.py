@@ -29,7 +29,7 @@ from sast_jax.runs.groups import (
     Weights,
     severities_wanted,
 )
-from sast_jax.snn import readouts, registry, spikes
+from sast_jax.snn import neurons, readouts, spikes
 from sast_jax.training import controls, links, optimizers
 
 _COUNT = 10**6
@@ -133,7 +133,7 @@ class Settings:
 
 
 def _check_neuron(given) -> None:
-    kind = registry.NEURONS[given.neuron]
+    kind = neurons.NEURONS[given.neuron]
     own = {field.name for field in dataclasses.fields(kind)}
     for field in dataclasses.fields(given):
         other = field.metadata["before"] is not None and field.name not in {*own, "neuron"}

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.data import packing
-from sast_jax.snn import connections, lif
+from sast_jax.snn import connections, neurons
 from sast_jax.snn.connections import Connection
 from sast_jax.snn.neurons import Cell, Neuron
 from sast_jax.snn.quantisation import Rounding
@@ -30,7 +30,7 @@ class Model:
     """
 
     network: nn.Module
-    neuron: Neuron = lif.LIF()
+    neuron: Neuron = neurons.LIF()
     readout: Readout = MeanSpikes()
     rounding: Rounding | None = None
     segment: int | None = None

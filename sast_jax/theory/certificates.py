@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.evaluation import swap
-from sast_jax.snn import lif, neurons
+from sast_jax.snn import neurons
 from sast_jax.snn.connections import Connection
 from sast_jax.snn.readouts import Readout, Response
 from sast_jax.theory import enclosures
@@ -60,7 +60,7 @@ def by_signs(connection, current_TxBxN, soft_TxBxS, hard_TxBxS) -> Interval:
 
 
 def certify(
-    neuron: lif.Smooth,
+    neuron: neurons.Smooth,
     network: Sequence[Connection],
     readout: Readout,
     frames_TxBxHxWxC: jax.Array,
@@ -125,7 +125,7 @@ class Certifier(NamedTuple):
         )
 
 
-def smooth_neuron(trained: Trained) -> lif.Smooth:
+def smooth_neuron(trained: Trained) -> neurons.Smooth:
     """The smooth neuron of one run at the end of its training; its scalars may be traced."""
     return trained.model.neuron.theory(trained.hyper.decay, trained.hyper.slope_end)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sast_jax.snn import lif
+from sast_jax.snn import neurons
 from sast_jax.snn.connections import Connection
 
 
@@ -32,7 +32,7 @@ def currents(connection: Connection, spikes_TxBxS: Interval) -> Interval:
     return Interval(rise.sums(low) + fall.sums(high), rise.sums(high) + fall.sums(low))
 
 
-def soft_potentials(neuron: lif.Smooth, factor: float, current_TxBxN: Interval) -> Interval:
+def soft_potentials(neuron: neurons.Smooth, factor: float, current_TxBxN: Interval) -> Interval:
     r"""The potentials (T, B, ...) of smooth neurons, given intervals of their currents.
 
     One step takes the interval [a, b] of the last potential to what two enclosures of f (see
@@ -77,7 +77,7 @@ def soft_potentials(neuron: lif.Smooth, factor: float, current_TxBxN: Interval) 
 
 
 def soft_network(
-    neuron: lif.Smooth,
+    neuron: neurons.Smooth,
     network: Sequence[Connection],
     factors: Sequence[float],
     current_TxBxN: Interval,
@@ -98,7 +98,7 @@ def soft_network(
     return found
 
 
-def hard_spikes(neuron: lif.Smooth, current_TxBxN: Interval) -> Interval:
+def hard_spikes(neuron: neurons.Smooth, current_TxBxN: Interval) -> Interval:
     """The spikes of hard neurons, given intervals of their currents; 0 to 1 where not known.
 
     After a spike the potential is 0, or less by a threshold. If a spike is possible but not

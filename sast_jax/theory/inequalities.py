@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.errors import InputError
-from sast_jax.snn import connections, lif, neurons
+from sast_jax.snn import connections, neurons
 from sast_jax.snn.readouts import MeanCurrent, MeanSpikes
 from sast_jax.theory import (
     convergence,
@@ -59,7 +59,7 @@ class Network(NamedTuple):
     """
 
     trained: Trained
-    neuron: lif.Smooth
+    neuron: neurons.Smooth
     layers: list[lipschitz.Layer]
     steps: int
     states: list[float]

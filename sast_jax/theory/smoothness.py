@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.snn import lif
+from sast_jax.snn import neurons
 from sast_jax.theory import lipschitz
 
 
@@ -46,13 +46,13 @@ def through(outer: Jet, inner: Jet) -> Jet:
     )
 
 
-def spike_jet(neuron: lif.Smooth) -> Jet:
+def spike_jet(neuron: neurons.Smooth) -> Jet:
     """Bounds on the derivatives of the spike."""
     shape, k = neuron.spike.shape, neuron.slope
     return Jet(shape.first * k, shape.second * k**2, shape.third * k**3)
 
 
-def step_jet(neuron: lif.Smooth, factor: float) -> Jet:
+def step_jet(neuron: neurons.Smooth, factor: float) -> Jet:
     r"""Bounds on the derivatives of f, the step of :mod:`sast_jax.theory.lipschitz`.
 
     By subtraction :math:`f^{(n)} = -\lambda \theta \sigma^{(n)}` from the second on; with the reset
@@ -127,7 +127,7 @@ def loss_jet(scores: Jet) -> Jet:
 
 
 def of_ball(
-    neuron: lif.Smooth,
+    neuron: neurons.Smooth,
     network: Sequence[lipschitz.Layer],
     radius: float,
     steps: int,

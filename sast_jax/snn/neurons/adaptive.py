@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.fields import number
-from sast_jax.snn import lif
+from sast_jax.snn.neurons.resets import Resetting
 
 
 class State(NamedTuple):
@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Adaptive(lif.Resetting):
+class Adaptive(Resetting):
     """The neuron of the module docstring.
 
     Attributes:

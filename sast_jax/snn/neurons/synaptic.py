@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sast_jax.errors import needed
 from sast_jax.fields import number
-from sast_jax.snn import lif
+from sast_jax.snn.neurons import nir_nodes
+from sast_jax.snn.neurons.resets import Resetting
 
 
 class State(NamedTuple):
@@ -30,7 +32,7 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Synaptic(lif.Resetting):
+class Synaptic(Resetting):
     """The neuron of the module docstring.
 
     Attributes:
@@ -60,9 +62,8 @@ class Synaptic(lif.Resetting):
         Norse run it. B: both 1, and weights and biases divided by the product of both leaks.
         """
         self.require_zero_reset()
-        import nir
-
-        leak, synapse_leak = lif.leak_of_nir(decay), lif.leak_of_nir(self.synapse_decay)
+        nir = needed("nir", "export")
+        leak, synapse_leak = nir_nodes.leak_of(decay), nir_nodes.leak_of(self.synapse_decay)
         whole = {"A": (1 / leak, 1 / synapse_leak, 1.0), "B": (1.0, 1.0, leak * synapse_leak)}
         gain, weight, divisor = whole[parameterisation]
         node = nir.CubaLIF(
@@ -78,14 +79,13 @@ class Synaptic(lif.Resetting):
 
     @classmethod
     def from_nir(cls, node, dt):
-        import nir
-
+        nir = needed("nir", "export")
         if not isinstance(node, nir.CubaLIF):
             raise TypeError("not a node CubaLIF")
         names = ("tau_syn", "tau_mem", "r", "w_in", "v_threshold")
-        lif.require_zeros(node)
-        tau_syn, tau_mem, r, w_in, threshold = lif.uniform(node, names)
+        nir_nodes.require_zeros(node)
+        tau_syn, tau_mem, r, w_in, threshold = nir_nodes.uniform(node, names)
         leaks = dt / tau_syn, dt / tau_mem
-        lif.require_leaks(*leaks)
+        nir_nodes.require_leaks(*leaks)
         neuron = cls(threshold, synapse_decay=1 - leaks[0])
         return neuron, 1 - leaks[1], r * w_in * leaks[0] * leaks[1]
