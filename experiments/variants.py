@@ -20,7 +20,8 @@ from absl import flags
 from experiments import cli
 from experiments.sam_family import family
 from sast_jax.errors import InputError
-from sast_jax.runs import study, workdirs
+from sast_jax.runs import workdirs
+from sast_jax.runs.study import cost, kept_rows
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/variants", "folder for the runs and the table")
@@ -51,25 +52,25 @@ def main() -> None:
             for key, config in configs.items()
         }
         make = functools.partial(_row, regime, configs, folder / name)
-        rows = study.rows(folder / name / "rows.json", abouts, make)
+        rows = kept_rows.made(folder / name / "rows.json", abouts, make)
         configs = {
             key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
             for key, config in configs.items()
         }
         times = {}
         if _ROUNDS.value:
-            times = study.times(folder / name / "times.json", configs, "Adam", _ROUNDS.value)
+            times = cost.times(folder / name / "times.json", configs, "Adam", _ROUNDS.value)
         tried = {key: about["tuned"] for key, about in abouts.items()}
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 
 def _row(regime, configs, folder, name, _) -> dict:
-    config, place = configs[name], folder / study.folder(name)
+    config, place = configs[name], folder / kept_rows.folder(name)
     best = family.tuned(config, regime, family.VARIANTS[name], place / "tuning")
     config = config.changed(best)
     row = family.measured(config, _SEEDS.value, place / "final")
     jax.clear_caches()  # of programs that no other variant uses
-    return row | {"gradients": study.gradients(config)}
+    return row | {"gradients": cost.gradients(config)}
 
 
 if __name__ == "__main__":

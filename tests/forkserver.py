@@ -15,7 +15,9 @@ import sys
 def _preload() -> None:
     import sast_jax.hardware.nir_graph
     import sast_jax.hardware.stablehlo
-    import sast_jax.runs.study
+    import sast_jax.runs.study.cost
+    import sast_jax.runs.study.landscape
+    import sast_jax.runs.study.tuning
     import sast_jax.theory.report  # noqa: F401
 
 

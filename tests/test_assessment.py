@@ -239,9 +239,9 @@ def test_what_is_taken_from_sast_is_in_trials_and_runs(tmp_path, monkeypatch, na
         seen.append(given)
         return {"runs": []}, None
 
-    monkeypatch.setattr(command_module.study, "tuned", tuned)
+    monkeypatch.setattr(command_module.tuning, "tuned", tuned)
     monkeypatch.setattr(command_module.run, "results_of", results_of)
-    monkeypatch.setattr(command_module.study, "landscape", lambda workdir: [])
+    monkeypatch.setattr(command_module.landscape, "around", lambda workdir: [])
     config = config_file.get_config()
     sast = row([0.9], validation_soft_rate=0.3) | {"tuned": {"rho": 0.8, "learning_rate": 1.0}}
     made = command_module._assess(config, "paper", tmp_path, name, {"SAST": sast})
@@ -258,7 +258,7 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
     def diverge(*_):
         raise DivergedError("no finite loss")
 
-    monkeypatch.setattr(command_module.study, "tuned", diverge)
+    monkeypatch.setattr(command_module.tuning, "tuned", diverge)
     config = config_file.get_config()
     lost = command_module._assess(config, "paper", tmp_path, "plain", {})
     assert lost["remarks"] == ["no finite loss"]
@@ -423,7 +423,7 @@ def test_an_interrupted_assessment_ends_with_the_same_numbers(assessed):
 
 @pytest.mark.slow
 def test_gestures_are_assessed_on_the_same_path(tmp_path, monkeypatch):
-    monkeypatch.setattr(command_module.study, "RECORDINGS", 8)
+    monkeypatch.setattr(command_module.landscape, "RECORDINGS", 8)
     gesture_writing.dataset(tmp_path / "data")
     config = config_file.get_config("quick")
     config.update(dataset="dvs_gesture", methods="plain,SAST", epochs=1, rounds=1)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import nmnist
 from experiments.sam_family import family
-from sast_jax.runs import study
+from sast_jax.runs.study import landscape
 
 
 def tiny() -> ConfigDict:
@@ -63,7 +63,7 @@ def test_a_row_is_tuned_on_validation_and_measured_once(place, name, key, values
     row = family.measured(config, 2, place / name / "final")
     assert row["n"] == 2
     assert row["eigenvalue_mean"] > 0
-    monkeypatch.setattr(study, "_around", None)
+    monkeypatch.setattr(landscape, "_around", None)
     assert family.measured(config, 2, place / name / "final") == row
     shown = row | {"gradients": 1.5}
     tried = {name: {key: (chosen[key], 100.0)}}

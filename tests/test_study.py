@@ -13,8 +13,9 @@ import pytest
 from sast_jax.data.sets import selection
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
-from sast_jax.runs import reloaded, study
+from sast_jax.runs import reloaded
 from sast_jax.runs.settings import Settings
+from sast_jax.runs.study import cost, kept_rows, landscape, tuning
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def settings(folder, **changes):
 def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2, "sweep.seeds": 2})
     grid = {"neurons.hard": (1.0, 0.0), "learning_rate": (1e-3, 1e-2)}
-    best, found = study.tuned(config, grid, folder / "trials")
+    best, found = tuning.tuned(config, grid, folder / "trials")
     assert len(found) == 4
     accuracies = [trial["hard_accuracy"] for trial in found]
     assert best == found[int(np.argmax(accuracies))]["settings"]
@@ -41,10 +42,10 @@ def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
         "settings": {"neurons.hard": 1.0, "learning_rate": 1e-2},
         "hard_accuracy": row["validation_hard_accuracy_mean"],
     } in found
-    monkeypatch.setattr(study.run.fit, "fit", None)  # nothing is trained again
-    assert study.tuned(config, grid, folder / "trials") == (best, found)
-    worst, _ = study.tuned(
-        config, grid, folder / "trials", score=lambda row: -study.most_accurate(row)
+    monkeypatch.setattr(tuning.run.fit, "fit", None)  # nothing is trained again
+    assert tuning.tuned(config, grid, folder / "trials") == (best, found)
+    worst, _ = tuning.tuned(
+        config, grid, folder / "trials", score=lambda row: -tuning.most_accurate(row)
     )
     assert worst == found[int(np.argmin(accuracies))]["settings"]
 
@@ -52,7 +53,7 @@ def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
 def test_keys_of_a_sweep_are_tuned_in_one_program(folder):
     config = settings(folder, **{"data.validation": 0.2})
     grid = {"lif.decay": (0.5, 0.9), "learning_rate": (1e-3, 1e-2)}
-    best, found = study.tuned(config, grid, folder / "sweep")
+    best, found = tuning.tuned(config, grid, folder / "sweep")
     tried = [tuple(trial["settings"][key] for key in grid) for trial in found]
     assert set(tried) == {(0.5, 1e-3), (0.5, 1e-2), (0.9, 1e-3), (0.9, 1e-2)}
     assert best in [trial["settings"] for trial in found]
@@ -61,7 +62,7 @@ def test_keys_of_a_sweep_are_tuned_in_one_program(folder):
 
 def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2})
-    summaries, known = [], study.run.results_of
+    summaries, known = [], tuning.run.results_of
 
     def results_of(given):
         if given.neurons.hard:
@@ -69,20 +70,20 @@ def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
         summaries.append(known(given))
         return summaries[-1]
 
-    monkeypatch.setattr(study.run, "results_of", results_of)
+    monkeypatch.setattr(tuning.run, "results_of", results_of)
     grid = {"neurons.hard": (0.5, 0.0), "learning_rate": (1e-3, 1e-2)}
-    best, found = study.tuned(config, grid, folder / "left")
+    best, found = tuning.tuned(config, grid, folder / "left")
     assert best["neurons.hard"] == 0.0 and len(summaries) == 1
     assert [trial["hard_accuracy"] is None for trial in found] == [True, True, False, False]
     with pytest.raises(DivergedError, match=r"diverges for every neurons.hard of \(0.5,\)"):
-        study.tuned(config, grid | {"neurons.hard": (0.5,)}, folder / "left")
+        tuning.tuned(config, grid | {"neurons.hard": (0.5,)}, folder / "left")
 
 
 def test_the_landscape_is_that_of_the_training_loss(folder):
     config = settings(folder, workdir=str(folder / "run"), **{"data.validation": 0.2})
     jobs.train(config)
-    (found,) = study.landscape(folder / "run")
-    assert found == study.landscape(folder / "run")[0]
+    (found,) = landscape.around(folder / "run")
+    assert found == landscape.around(folder / "run")[0]
     run = reloaded.load(folder / "run")
     one = run.trained[0]
     train, _ = selection.hold_out(run.settings.data.load().train, 0.2, 0)
@@ -99,13 +100,13 @@ def test_the_landscape_is_that_of_the_training_loss(folder):
     assert found["parameter_gradient"] == pytest.approx(np.mean(norms), rel=1e-3)
     whole = jax.grad(loss)(one.params, everyone)
     norm = optax.tree.norm(whole)
-    ahead = jax.tree.map(lambda w, g: w + study.RADIUS * g / norm, one.params, whole)
+    ahead = jax.tree.map(lambda w, g: w + landscape.RADIUS * g / norm, one.params, whole)
     assert found["rise"] >= 0.999 * float(loss(ahead, everyone) - loss(one.params, everyone)) > 0
     assert found["eigenvalue"] > 0
     assert found["input_gradient"] > 0
     (folder / "run" / "landscape.json").write_text("[{")
     with pytest.raises(InputError, match=r"landscape\.json: damaged"):
-        study.landscape(folder / "run")
+        landscape.around(folder / "run")
 
 
 def test_rows_are_made_once_and_kept(tmp_path, capsys):
@@ -121,44 +122,44 @@ def test_rows_are_made_once_and_kept(tmp_path, capsys):
         return {name: {"seeds": (1, 2), "of": name} for name in names}
 
     with pytest.raises(KeyboardInterrupt):
-        study.rows(file, abouts("a", "b", "cut off"), make)
-    found = study.rows(file, abouts("a", "b", "c"), make)
+        kept_rows.made(file, abouts("a", "b", "cut off"), make)
+    found = kept_rows.made(file, abouts("a", "b", "c"), make)
     assert found == {"a": {"value": 1}, "b": {"value": 2}, "c": {"value": 4}}
     assert made == [("a", []), ("b", ["a"]), ("cut off", ["a", "b"]), ("c", ["a", "b"])]
     said = ["paper: a, 1 of 3", "paper: b, 2 of 3", "paper: cut off, 3 of 3", "paper: c, 3 of 3"]
     assert capsys.readouterr().out.splitlines() == said
-    assert study.rows(file, abouts("b"), make) == {"b": {"value": 2}}
+    assert kept_rows.made(file, abouts("b"), make) == {"b": {"value": 2}}
     with pytest.raises(InputError, match=r"rows\.json: its row 'b' rests on other settings"):
-        study.rows(file, abouts("a") | {"b": {"seeds": (1,)}}, make)
+        kept_rows.made(file, abouts("a") | {"b": {"seeds": (1,)}}, make)
     for damaged in ("{", "[]", '{"a": {"value": 1}}'):
         file.write_text(damaged)
         with pytest.raises(InputError, match=r"rows\.json: damaged"):
-            study.rows(file, abouts("a"), make)
+            kept_rows.made(file, abouts("a"), make)
 
 
 def test_times_are_measured_again_for_other_configs(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(study, "time_over", lambda *a: asked.append(a[0]) or dict.fromkeys(a[0], 1))
+    monkeypatch.setattr(cost, "time_over", lambda *a: asked.append(a[0]) or dict.fromkeys(a[0], 1))
     configs = {name: Settings() for name in ("a", "b")}
     file = tmp_path / "times.json"
     for measured in (1, 1):
-        assert study.times(file, configs, "a", 3).keys() == {"a", "b"}
+        assert cost.times(file, configs, "a", 3).keys() == {"a", "b"}
         assert len(asked) == measured
     configs["b"] = configs["b"].changed({"workdir": "elsewhere", "data.path": "too"})
-    study.times(file, configs, "a", 3)
+    cost.times(file, configs, "a", 3)
     assert len(asked) == 1
     configs["b"] = configs["b"].changed({"rho": 0.7})
-    study.times(file, configs, "a", 3)
-    study.times(file, configs, "a", 5)
+    cost.times(file, configs, "a", 3)
+    cost.times(file, configs, "a", 5)
     assert len(asked) == 3
-    other = study.machine.environment() | {"cores": 100}
+    other = cost.machine.environment() | {"cores": 100}
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(study.machine, "environment", lambda: other)
-        study.times(file, configs, "a", 5)
+        elsewhere.setattr(cost.machine, "environment", lambda: other)
+        cost.times(file, configs, "a", 5)
     assert len(asked) == 4
     file.write_text("{")
     with pytest.raises(InputError, match=r"times\.json: damaged"):
-        study.times(file, configs, "a", 3)
+        cost.times(file, configs, "a", 3)
 
 
 SAM = {"rho": 0.3, "sam.ascent_fraction": 1.0}
@@ -177,7 +178,7 @@ SAM = {"rho": 0.3, "sam.ascent_fraction": 1.0}
     ],
 )
 def test_gradients_of_a_step(folder, changes, expected):
-    assert study.gradients(settings(folder, **changes)) == expected
+    assert cost.gradients(settings(folder, **changes)) == expected
 
 
 def test_time_counts_every_epoch(folder, monkeypatch):
@@ -191,8 +192,8 @@ def test_time_counts_every_epoch(folder, monkeypatch):
             for name, f in functions.items()
         }
 
-    monkeypatch.setattr(study.timing, "in_turns", in_turns)
-    quartiles = study.time_over(configs, "Adam", rounds=3)
+    monkeypatch.setattr(cost.timing, "in_turns", in_turns)
+    quartiles = cost.time_over(configs, "Adam", rounds=3)
     assert {name: middle for name, (_, middle, _) in quartiles.items()} == {
         "Adam": 1,
         "Adam, twice as long": 2,

@@ -29,8 +29,9 @@ from experiments.configs.assessment import get_config
 from sast_jax.data import cache, sets
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.reports import results
-from sast_jax.runs import files, run, settings, study, workdirs
+from sast_jax.runs import files, run, settings, workdirs
 from sast_jax.runs.settings import Settings
+from sast_jax.runs.study import cost, kept_rows, landscape, tuning
 from sast_jax.training import machine
 
 _LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
@@ -66,13 +67,13 @@ def _all(config, regimes, names, source, workdir) -> dict:
         rests_on = _identity(config, source.fingerprint)
         abouts = {name: rests_on | _about(config, regime, METHODS[name]) for name in of_it}
         make = functools.partial(_assess, config, regime, workdir / regime)
-        rows = study.rows(workdir / regime / "rows.json", abouts, make)
+        rows = kept_rows.made(workdir / regime / "rows.json", abouts, make)
         if config.rounds:
             tuned = [name for name in of_it if rows[name]["tuned"]]
             configs = {name: _timed(config, regime, name, rows[name]) for name in tuned}
             if PLAIN in configs:
                 file = workdir / regime / "times.json"
-                times = study.times(file, configs, PLAIN, config.rounds)
+                times = cost.times(file, configs, PLAIN, config.rounds)
                 rows = rows | {name: rows[name] | {"time": times[name]} for name in tuned}
         done["regimes"][regime] = {"about": REGIMES[regime].about, "methods": rows}
         page.write_assessment(workdir, done)
@@ -184,8 +185,8 @@ def _about(config, regime, method) -> dict:
 
 def _assess(config, regime, folder, name, rows) -> dict:
     """A method's row: tuned, trained and measured."""
-    method, place = METHODS[name], folder / study.folder(name)
-    made, score, taken = untuned(config, regime, method), study.most_accurate, {}
+    method, place = METHODS[name], folder / kept_rows.folder(name)
+    made, score, taken = untuned(config, regime, method), tuning.most_accurate, {}
     if method.taken:
         if not rows[REFERENCE]["tuned"]:
             return _diverged(config, method, made, f"no run of {REFERENCE} is finite")
@@ -199,12 +200,12 @@ def _assess(config, regime, folder, name, rows) -> dict:
     trial = made.changed(seeds)  # others than those that are reported
     grid = methods.grid(config.dataset, made, regime, method)
     try:
-        best, trials = study.tuned(trial, grid, place / "trials", score)
+        best, trials = tuning.tuned(trial, grid, place / "trials", score)
         made = _final(config, _tuned(made, best)).changed({"workdir": str(place / "final")})
         runs = run.results_of(made)[0]["runs"]
     except DivergedError as error:
         return _diverged(config, method, made, str(error))
-    around = study.landscape(place / "final")
+    around = landscape.around(place / "final")
     jax.clear_caches()  # of programs that no other method uses
     remarks = results.remarks(runs) + measures.failures(runs)
     if method.taken == "rates.target":
@@ -213,7 +214,7 @@ def _assess(config, regime, folder, name, rows) -> dict:
         "tuned": best,
         "taken": taken,
         "trials": trials,
-        "remarks": remarks + study.uncertain(around),
+        "remarks": remarks + landscape.uncertain(around),
         "runs": [measures.entry(one, near) for one, near in zip(runs, around, strict=True)],
     }
 
@@ -221,13 +222,13 @@ def _assess(config, regime, folder, name, rows) -> dict:
 def nearest_rate(target: float, row: dict) -> float:
     """Scores a trial: within a tenth of the rate by hard accuracy, else by its distance to it."""
     away = abs(row["validation_soft_rate_mean"] - target)
-    return study.most_accurate(row) if away <= 0.1 * target else -away
+    return tuning.most_accurate(row) if away <= 0.1 * target else -away
 
 
 def _row(method, made) -> dict:
     return {
         "about": method.about,
-        "gradients": study.gradients(made),
+        "gradients": cost.gradients(made),
         "epochs": made.epochs,
         "environment": machine.environment(),
     }

@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 from experiments.configs import nmnist, nmnist_paper
 from sast_jax.evaluation import intervals
 from sast_jax.reports import tables
-from sast_jax.runs import run, study
+from sast_jax.runs import run
 from sast_jax.runs.settings import Settings, read
+from sast_jax.runs.study import landscape, tuning
 
 TUNING_SEEDS = 2
 VALIDATION = 1 / 6
@@ -110,16 +111,16 @@ def tuned(given: Settings, regime: Comparison, variant: Variant, workdir: pathli
     if not grid:
         return {}
     trial = given.changed({"data.validation": VALIDATION, "sweep.seeds": TUNING_SEEDS})
-    return study.tuned(trial, grid, workdir)[0]
+    return tuning.tuned(trial, grid, workdir)[0]
 
 
 def measured(given: Settings, seeds: int, workdir: pathlib.Path) -> dict:
     """A row of the table, measured on runs with all training recordings; without their time."""
     final = given.changed({"workdir": str(workdir), "sweep.seeds": seeds})
     (row,) = run.results_of(final)[0]["summary"]
-    around = study.landscape(workdir)
+    around = landscape.around(workdir)
     values = [entry["eigenvalue"] for entry in around if entry["eigenvalue"] is not None]
-    for line in study.uncertain(around):
+    for line in landscape.uncertain(around):
         print(f"warning: {workdir}: {line}")
     mean, interval = intervals.student(values)
     kept = {key: value for key, value in row.items() if not key.startswith("train_seconds")}

@@ -6,10 +6,10 @@ Between the input current and the potential a neuron is a scalar recursion,
     u_t = f(u_{t-1}) + I_t, \qquad
     f(u) = \lambda u (1 - \sigma(u - \theta)) \text{ or } \lambda (u - \theta \sigma(u - \theta)),
 
-for the reset to zero and by subtraction (:mod:`sast_jax.snn.neurons.lif`); at the first step f is 0. The
-bounds are on this recursion: how large u becomes, how much f stretches differences, and how large
-these are after the spikes and weights of all layers. The proofs are in the docstrings. Sums over
-time are finite, so that a bound also holds without contraction; it is merely large then.
+for the reset to zero and by subtraction (:mod:`sast_jax.snn.neurons.lif`); at the first step f is
+0. The bounds are on this recursion: how large u becomes, how much f stretches differences, and how
+large these are after the spikes and weights of all layers. The proofs are in the docstrings. Sums
+over time are finite, so that a bound also holds without contraction; it is merely large then.
 
 Source: the assumptions and the kind of statement are those of arXiv 2603.18039, which does not
 publish its constants; the constants and proofs here are our own.

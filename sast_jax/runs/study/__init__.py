@@ -1,0 +1,1 @@
+"""Parts of studies that compare methods."""
