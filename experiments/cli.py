@@ -59,7 +59,7 @@ def _with_files(arguments: list[str]) -> list[str]:
             flag, value = ("", argument) if is_value else (f"{flag}=", value)
             path, colon, variant = value.partition(":")
             shipped = _CONFIGS / f"{path}.py"
-            if not pathlib.Path(path).exists() and shipped.exists():
+            if not pathlib.Path(path).is_file() and shipped.exists():
                 path = str(shipped)
             elif pathlib.Path(path).is_file():
                 sys.path.append(str(pathlib.Path(path).resolve().parent))
@@ -82,6 +82,15 @@ def define_settings(name: str, group: Any) -> Callable[[], dict]:
         _fail(_reason(error), USER_ERROR)
     keys = {field.name: f"{name}.{field.name}" for field in dataclasses.fields(group)}
     return lambda: {full: flag.value[key] for key, full in keys.items() if full in flags.FLAGS}
+
+
+def define_split() -> tuple[flags.FlagHolder[str], flags.FlagHolder[int]]:
+    """Defines the flags --split and --above, which choose recordings to evaluate on."""
+    splits, above = ["test", "train"], "take only recordings with file numbers above this one"
+    return (
+        flags.DEFINE_enum("split", "test", splits, "which split to evaluate on"),
+        flags.DEFINE_integer("above", 0, above, lower_bound=0),
+    )
 
 
 def run(

@@ -27,18 +27,15 @@ from experiments import cli
 from sast_jax.data.sets import selection
 from sast_jax.reports import results
 from sast_jax.runs import files, measure, reloaded
-from sast_jax.runs.groups import Corruptions, Hardware, kinds_of
+from sast_jax.runs.groups import CorruptionKeys, HardwareKeys, kinds_of
 from sast_jax.training import machine
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings; the run's own if none")
-_SPLIT = flags.DEFINE_enum("split", "test", ["test", "train"], "which split to evaluate on")
-_ABOVE = flags.DEFINE_integer(
-    "above", 0, "leave out recordings whose file number is not above this", lower_bound=0
-)
+_SPLIT, _ABOVE = cli.define_split()
 _JSON = flags.DEFINE_string("json", None, "file to write the results to")
-_HARDWARE = cli.define_settings("hardware", Hardware())
-_CORRUPTIONS = cli.define_settings("corruptions", Corruptions())
+_HARDWARE = cli.define_settings("hardware", HardwareKeys())
+_CORRUPTIONS = cli.define_settings("corruptions", CorruptionKeys())
 
 
 def main() -> None:

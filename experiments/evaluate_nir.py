@@ -27,10 +27,7 @@ from sast_jax.snn import connections, neurons, readouts
 
 _FILE = flags.DEFINE_string("file", None, "NIR file", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
-_SPLIT = flags.DEFINE_enum("split", "test", ["test", "train"], "which split to evaluate on")
-_ABOVE = flags.DEFINE_integer(
-    "above", 0, "leave out recordings whose file number is not above this", lower_bound=0
-)
+_SPLIT, _ABOVE = cli.define_split()
 _JSON = flags.DEFINE_string("json", None, "file to write the results to")
 
 

@@ -65,11 +65,8 @@ def main() -> None:
             "readout_scale": found.settings.readout_scale,
             "weight_bits": bits,
         }
-        hard = nir_graph.HardNetwork(
-            network, one.model.neuron, float(one.hyper.decay), one.model.frame_shape
-        )
         graph = nir_graph.to_graph(
-            hard,
+            nir_graph.HardNetwork.of(one, network),
             parameterisation=_PARAMETERISATION.value,
             dt=_DT.value,
             scales=scales,
@@ -89,7 +86,8 @@ def _check_nir(one: Trained) -> None:
         one.model.neuron.nir(float(one.hyper.decay), _DT.value, (1,), _PARAMETERISATION.value)
     except InputError as error:
         raise InputError(
-            f"{error}; train with --config.lif.reset=zero, or export with --format=stablehlo"
+            f"{error}; export with --format=stablehlo, or train neurons that NIR has: "
+            "--config.lif.reset=zero, and lif or synaptic for --config.lif.neuron"
         ) from error
 
 

@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -67,7 +68,7 @@ def _configs() -> list[tuple[str, str]]:
 def _about(field: dataclasses.Field, value: Any) -> tuple[str, str]:
     """The valid values of a key, in the words of its check, and its meaning."""
     wanted = field.metadata["wanted"]
-    told = wanted and wanted(("?",) if isinstance(value, tuple) else "?")
+    told = wanted and wanted((math.nan,) if isinstance(value, tuple) else "?")
     text = f"each {told.wanted}" if isinstance(told, fields.Fault) else told or ""
     if type(value) is int:
         text = text.replace("a number", "a whole number")

@@ -1,6 +1,7 @@
 """The public face: what stands where. ``__init__.py`` loads these names when they are used."""
 
 from sast_jax.data.arrays import frames as frames
+from sast_jax.data.augmentation import Affine as Affine, Shift as Shift
 from sast_jax.data.packing import Frames as Frames
 from sast_jax.errors import DivergedError as DivergedError, InputError as InputError
 from sast_jax.evaluation.evaluate import evaluate as evaluate

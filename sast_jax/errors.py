@@ -8,6 +8,10 @@ class InputError(ValueError):
     """A file, folder or setting cannot be used; the one-line message names it and the way out."""
 
 
+class UnsupportedError(InputError):
+    """A model has no such form, in whatever numbers: no integer network, no node in NIR."""
+
+
 class DivergedError(InputError):
     """All runs of a training have diverged: none has finite numbers any more."""
 

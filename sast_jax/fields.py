@@ -6,6 +6,7 @@ these fields, checked by them and explained from them.
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -29,8 +30,8 @@ def setting(default: Any, about: str, wanted: Wanted | None = None, before: Any 
       default: an immutable value.
       about: meaning, with its unit.
       wanted: checks a value: returns None, or what the value should be.
-      before: the value that reproduces results from before the setting existed; None for a setting
-        that has always existed.
+      before: what the setting is taken to be where a config does not have it: the value that
+        reproduces results from before it existed. None for a setting that has always existed.
     """
     about = {"about": about, "wanted": wanted, "before": before}
     return dataclasses.field(default=default, metadata=about)
@@ -42,7 +43,7 @@ def between(
     """A check for numbers from ``low`` to ``high``; ``above`` and ``below`` exclude an end."""
 
     def wanted(value):
-        if whole and isinstance(value, float):
+        if whole and isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
             return "a whole number"
         sound = is_number(value) and low <= value <= high
         if sound and not (above and value == low) and not (below and value == high):
@@ -53,6 +54,9 @@ def between(
         return f"a number from {low} {upto}"
 
     return wanted
+
+
+COUNT = between(1, math.inf, whole=True)
 
 
 def number(
@@ -82,25 +86,45 @@ def choice(default: str, options: Iterable[str], about: str, before: Any = None)
     return setting(default, about, wanted, before)
 
 
-def several(default: tuple, about: str, each: Wanted) -> Any:
-    """Several numbers with commas between them; ``each`` checks one of them."""
+def several(
+    default: tuple, about: str, each: Wanted, *, once: bool = False, before: Any = None
+) -> Any:
+    """Several numbers with commas between them.
+
+    Args:
+      default, about, before: as of :func:`setting`.
+      each: checks one of them.
+      once: refuse repetitions.
+    """
+    commas = "numbers with commas between them"
 
     def wanted(values):
+        if not isinstance(values, tuple):
+            return commas
         if "" in values:
-            return Fault("", "numbers with commas between them, or '()' for none")
-        return next((Fault(value, why) for value in values if (why := each(value))), None)
+            return Fault("", f"{commas}, or '()' for none")
+        for value in values:
+            if isinstance(value, str):
+                return Fault(value, commas)
+            if why := each(value):
+                return Fault(value, why)
+        return "free of repetitions" if once and len(set(values)) < len(values) else None
 
-    return setting(default, about, wanted)
+    return setting(default, about, wanted, before)
 
 
-def switch(default: bool, about: str) -> Any:
+def switch(default: bool, about: str, before: Any = None) -> Any:
     """True or False."""
-    return setting(default, about, lambda v: None if isinstance(v, bool) else "True or False")
+
+    def wanted(value):
+        return None if isinstance(value, bool) else "True or False"
+
+    return setting(default, about, wanted, before)
 
 
-def text(default: str, about: str) -> Any:
+def text(default: str, about: str, before: Any = None) -> Any:
     """Any text."""
-    return setting(default, about, lambda v: None if isinstance(v, str) else "a text")
+    return setting(default, about, lambda v: None if isinstance(v, str) else "a text", before)
 
 
 def checked(given: Any, prefix: str = "", shown: str = "config.") -> None:
@@ -123,7 +147,13 @@ def checked(given: Any, prefix: str = "", shown: str = "config.") -> None:
             raise InputError(f"{shown}{name}={value!r} must be {why}")
 
 
+def require(wanted: Wanted, **values: Any) -> None:
+    """Raises InputError that names the first of some values that a check finds at fault."""
+    for name, value in values.items():
+        if why := wanted(value):
+            raise InputError(f"{name}={value!r} must be {why}")
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a finite number, and not True or False."""
-    whole_or_not = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return whole_or_not and math.isfinite(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -18,7 +18,7 @@ def run(rho, seed, hard, **more):
 
 
 def diverged():
-    """A run as :func:`sast_jax.evaluation.swap.evaluate` describes one whose weights are NaN."""
+    """A run as ``swap.soft_and_hard`` describes one whose weights are NaN."""
     made = run(0.4, 1, 0.8, diverged=True)
     nothing = ("accuracy", "accuracy_ci95", "rate", "ties", "silent", "ece", "nll", "brier")
     made |= {f"{kind}_{key}": None for kind in ("soft", "hard") for key in nothing}

@@ -271,11 +271,6 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
     assert penalty["remarks"] == ["no run of SAST is finite"]
 
 
-def test_reasons_for_no_integer_network_are_told_once():
-    rows = [{"kind": "weight_bits", "error": "too many"}, {"kind": "weights"}]
-    assert measures.failures([{"hardware": rows}] * 2) == ["no integer network: too many"]
-
-
 def test_the_theory_aligned_method_is_the_theory_aligned_config():
     config = config_file.get_config()
     made = command_module.untuned(config, "default", methods.METHODS["theory-aligned"])

@@ -17,19 +17,20 @@ from sast_jax.training.trained import Trained
 )
 def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
     monkeypatch.setattr(swap, "BLOCK_BYTES", block)
+    monkeypatch.setattr(swap.packing, "at_once", lambda packed, most: batch_size)
     made, hypers = small.recipe(), small.hyper(seeds=(0, 1), slope=2.0, slope_end=8.0, decay=0.7)
     trained = small.untrained(made, hypers)
     data = small.frames()
     packed = data.packed_NxTxP
     assert packed[0].nbytes * 14 <= 1000 < packed[0].nbytes * small.N  # two batches of 7
     unpacked = jnp.moveaxis(packing.unpack(packed, small.SHAPE), 1, 0).astype(jnp.float32)
-    both = swap.answer(swap.both, trained, packed, batch_size)
+    both = swap.answer(swap.both, trained, packed)
     for model, of_both, spike in (
         # The slope that training ends with.
         (swap.soft, both.soft, spikes.sigmoid(8.0)),
         (swap.hard, both.hard, spikes.heaviside),
     ):
-        outcome = swap.answer(model, trained, packed, batch_size)
+        outcome = swap.answer(model, trained, packed)
         np.testing.assert_allclose(outcome.scores_BxK, of_both.scores_BxK, atol=1e-5)
         np.testing.assert_allclose(outcome.rates_BxL, of_both.rates_BxL, atol=1e-6)
         for run in range(2):
@@ -49,7 +50,7 @@ def test_batches_and_blocks_answer_as_one_batch(batch_size, block, monkeypatch):
 def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
     hypers = small.hyper(seeds=(0, 1))
     trained = small.trained(small.recipe(), hypers, epochs=6)
-    runs = swap.evaluate(trained, small.frames())
+    runs = swap.soft_and_hard(trained, small.frames())
     assert len(runs) == 2
     for run in runs:
         assert run["transfer_gap"] == run["soft_accuracy"] - run["hard_accuracy"]
@@ -64,7 +65,7 @@ def test_soft_minus_hard_is_the_gap_and_keys_are_complete():
 def test_windows_answer_with_their_mean_scores():
     hypers, frames = small.hyper(), small.windows()
     trained = small.trained(small.recipe(), hypers, epochs=2)
-    (run,) = swap.evaluate(trained, frames)
+    (run,) = swap.soft_and_hard(trained, frames)
     assert run["recordings"] == small.N // 2
     truth = frames.labels_N[: small.N // 2]
     for prefix, model in (("soft_", swap.soft), ("hard_", swap.hard)):
@@ -120,7 +121,7 @@ def test_a_network_of_nan_has_no_accuracy():
     spoiled = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), trained.params)
     spoiled = Trained(trained.recipe, spoiled, hypers)
     assert spoiled.finite().tolist() == [False, True]
-    bad, good = swap.evaluate(spoiled, small.frames())
+    bad, good = swap.soft_and_hard(spoiled, small.frames())
     for key in ("soft_accuracy", "hard_accuracy", "transfer_gap", "hard_confusion"):
         assert bad[key] is None
     assert bad["soft_rates"] == [None, None]

@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import math
+import re
 import subprocess
 import sys
 import warnings
@@ -159,13 +161,26 @@ def moved(pixels, microseconds=0):
         ([SOUND.astype(str)], [0], {}, "recording 0: its x is no number"),
         ([np.zeros(2, [("x", int), ("y", int), ("t", int)])], [0], {}, "has no field 'p'"),
         ([SOUND[:0]], [0], {}, "none of the recordings holds an event"),
+        ([SOUND], [2**31], {}, "labels must be whole numbers from 0 to 2147483647"),
+        ([SOUND], [[0]], {}, "labels must be whole numbers"),
         ([SOUND], [0], {"time_bins": 0}, "time_bins=0 must be"),
+        ([SOUND], [0], {"time_bins": math.inf}, "time_bins=inf must be"),
+        ([SOUND], [0], {"time_bins": "5"}, "time_bins='5' must be"),
+        ([SOUND], [0], {"duration": math.inf}, "duration=inf must be a number of microseconds"),
+        ([SOUND], [0], {"sensor": SIDE}, r"sensor=8 must be \(height, width\)"),
+        ([SOUND], [0], {"sensor": (0, SIDE)}, r"sensor=\(0, 8\) must be"),
         ([SOUND], [0], {"duration": 3}, "duration=3 must be 5 microseconds or more"),
     ],
 )  # fmt: skip
 def test_what_is_no_recording_is_named(events, labels, more, message):
     with pytest.raises(InputError, match=message):
         sast_jax.frames(events, labels, **{"sensor": (SIDE, SIDE), "time_bins": 5} | more)
+
+
+def test_a_recording_may_hold_no_event():
+    made = sast_jax.frames([SOUND, [], SOUND[:0]], [0, 1, 1], sensor=(SIDE, SIDE), time_bins=5)
+    assert made.events_NxC.sum(axis=1).tolist() == [2, 0, 0]
+    assert not made.packed_NxTxP[1:].any()
 
 
 def test_times_in_another_unit_are_noticed():
@@ -185,8 +200,42 @@ def test_a_recipe_that_does_not_fit_its_recordings_is_refused():
     three = sast_jax.frames(events, labels + 1, sensor=(SIDE, SIDE), time_bins=5)
     with pytest.raises(InputError, match="label 2, and the network has 2 outputs"):
         sast_jax.train(RECIPE, three, rho=0.0)
-    with pytest.raises(InputError, match="need one value at least"):
-        sast_jax.train(RECIPE, frames(), rho=0.0, seeds=())
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"seeds": ()}, "seeds has no value; give one at least"),
+        ({"rho": []}, "rho has no value"),
+        ({"rho": -0.1}, "rho=-0.1 must be a number from 0 up"),
+        ({"rho": (0.0, math.nan)}, "rho=nan must be"),
+        ({"rho": "0.1"}, "rho='0' must be a number"),
+        ({"rho": None}, "rho=None must be a number"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 must be a number above 0"),
+        ({"slope": 0}, "slope=0 must be a number above 0"),
+        ({"slope_end": -1.0}, "slope_end=-1.0 must be a number above 0"),
+        ({"slope_end": (4.0, 8.0)}, "slope_end is one number"),
+        ({"decay": 1.1}, "decay=1.1 must be a number from 0 to 1"),
+        ({"warmup": np.float32(2)}, "warmup=2.0 must be a number from 0 to 1"),
+        ({"seeds": (0, 0.5)}, "seeds=0.5 must be a whole number"),
+        ({"seeds": 2**31}, "seeds=2147483648 must be a number from 0 to 2147483647"),
+        ({"seeds": True}, "seeds=True must be a number"),
+    ],
+    ids=str,
+)
+def test_values_of_runs_are_checked(given, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        sast_jax.train(RECIPE, frames(), **{"rho": 0.0} | given)
+
+
+def test_values_may_be_numbers_or_arrays_of_any_kind(trained):
+    kinds = {"rho": np.array([0.0, 0.1], np.float32), "seeds": np.arange(2)}
+    kinds |= {"learning_rate": jnp.float32(1e-2), "decay": np.array(0.9), "slope": 2}
+    again = sast_jax.train(RECIPE, frames(), **kinds)
+    for one, other in zip(again.hyper, trained.hyper, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    one = sast_jax.train(RECIPE, frames(), rho=0.0, seeds=np.int64(3))
+    assert one.hyper.seed.tolist() == [3]
 
 
 def test_runs_that_diverge_are_told():
@@ -197,6 +246,31 @@ def test_runs_that_diverge_are_told():
     found = sast_jax.evaluate(runs, frames())
     assert [run["hard_accuracy"] is None for run in found] == [True, False]
     assert "-" in str(found).splitlines()[2]
+
+
+def test_one_run_is_evaluated_like_all(trained):
+    found, test = sast_jax.evaluate(trained, frames()), frames()
+    assert [sast_jax.evaluate(run, test) for run in trained] == [[one] for one in found]
+    assert sast_jax.evaluate(trained[1:3], test) == found[1:3]
+    assert sast_jax.evaluate(trained[np.int64(-1)], test) == found[3:]
+    for outside in (4, -5, np.int64(4)):
+        with pytest.raises(IndexError, match=f"run {outside} of 4"):
+            trained[outside]
+    with pytest.raises(TypeError, match="a single run"):
+        len(trained[0])
+
+
+def test_a_recipe_of_trained_models_takes_a_larger_set(trained):
+    runs = sast_jax.train(trained.recipe, frames(48), rho=0.0)
+    assert (trained.recipe.batches.steps, runs.recipe.batches.steps) == (4, 6)
+    assert sast_jax.train(trained.recipe, frames(16), rho=0.0).recipe.batches.steps == 2
+
+
+def test_labels_without_an_output_are_refused(trained):
+    events, labels = recordings()
+    made = sast_jax.frames(events, labels + 1, sensor=(SIDE, SIDE), time_bins=5)
+    with pytest.raises(InputError, match="label 2, and the network has 2 outputs"):
+        sast_jax.evaluate(trained, made)
 
 
 def test_frames_of_another_shape_are_refused(trained):

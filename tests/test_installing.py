@@ -149,6 +149,37 @@ except sast_jax.InputError as error:
     assert done.stdout.strip() == "this needs the package tqdm: pip install 'sast_jax[commands]'"
 
 
+@pytest.mark.parametrize(
+    "program, package, extra",
+    [
+        ("import sast_jax.hardware.nir_graph", "nir", "export"),
+        ("sast_jax.LIF().nir(0.9, 1e-4, (1,), 'A')", "nir", "export"),
+        ("sast_jax.Synaptic.from_nir(None, 1e-4)", "nir", "export"),
+        (
+            "from sast_jax.data import streaming; next(streaming.chunks(None, (), 1))",
+            "grain",
+            "data",
+        ),
+    ],
+)
+def test_every_extra_that_the_library_asks_for_is_named(
+    installed, tmp_path, program, package, extra
+):
+    done = run(installed, f"{ONLY_THE_CORE}\n{program}", cwd=tmp_path)
+    wanted = f"InputError: this needs the package {package}: pip install 'sast_jax[{extra}]'"
+    assert done.stderr.rstrip().endswith(wanted)
+
+
+def test_a_command_without_its_extras_ends_in_one_line(installed, tmp_path):
+    program = (
+        "import importlib.util as u; u.find_spec = lambda name: None; import experiments.nmnist"
+    )
+    done = run(installed, program, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    wanted = "error: commands need packages that are missing here: pip install"
+    assert done.stderr == f"{wanted} 'sast_jax[commands,data,reports]'\n"
+
+
 SMALL = [
     "--config.data.source=simulated", "--config.data.train_limit=64",
     "--config.data.test_limit=8", "--config.epochs=1", "--config.batch_size=32",
@@ -191,6 +222,7 @@ def test_it_works_beside_a_project_with_its_own_experiments(installed, tmp_path)
     assert done.returncode == 0, done.stderr
     record = (tmp_path / "mine" / "config.json").read_text()
     assert '"seed": 7' in record and '"rho": 0.0' in record
+    (tmp_path / "nmnist_conv").mkdir()  # a folder of that name is no config
     bare = command("nmnist", "--config=nmnist_conv", "--config.epochs=0")
     assert bare.returncode == 2 and "config.epochs=0" in bare.stderr  # the shipped file was read
 

@@ -80,7 +80,7 @@ LEAKS = {"fraction": integers.fraction, "shifts": integers.shifts}
 @pytest.mark.parametrize("nearest, reset", [(True, ToZero()), (False, BySubtraction())])
 def test_equals_its_simulation_and_unbounded_integers(bits, leak, nearest, reset):
     rng = np.random.default_rng(bits)
-    neurons = integers.Neurons(bits, LEAKS[leak](0.9, 8), nearest, reset)
+    neurons = integers.IntegerNeurons(bits, LEAKS[leak](0.9, 8), nearest, reset)
     layers = built(network(rng), neurons, headroom=1.5)  # little, so that words saturate
     frames = rng.random((12, 30, 20)) < 0.4
     with jax.enable_x64(True):
@@ -125,7 +125,7 @@ def test_a_million_neuron_steps_of_random_input_are_those_of_the_simulation():
     rng, steps = np.random.default_rng(0), 0
     for bits, leak in itertools.product((8, 13, 16, 24, 32), LEAKS):
         reset = ToZero() if bits % 3 else BySubtraction()
-        neurons = integers.Neurons(bits, LEAKS[leak](0.9, 8), True, reset)
+        neurons = integers.IntegerNeurons(bits, LEAKS[leak](0.9, 8), True, reset)
         layers = built(network(rng, (40, 100, 20)), neurons, weight_bits=4, headroom=4.0)
         steps += same_as_simulated(layers, neurons, rng.random((20, 50, 40)) < 0.3)
     assert steps > 10**6
@@ -145,7 +145,7 @@ def test_real_input_gives_the_spikes_of_the_simulation(real_data, kind):
 
 def test_convolutions_in_integers():
     network, frames = small_networks.network("ConvNet")
-    neurons = integers.Neurons(16, integers.fraction(0.9, 7), True, ToZero())
+    neurons = integers.IntegerNeurons(16, integers.fraction(0.9, 7), True, ToZero())
     layers = built(network, neurons)
     found, _ = integers.response_of(layers, neurons, frames)
     simulated, _ = integers.simulate(layers, neurons, frames)
@@ -180,7 +180,7 @@ def test_a_scaled_potential_never_leaves_32_bits(u, factor, shift, nearest):
 @given(st.integers(-(2**30), 2**30), st.integers(-30, 30), st.integers(2, 32))
 def test_a_current_is_placed_or_counted_as_clipped(total, point, bits):
     point = min(point, bits - 1)
-    neurons = integers.Neurons(bits, (), True, ToZero())
+    neurons = integers.IntegerNeurons(bits, (), True, ToZero())
     placed, clipped = integers._placed(jnp.int32(total), jnp.int32(point), neurons)
     exact = total << point if point >= 0 else (total + ((1 << -point) >> 1)) >> -point
     if clipped:
@@ -201,7 +201,7 @@ def test_a_current_is_placed_or_counted_as_clipped(total, point, bits):
 def test_saturation_is_that_of_unbounded_integers(sums, bits, point, threshold, subtract):
     """Any currents: the word never wraps, and each change by its range is counted, once a step."""
     reset = BySubtraction() if subtract else ToZero()
-    neurons = integers.Neurons(bits, integers.fraction(0.9, 8), True, reset)
+    neurons = integers.IntegerNeurons(bits, integers.fraction(0.9, 8), True, reset)
     step = functools.partial(
         integers._step, neurons, threshold=jnp.int32(threshold), point=jnp.int32(point)
     )
@@ -247,11 +247,11 @@ def test_what_a_chip_cannot_hold_is_named(change, message):
 
 def test_a_bias_that_does_not_fit_is_refused():
     huge = [Full(jnp.full((2, 1), 1e-9), jnp.ones(1))]
-    neurons = integers.Neurons(32, integers.fraction(0.9, 8), True, ToZero())
+    neurons = integers.IntegerNeurons(32, integers.fraction(0.9, 8), True, ToZero())
     with pytest.raises(InputError, match="a bias of layer 1 does not fit in 32 bits"):
         built(huge, neurons, headroom=1.0)
 
 
 def built_of(bits):
-    neurons = integers.Neurons(bits, integers.fraction(0.9, 8), True, ToZero())
+    neurons = integers.IntegerNeurons(bits, integers.fraction(0.9, 8), True, ToZero())
     return built(network(np.random.default_rng(0)), neurons)

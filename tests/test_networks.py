@@ -280,7 +280,7 @@ def test_a_network_of_ones_own_trains_and_is_evaluated():
     assert set(trained.params) == {"strength", "push", "verdict", "lean"}
     data = small.frames()
     x = np.asarray(trained.model.unpack(data.packed_NxTxP))
-    for run, measured in zip(trained, swap.evaluate(trained, data), strict=True):
+    for run, measured in zip(trained, swap.soft_and_hard(trained, data), strict=True):
         sent = np.einsum("tbhwc,wcn->tbhn", x, run.params["strength"].reshape(6, 2, WIDTH))
         sent = sent + np.asarray(run.params["push"])
         _, sent = neurons.integrate(run.hard_cell(), jnp.asarray(sent))
@@ -310,7 +310,7 @@ def test_a_network_of_ones_own_is_counted():
 def test_a_network_of_ones_own_is_put_on_the_bench():
     data, keys = small.frames(), jax.random.split(jax.random.key(0), 2)
     benches = bench_lib.benches(of_rows(), Chip(), data)
-    exact = swap.evaluate(of_rows(), data)
+    exact = swap.soft_and_hard(of_rows(), data)
     for bench, own in zip(benches, exact, strict=True):
         row = bench.width(8, data)
         assert "error" not in row

@@ -44,7 +44,7 @@ def test_it_evaluates_to_what_its_log_says(older):
     found = reloaded.load(older)
     assert found.settings.lif.neuron == "lif"  # a key that it lacks
     test = found.settings.data.load(("test",)).test
-    (measured,) = swap.evaluate(found.trained, test)
+    (measured,) = swap.soft_and_hard(found.trained, test)
     logged = [json.loads(line) for line in (older / "metrics.jsonl").read_text().splitlines()][-1]
     assert logged["epoch"] == found.record["epoch"] == 8
     for key in ("soft_accuracy", "hard_accuracy", "soft_confusion", "hard_confusion"):

@@ -85,6 +85,33 @@ def test_it_trains_reports_and_loads_again(registered, tmp_path):
     assert found.trained.model.frame_shape == (SIDE, SIDE, 2)
 
 
+@dataclasses.dataclass(frozen=True)
+class Alike(sets.NmnistData):
+    """A data set with no key that N-MNIST has not."""
+
+    name = "alike"
+
+
+def test_a_set_without_a_key_of_its_own_stays_itself(monkeypatch):
+    monkeypatch.setitem(sets.SETS, "alike", Alike)
+    config = settings.config("alike")
+    assert config.data.name == "alike"
+    assert isinstance(settings.read(config).data, Alike)
+    nest = json.loads(json.dumps(settings.read(config).as_dict()))
+    assert settings.read(nest) == settings.read(config)
+    assert type(settings.read(settings.config("nmnist")).data) is sets.NmnistData
+    with pytest.raises(InputError, match=r"experiments\.configs\.nmnist"):
+        settings.read(config, "nmnist")
+    del nest["data"]["name"]  # as older versions wrote it: the record says which set it is
+    assert isinstance(settings.read(nest, "alike").data, Alike)
+    assert type(settings.read(nest, "nmnist").data) is sets.NmnistData
+    with pytest.raises(InputError, match=r"config\.data\.name is missing"):
+        settings.read(nest)
+    nest["data"]["name"] = "nmnits"
+    with pytest.raises(InputError, match=r"config\.data\.name='nmnits' must be one of 'nmnist'"):
+        settings.read(nest)
+
+
 def test_its_keys_are_checked_like_the_others(registered):
     own = Settings(data=Blobs())
     for changes, message in (

@@ -89,7 +89,7 @@ def run(made):
     """All that is done with a recipe: the networks, trained, evaluated and counted."""
     hyper_R = small.hyper(seeds=(0, 1))
     trained = small.trained(made, hyper_R, epochs=1)
-    return swap.evaluate(trained, small.frames()), models.count(trained, small.frames())
+    return swap.soft_and_hard(trained, small.frames()), models.count(trained, small.frames())
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -161,7 +161,53 @@ def test_a_recipe_meets_its_training_set():
     assert (made.batches.steps, made.steps) == (5, 15)  # an incomplete batch is dropped
     assert plain.model.frame_shape is None and plain.batches.steps is None
     assert made == plain.on(np.array([6, 6, 2]), 47)
-    assert Shuffled(8, 3).on(45) == Shuffled(8, 3)  # steps that are given stay
+    assert made.on((6, 6, 2), 20) == plain.on((6, 6, 2), 20)  # nothing is left of a set before
+
+
+MODEL = Model(networks.MLP((4, 2)))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Recipe(MODEL, epochs=0), "epochs=0 must be a number from 1 up"),
+        (lambda: Recipe(MODEL, epochs=2.0), "epochs=2.0 must be a whole number"),
+        (lambda: Recipe(MODEL, Adam(), Sharpness(start=3), epochs=3), "start=3 of Sharpness"),
+        (lambda: Sharpness(start=-1), "start=-1 must be"),
+        (lambda: Ahead(start=0.5), "start=0.5 must be a whole number"),
+        (lambda: Sharpness(part=0), "part=0 must be a number from 1 up"),
+        (
+            lambda: Recipe(MODEL, Adam(), Sharpness(part=65)),
+            "part=65 must be a number from 1 to 64",
+        ),
+        (lambda: Sharpness(links.GapAware(), part=8), "GapAware takes both gradients"),
+        (lambda: Sharpness(links.GapAware(), independent=True), "GapAware takes both gradients"),
+        (lambda: Grouped(0), "groups=0 must be"),
+        (lambda: Grouped(2, links.RandomDirection()), "RandomDirection draws one perturbation"),
+        (lambda: Recipe(MODEL, Adam(), Grouped(5)), "groups=5 must divide the batch of 64"),
+        (
+            lambda: Recipe(MODEL, Adam(), Grouped(4), (controls.Adversary(1.0),)),
+            "the control Adversary acts on a whole batch",
+        ),
+        (
+            lambda: Recipe(MODEL, Adam(), Grouped(4), (controls.StochasticNeurons(0.1),)),
+            "the control StochasticNeurons acts on a whole batch",
+        ),
+        (lambda: Shuffled(0), "size=0 must be"),
+        (lambda: Independent(-1), "size=-1 must be"),
+        (lambda: Model(networks.MLP((4, 2)), segment=0), "segment=0 must be"),
+    ],
+)
+def test_what_does_not_go_together_cannot_be_made(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_controls_may_be_a_list_and_nothing_else():
+    made = Recipe(MODEL, controls=[controls.WeightNoise(0.1)])
+    assert hash(made) == hash(Recipe(MODEL, controls=(controls.WeightNoise(0.1),)))
+    with pytest.raises(TypeError, match=r"no instance of a sast_jax\.Control"):
+        Recipe(MODEL, controls=(controls.WeightNoise,))
 
 
 @pytest.mark.parametrize("kind", optimizers.BATCHES.values())

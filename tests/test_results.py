@@ -61,6 +61,17 @@ def test_runs_that_hardly_answer_are_remarked_on():
     ]
 
 
+def test_reasons_for_no_integer_network_are_told_once():
+    sound = {f"{kind}_confusion": [[4, 0], [1, 5]] for kind in ("soft", "hard")}
+    rows = [{"kind": "weight_bits", "error": "too many"}, {"kind": "weights"}]
+    runs = [run(0.0, seed, 0.9, hardware=rows, **sound) for seed in (0, 1)]
+    runs[1]["corruptions"] = [{"kind": "noise", "error": "too many"}, {"error": "none at all"}]
+    assert results.remarks(runs) == [
+        "no integer network: too many",
+        "no integer network: none at all",
+    ]
+
+
 def test_the_table_shows_each_run_and_the_mean():
     text = tables.runs(collected([run(0.4, 0, 0.8), run(0.4, 1, 0.9)]))
     assert "80.00 [70.00, 90.00]" in text

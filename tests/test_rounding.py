@@ -79,4 +79,4 @@ def test_what_is_evaluated_is_rounded_and_stays_so_on_a_chip():
         rounded = formats.rounded(network, formats.kernels(network, chip))
         for a, b in zip(rounded, network, strict=True):
             np.testing.assert_allclose(a.kernel, b.kernel, rtol=1e-5, atol=1e-7)
-    assert swap.evaluate(trained, small.frames())[0]["soft_accuracy"] > 0.9
+    assert swap.soft_and_hard(trained, small.frames())[0]["soft_accuracy"] > 0.9

@@ -90,7 +90,7 @@ def test_training_and_evaluation_in_segments(monkeypatch):
     for made in (small.recipe(epochs=7), small.recipe(epochs=7, segment=1)):
         state_R, _ = small.fit(made, small.hyper())
         trained = Trained.of(made, state_R, small.hyper())
-        (run,) = swap.evaluate(trained, small.frames())
+        (run,) = swap.soft_and_hard(trained, small.frames())
         found.append((state_R.params, run["soft_accuracy"], run["hard_accuracy"]))
         assert set(of_segment) == ({1} if made.model.segment else set())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *found)

@@ -14,8 +14,8 @@ from experiments import configs
 from experiments.configs import dvs_gesture, nmnist
 from sast_jax.data import sets
 from sast_jax.errors import InputError
-from sast_jax.fields import setting
-from sast_jax.runs import settings
+from sast_jax.fields import between, number, setting, several, switch, text
+from sast_jax.runs import build, groups, settings
 from sast_jax.runs.settings import Settings
 from sast_jax.snn import neurons
 
@@ -150,7 +150,7 @@ def test_a_bad_value_is_named_with_what_it_may_be(changes, message):
 
 def test_a_config_with_other_keys_is_refused():
     partial = ConfigDict({"rho": 0.4})
-    with pytest.raises(InputError, match=r"config\.\w+ is missing; a config starts from"):
+    with pytest.raises(InputError, match=r"config\.[\w.]+ is missing; a config starts from"):
         settings.read(partial)
     more = nmnist.get_config()
     with more.unlocked():
@@ -193,14 +193,47 @@ def test_a_key_that_was_not_there_takes_the_value_that_reproduces():
         settings.read(config)
 
 
-def test_a_new_setting_may_have_another_default_than_what_reproduces():
+def test_a_new_setting_may_have_another_default_than_what_reproduces(monkeypatch):
     @dataclasses.dataclass(frozen=True)
     class Newer(Settings):
         dropout: float = setting(0.5, "of a later version", before=0.0)
 
-    nest = nmnist.get_config().to_dict()
-    read = settings._read(Newer(), nest, "", "nmnist")
-    assert (Newer().dropout, read.dropout) == (0.5, 0.0)
+    @dataclasses.dataclass(frozen=True)
+    class Group:
+        path: str = text("near", "of a later version", before="far")
+        on: bool = switch(True, "of a later version", before=False)
+        levels: tuple = several((1.0,), "of a later version", between(0, 2), before=())
+
+    @dataclasses.dataclass(frozen=True)
+    class WithGroup(Newer):
+        later: Group = Group()
+
+    older = nmnist.get_config().to_dict()
+    monkeypatch.setattr(settings, "Settings", WithGroup)
+    read = settings.read(older)
+    assert (WithGroup().dropout, read.dropout) == (0.5, 0.0)
+    assert (WithGroup().later, read.later) == (Group(), Group("far", False, ()))
+    assert settings.read(older | {"later": {"on": True}}).later == Group("far", True, ())
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"network.hidden": 5}, "config.network.hidden=5 must be whole numbers with commas"),
+        ({"network.hidden": "ab"}, "config.network.hidden='ab' must be whole numbers"),
+        ({"hardware.weight_bits": 8}, "config.hardware.weight_bits=8 must be numbers with commas"),
+        ({"hardware.dead": 0.1}, "config.hardware.dead=0.1 must be numbers with commas"),
+        ({"sweep.rho": 0.4}, "config.sweep.rho=0.4 must be numbers with commas"),
+        ({"corruptions.severities": 3}, "config.corruptions.severities=3 must be whole numbers"),
+        ({"corruptions.kinds": 3}, "config.corruptions.kinds=3 must be 'all', or some of"),
+        ({"workdir": 3}, "config.workdir=3 must be a text"),
+        ({"resume": 1}, "config.resume=1 must be True or False"),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_named(changes, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        Settings().changed(changes)
 
 
 def test_changes_are_checked_and_leave_the_rest():
@@ -210,6 +243,46 @@ def test_changes_are_checked_and_leave_the_rest():
     assert changed.changed({"rho": 0.4, "lif.decay": 0.9, "data.path": "data/nmnist"}) == first
     with pytest.raises(InputError, match=r"config\.lif\.decay=2"):
         first.changed({"lif.decay": 2})
+
+
+@dataclasses.dataclass(frozen=True)
+class Tired(neurons.Resetting):
+    """A neuron with a field that another one has too, with the same meaning."""
+
+    adaptation: float = number(0.2, 0, math.inf, "rise of the threshold with each spike")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bare(neurons.Neuron):
+    """A neuron without reset, whose field says nothing of itself."""
+
+    gain: float = 1.5
+
+
+def test_neurons_may_share_a_key_and_must_explain_it():
+    made = groups.with_keys_of(neurons.NEURONS | {"tired": Tired})
+    (field,) = (field for field in dataclasses.fields(made) if field.name == "adaptation")
+    assert field.metadata["about"].endswith("of 'adaptive' and 'tired' neurons")
+    with pytest.raises(TypeError, match=r"Bare\.gain: make it with sast_jax\.fields"):
+        groups.with_keys_of({"bare": Bare})
+
+    @dataclasses.dataclass(frozen=True)
+    class Other(neurons.Resetting):
+        adaptation: float = number(0.3, 0, 1, "rise of the threshold with each spike")
+
+    with pytest.raises(TypeError, match="'adaptive' have another field of this name"):
+        groups.with_keys_of(neurons.NEURONS | {"other": Other})
+
+
+def test_a_key_that_a_neuron_does_not_use_must_stay_as_it_is(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class NoReset(neurons.Neuron):
+        pass
+
+    monkeypatch.setitem(neurons.NEURONS, "lif", NoReset)
+    assert build.neuron(Settings()) == NoReset()
+    with pytest.raises(InputError, match=r"config\.lif\.reset='zero' must be left as it is"):
+        Settings(lif=groups.LifKeys(reset="zero"))
 
 
 @pytest.mark.parametrize("name", neurons.NEURONS)

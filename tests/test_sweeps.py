@@ -89,7 +89,7 @@ from sast_jax.evaluation import swap
 
 assert jax.device_count() == 8
 trained = small.trained(small.recipe(), small.hyper({seeds}, {rhos}))
-hard = [run["hard_accuracy"] for run in swap.evaluate(trained, small.frames())]
+hard = [run["hard_accuracy"] for run in swap.soft_and_hard(trained, small.frames())]
 np.savez({file!r}, *jax.tree.leaves(trained.params), hard=hard)
 """
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -108,7 +108,7 @@ def test_eight_devices_share_the_runs(tmp_path):
     found = np.load(file)
     for i, leaf in enumerate(jax.tree.leaves(trained.params)):
         close(found[f"arr_{i}"], leaf)
-    expected = swap.evaluate(trained, small.frames())
+    expected = swap.soft_and_hard(trained, small.frames())
     assert found["hard"].tolist() == [run["hard_accuracy"] for run in expected]
 
 

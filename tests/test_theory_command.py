@@ -62,8 +62,8 @@ def test_every_bound_of_the_page_holds(reported):
     assert all(entry["met"] for entry in done["assumptions"])
     assert [group["name"] for group in done["groups"]] == ["rho 0", "rho 0.1"]
     assert [run["name"] for run in done["runs"]] == [
-        "run of rho 0, seed 0",
-        "run of rho 0.1, seed 0",
+        "run with rho 0, seed 0",
+        "run with rho 0.1, seed 0",
     ]
 
 

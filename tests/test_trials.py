@@ -213,7 +213,7 @@ def test_corrupted_recordings_meet_all_three_networks(trained):
     clean, silent = small.frames(), small.frames()
     silent = silent._replace(packed_NxTxP=np.zeros_like(silent.packed_NxTxP))
     rows_R = bench_lib.corruptions(benches_R, [("noise", 1, clean), ("event_drop", 5, silent)])
-    expected = swap.evaluate(trained, clean)
+    expected = swap.soft_and_hard(trained, clean)
     for run, (same, nothing), (width,) in zip(
         expected, rows_R, bench_lib.trials(benches_R, clean, Conditions((8,))), strict=True
     ):

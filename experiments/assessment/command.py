@@ -207,7 +207,7 @@ def _assess(config, regime, folder, name, rows) -> dict:
         return _diverged(config, method, made, str(error))
     around = landscape.around(place / "final")
     jax.clear_caches()  # of programs that no other method uses
-    remarks = results.remarks(runs) + measures.failures(runs)
+    remarks = results.remarks(runs)
     if method.taken == "rates.target":
         remarks += measures.missed_rate(made.rates.target, runs)
     return _row(method, made) | {
@@ -250,5 +250,5 @@ def _tuned(made, best) -> Settings:
 
 
 def _timed(config, regime, name, row) -> Settings:
-    """One run of a method as its row has it."""
+    """One run of a method, with the settings that its row was measured with."""
     return _tuned(untuned(config, regime, METHODS[name]), row["tuned"] | row["taken"])

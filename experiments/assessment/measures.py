@@ -80,12 +80,6 @@ def entry(run: dict, around: dict) -> dict:
     return results.finite(kept)
 
 
-def failures(runs: list[dict]) -> list[str]:
-    """Why runs of ``results.json`` lack integer networks, each reason once."""
-    found = [row["error"] for run in runs for row in run["hardware"] if "error" in row]
-    return [f"no integer network: {reason}" for reason in dict.fromkeys(found)]
-
-
 def held_out_rate(runs: list[dict]) -> float | None:
     """The runs' mean firing rate with smooth spikes on the validation split."""
     rates = finite_values(runs, "validation_soft_rate")

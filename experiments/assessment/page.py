@@ -23,7 +23,7 @@ from experiments.assessment.measures import (
 )
 from sast_jax.evaluation import intervals
 from sast_jax.reports import pages, results, tables
-from sast_jax.runs.study import RADIUS
+from sast_jax.runs.study.landscape import RADIUS
 
 
 def write_assessment(workdir: pathlib.Path, done: dict) -> None:

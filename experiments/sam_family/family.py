@@ -41,7 +41,7 @@ class Variant(NamedTuple):
       changes: keys and values of the config.
       scale: factor on the regime's radii, as a radius means something else to this variant.
       longer: factor on the epochs.
-      tune: choose its radius or learning rate; else both are as the regime has them.
+      tune: choose its radius or learning rate; else it takes those of the regime.
     """
 
     changes: dict

@@ -2,15 +2,17 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from sast_jax import fields
 from sast_jax.data import packing, recordings
 from sast_jax.errors import InputError
 
 _CHUNK = 256  # recordings binned at once
 _FIELDS = ("x", "y", "t", "p")
+_LARGEST_LABEL = 2**31 - 1
 _LATEST = 10**12  # microseconds, twelve days: times a number of bins it stays within 64 bits
 
 
@@ -52,14 +54,22 @@ def frames(
       >>> made.frame_shape, made.packed_NxTxP.shape
       ((4, 4, 2), (2, 2, 4))
     """
-    height, width = sensor
+    sides = tuple(sensor) if isinstance(sensor, Iterable) else ()
+    if len(sides) != 2 or any(fields.COUNT(side) for side in sides):
+        raise InputError(f"sensor={sensor!r} must be (height, width) in pixels")
+    height, width = sides
     if len(events) != len(labels) or not len(events):
         raise InputError(f"{len(events)} recordings and {len(labels)} labels; give as many of both")
     labels_N = np.asarray(labels)
-    if labels_N.ndim != 1 or labels_N.dtype.kind not in "iu" or labels_N.min() < 0:
-        raise InputError("labels must be whole numbers from 0, one a recording")
-    if not 1 <= time_bins == int(time_bins):
+    whole = labels_N.ndim == 1 and labels_N.dtype.kind in "iu"
+    if not whole or not (labels_N >= 0).all() or not (labels_N <= _LARGEST_LABEL).all():
+        raise InputError(
+            f"labels must be whole numbers from 0 to {_LARGEST_LABEL}, one a recording"
+        )
+    if not fields.is_number(time_bins) or not 1 <= time_bins == int(time_bins):
         raise InputError(f"time_bins={time_bins!r} must be a whole number from 1")
+    if duration is not None and not fields.is_number(duration):
+        raise InputError(f"duration={duration!r} must be a number of microseconds")
     columns = [_columns(own, number, height, width) for number, own in enumerate(events)]
     latest = max((int(own[2].max()) for own in columns if len(own[2])), default=None)
     if latest is None:
@@ -100,13 +110,15 @@ def _columns(own, number, height, width) -> tuple[np.ndarray, ...]:
         columns = [own[name] for name in _FIELDS]
     elif own.ndim == 2 and own.shape[1] == len(_FIELDS):
         columns = list(own.T)
+    elif own.shape == (0,):  # no events
+        columns = [np.zeros(0, int)] * len(_FIELDS)
     else:
         raise InputError(f"{where}: an array of shape {own.shape}; rows of x, y, t, p are expected")
     for name, column, end in zip(_FIELDS, columns, (width, height, _LATEST, 2), strict=True):
         if column.dtype.kind not in "iufb":
             raise InputError(f"{where}: its {name} is no number")
         wrong_M = ~((column >= 0) & (column < end))
-        if name != "t":  # of which fractions of a microsecond are cut off
+        if name != "t":  # times may have fractions of a microsecond, which are cut off below
             wrong_M |= column != np.floor(column)
         if wrong_M.any():
             value = column[np.argmax(wrong_M)]

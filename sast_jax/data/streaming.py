@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from sast_jax.data.packing import Frames
+from sast_jax.errors import needed
 
 CHUNK_BYTES = 2**25  # of all runs together, about
 _AHEAD = 2  # chunks that are ready before they are asked for
@@ -57,8 +58,7 @@ def chunks(frames: Frames, order_RxS: Any, steps: int) -> Iterator[Any]:
       The same tree, each leaf's indices replaced by packed frames (R, steps, ..., T, P) and labels
       (R, steps, ...).
     """
-    import grain
-
+    grain = needed("grain", "data")
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     source = grain.MapDataset.source(_Chunks(frames, order_RxS, steps))
     yield from source.to_iter_dataset(options)

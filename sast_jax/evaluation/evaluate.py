@@ -3,9 +3,10 @@
 from sast_jax.data.packing import Frames
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
+from sast_jax.training.recipe import SWEPT
 from sast_jax.training.trained import Trained
 
-_VALUES = ("learning_rate", "slope", "decay", "warmup")
+_VALUES = tuple(name for name in SWEPT if name != "rho")
 _COLUMNS = {
     "rho": lambda run: f"{run['rho']:g}",
     "seed": lambda run: str(run["seed"]),
@@ -41,31 +42,34 @@ def evaluate(trained: Trained, frames: Frames) -> Evaluation:
     """Evaluates trained models with their smooth spike, and with a threshold in its place.
 
     Args:
-      trained: from :func:`sast_jax.train`.
-      frames: recordings to answer, from :func:`sast_jax.frames`.
+      trained: from :func:`sast_jax.train`; all runs, or one of them.
+      frames: recordings to answer, from :func:`sast_jax.frames`. They may have another number of
+        time bins than those of training.
 
     Returns:
       For each run a dict with the keys of ``results.json``: ``seed``, ``rho``, ``learning_rate``,
-      ``slope``, ``decay``, ``warmup``, and those of :func:`sast_jax.evaluation.swap.evaluate`,
+      ``slope``, ``decay``, ``warmup``, and those of :func:`sast_jax.evaluation.swap.soft_and_hard`,
       such as ``soft_accuracy``, ``hard_accuracy``, ``transfer_gap``, ``soft_rate``, ``hard_rate``
       (fractions) and ``hard_accuracy_ci95`` (Wilson's interval). Measures are None for a run with
       scores that are not finite.
 
     Raises:
-      InputError: the frames are of another shape than those of training.
+      InputError: the frames are of another shape than those of training, or a label has no output.
     """
     shape = trained.model.frame_shape
     if frames.frame_shape != shape:
         raise InputError(
             f"frames of {frames.frame_shape}, and the models were trained on frames of {shape}"
         )
+    trained.model.require_outputs(frames.labels_N)
+    trained = trained.with_run_axis()
     hyper = trained.hyper
     names = ("seed", "rho", *_VALUES)
     columns = [getattr(hyper, name).tolist() for name in names]
     runs = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
     for run in runs:  # float32 as it was written: 0.3 and not 0.30000001
         run |= {name: float(f"{run[name]:.7g}") for name in names[1:]}
-    measured = swap.evaluate(trained, frames)
+    measured = swap.soft_and_hard(trained, frames)
     return Evaluation(run | result for run, result in zip(runs, measured, strict=True))
 
 

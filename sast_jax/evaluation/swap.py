@@ -78,10 +78,7 @@ def read(readout: readouts.Readout, response: Response) -> Outcome:
 
 
 def answer(
-    model: Callable[[Any, jax.Array], Outcome],
-    networks_R: Any,
-    packed_NxTxP: np.ndarray,
-    batch_size: int | None = None,
+    model: Callable[[Any, jax.Array], Outcome], networks_R: Any, packed_NxTxP: np.ndarray
 ) -> Any:
     """Runs R networks on recordings, never augmented.
 
@@ -90,13 +87,13 @@ def answer(
         ones are compiled once.
       networks_R: what the model takes, with a leading run axis.
       packed_NxTxP: the recordings; see :class:`sast_jax.data.packing.Frames`. They come to the
-        device in blocks of at most ``BLOCK_BYTES`` or a batch.
-      batch_size: recordings at a time; by default 128, or fewer where they are long or large.
+        device in blocks of at most ``BLOCK_BYTES`` or a batch, and are answered 128 at a time, or
+        fewer where they are long or large.
 
     Returns:
       What the model returns, as NumPy arrays (R, N, ...).
     """
-    batch_size = batch_size or packing.at_once(packed_NxTxP, _BATCH)
+    batch_size = packing.at_once(packed_NxTxP, _BATCH)
     batch_bytes = batch_size * packed_NxTxP[0].nbytes
     block = max(BLOCK_BYTES // batch_bytes, 1) * batch_size
     parts = [
@@ -145,7 +142,7 @@ def by_recording(answers: Outcome, frames: packing.Frames) -> Outcome:
     return Outcome(frames.vote(scores_RxNxK), frames.vote(rates_RxNxL), early_RxNxT)
 
 
-def evaluate(trained: Trained, frames: packing.Frames) -> list[dict]:
+def soft_and_hard(trained: Trained, frames: packing.Frames) -> list[dict]:
     """Soft and hard (swap-only) results of each run on the same recordings, as plain numbers.
 
     The windows of a recording answer together, with the mean of their scores.
@@ -179,7 +176,7 @@ def evaluate(trained: Trained, frames: packing.Frames) -> list[dict]:
 def summary_of(
     answers: Outcome, labels_N: np.ndarray, early_labels: np.ndarray | None = None
 ) -> dict:
-    """The results of :func:`evaluate` for one run and one spike function.
+    """The results of :func:`soft_and_hard` for one run and one spike function.
 
     All of them are None if a score is not finite.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.data import packing
-from sast_jax.errors import InputError
+from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.evaluation import intervals, swap
 from sast_jax.hardware import formats
 from sast_jax.hardware.formats import Chip
@@ -106,6 +106,9 @@ class Bench:
         try:
             kernels = self._kernels(chip)
             neurons, layers = formats.to_integers(self.trained, self.network, chip, kernels)
+        except UnsupportedError as error:
+            row |= {"error": str(error), "unsupported": True}
+            return {}
         except InputError as error:
             row["error"] = str(error)
             return {}
@@ -146,7 +149,8 @@ def trials(
       over draws for a variation). With an integer network also ``clipped`` (share of each layer's
       potentials that saturated) and ``synops`` (effective operations per recording). For a width
       also ``weight_bytes`` (weights, and biases of 32 bits). Where the formats cannot hold an
-      integer network, ``error`` says why. A run without a bench has no rows.
+      integer network, ``error`` says why, with ``unsupported`` True if no formats could. A run
+      without a bench has no rows.
     """
     rows_R = []
     for bench in benches_R:

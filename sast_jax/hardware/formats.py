@@ -47,14 +47,14 @@ class Chip:
     leak_bits: int = 8
     leak_error: float = 0.1
 
-    def lif(self, decay: float, reset: Reset) -> integers.Neurons:
+    def lif(self, decay: float, reset: Reset) -> integers.IntegerNeurons:
         """LIF neurons in these formats.
 
         Raises:
           InputError: the leak cannot be expressed.
         """
         leak = LEAKS[self.leak](float(decay), self.leak_bits, self.leak_error)
-        return integers.Neurons(self.membrane_bits, leak, nearest=True, reset=reset)
+        return integers.IntegerNeurons(self.membrane_bits, leak, nearest=True, reset=reset)
 
 
 def kernels(
@@ -85,7 +85,7 @@ def rounded(network: Sequence[Connection], kernels: Sequence[Quantised]) -> list
 
 def to_integers(
     trained: Trained, network: Sequence[Connection], chip: Chip, kernels: Sequence[Quantised]
-) -> tuple[integers.Neurons, list[integers.Layer]]:
+) -> tuple[integers.IntegerNeurons, list[integers.Layer]]:
     """One trained network in integers.
 
     Args:

@@ -38,7 +38,7 @@ class Term(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Neurons:
+class IntegerNeurons:
     """What all neurons of an integer network share. Hashable, so that it can be static under jit.
 
     Attributes:
@@ -126,7 +126,7 @@ def build(
     network: Sequence[Connection],
     quantised: Sequence[Quantised],
     threshold: float,
-    neurons: Neurons,
+    neurons: IntegerNeurons,
     headroom: float,
 ) -> list[Layer]:
     """The layers of an integer network.
@@ -174,7 +174,7 @@ def build(
 
 def response_of(
     layers: Sequence[Layer],
-    neurons: Neurons,
+    neurons: IntegerNeurons,
     frames_TxBxHxWxC: jax.Array,
     transmit: Callable[[int, jax.Array], jax.Array] = intact,
 ) -> tuple[Response, jax.Array]:
@@ -195,7 +195,7 @@ def response_of(
 
 
 def simulate(
-    layers: Sequence[Layer], neurons: Neurons, frames_TxBxHxWxC: jax.Array
+    layers: Sequence[Layer], neurons: IntegerNeurons, frames_TxBxHxWxC: jax.Array
 ) -> tuple[Response, jax.Array]:
     """The same in the floating-point type of the frames.
 

@@ -32,7 +32,7 @@ class OnChip(NamedTuple):
     """Integer networks as a model: (key, variation, layers); no faults: None, None."""
 
     model: Model
-    neurons: integers.Neurons
+    neurons: integers.IntegerNeurons
 
     def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> IntegerOutcome:
         key, variation, layers = network

@@ -15,13 +15,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import nir
 import numpy as np
 
-from sast_jax.errors import InputError
+from sast_jax.errors import InputError, needed
 from sast_jax.snn import neurons
 from sast_jax.snn.connections import Connection, Full, Halving
 from sast_jax.snn.neurons import Neuron
+from sast_jax.training.trained import Trained
+
+nir = needed("nir", "export")
 
 PRODUCER = "sast_jax"
 
@@ -39,6 +41,18 @@ class HardNetwork(NamedTuple):
     neuron: Neuron
     decay: float
     frame_shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, trained: Trained, connections: Sequence[Connection] | None = None) -> "HardNetwork":
+        """One run's network with a threshold for its smooth spike.
+
+        Args:
+          trained: the run.
+          connections: in place of its own, such as rounded ones.
+        """
+        model, decay = trained.model, float(trained.hyper.decay)
+        own = trained.connections() if connections is None else connections
+        return cls(own, model.neuron, decay, model.frame_shape)
 
 
 def to_graph(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from sast_jax.evaluation import intervals
+from sast_jax.training.recipe import SWEPT
 
 KINDS = ("soft", "hard")
 NETWORKS = (*KINDS, "integer")  # of a condition of hardware
-GRID_KEYS = ("rho", "learning_rate", "slope", "decay", "warmup")
 SUMMARISED = (
     "soft_accuracy",
     "hard_accuracy",
@@ -44,7 +44,7 @@ def collect(config: dict, about: dict, runs: Sequence[dict]) -> dict:
     Args:
       config: the settings of the experiment.
       about: further keys, such as the data and the machine.
-      runs: for each run its seed, its values of ``GRID_KEYS`` and what was measured.
+      runs: for each run its seed, its values of ``SWEPT`` and what was measured.
     """
     return finite({"config": config, **about, "runs": list(runs), "summary": summarise(runs)})
 
@@ -64,12 +64,12 @@ def summarise(runs: Sequence[dict]) -> list[dict]:
 
     Runs that diverged are counted as such and left out of the means.
     """
-    settings = list(dict.fromkeys(tuple(run[key] for key in GRID_KEYS) for run in runs))
+    settings = list(dict.fromkeys(tuple(run[key] for key in SWEPT) for run in runs))
     rows = []
     for setting in settings:
-        members = [run for run in runs if tuple(run[key] for key in GRID_KEYS) == setting]
+        members = [run for run in runs if tuple(run[key] for key in SWEPT) == setting]
         sound = [run for run in members if not run.get("diverged")]
-        row = dict(zip(GRID_KEYS, setting, strict=True))
+        row = dict(zip(SWEPT, setting, strict=True))
         row |= {"n": len(sound), "diverged": len(members) - len(sound)}
         for key in SUMMARISED:
             if key not in members[0]:
@@ -124,7 +124,7 @@ def setting(row: dict, keys: Sequence[str]) -> str:
 
 
 def remarks(runs: Sequence[dict]) -> list[str]:
-    """Warnings about runs that diverged, give a single answer, or leave many outputs silent."""
+    """Warnings about runs: diverged, a single answer, many silent outputs, no integer network."""
     keys = [*shown(runs), "seed"]
     lines = []
     for run in runs:
@@ -145,14 +145,21 @@ def remarks(runs: Sequence[dict]) -> list[str]:
                     f"answers are ties; {100 * run[f'{kind}_silent']:.1f} % of "
                     "the recordings leave the output silent."
                 )
-    return lines
+    return lines + _refusals(runs)
+
+
+def _refusals(runs) -> list[str]:
+    """Why runs lack integer networks, each reason once."""
+    rows = (row for run in runs for key in ("hardware", "corruptions") for row in run.get(key, ()))
+    reasons = dict.fromkeys(row["error"] for row in rows if "error" in row)
+    return [f"no integer network: {reason}" for reason in reasons]
 
 
 def shown(rows: Sequence[dict]) -> list[str]:
-    """Keys that name a setting: the radius, and those of ``GRID_KEYS`` with several values."""
+    """Keys that name a setting: the radius, and those of ``SWEPT`` with several values."""
     return list(dict.fromkeys(["rho", *varied(rows)]))
 
 
 def varied(rows: Sequence[dict]) -> list[str]:
-    """The keys of ``GRID_KEYS`` that take more than one value."""
-    return [key for key in GRID_KEYS if len({row[key] for row in rows}) > 1]
+    """The keys of ``SWEPT`` that take more than one value."""
+    return [key for key in SWEPT if len({row[key] for row in rows}) > 1]

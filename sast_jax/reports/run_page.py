@@ -38,7 +38,7 @@ def write_report(
     """
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
-    first = "run of " + results_lib.setting(results["runs"][0], ["rho", "seed"])
+    first = "run with " + results_lib.setting(results["runs"][0], ["rho", "seed"])
     confusion = plots.confusion(results["runs"][0], results["class_names"])
     figures = {
         "curves": ("Learning curves", plots.curves(curves)),

@@ -1,16 +1,12 @@
 """Makes from settings what the library takes: a recipe, a grid of runs, conditions."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable
-
-import jax.numpy as jnp
-import numpy as np
 
 from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.hardware import bench, formats
-from sast_jax.runs.settings import SWEPT, SWEPT_KEYS, Settings
+from sast_jax.runs.settings import SWEPT_KEYS, Settings
 from sast_jax.snn import networks, neurons, readouts, spikes
 from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import Neuron
@@ -21,26 +17,17 @@ from sast_jax.training import controls, gradients, links, optimizers, recipe as 
 
 def grid(settings: Settings) -> list[dict]:
     """The runs of some settings: for each its seed and the values that a sweep can set."""
-    # Adding 0.0 makes a plain 0 of -0.0, which would be shown as another value.
-    axes = [
-        getattr(settings.sweep, name) or (settings.get(SWEPT_KEYS.get(name, name)),)
-        for name in SWEPT
-    ]
+    axes = {
+        name: getattr(settings.sweep, name) or (settings.get(SWEPT_KEYS.get(name, name)),)
+        for name in recipes.SWEPT
+    }
     seeds = range(settings.seed, settings.seed + settings.sweep.seeds)
-    return [
-        {"seed": seed, **{name: float(v) + 0.0 for name, v in zip(SWEPT, values, strict=True)}}
-        for *values, seed in itertools.product(*axes, seeds)
-    ]
+    return recipes.grid(axes, seeds)
 
 
 def hyperparameters(settings: Settings) -> recipes.Hyperparameters:
     """The same runs as arrays (R,)."""
-    runs = grid(settings)
-    ratio = settings.slope_end / settings.slope
-    columns = {name: jnp.array([run[name] for run in runs], jnp.float32) for name in SWEPT}
-    seeds = jnp.array([run["seed"] for run in runs], jnp.int32)
-    slope_end = jnp.array([np.float32(run["slope"] * ratio) for run in runs])
-    return recipes.Hyperparameters(seed=seeds, slope_end=slope_end, **columns)
+    return recipes.Hyperparameters.of(grid(settings), settings.slope_end / settings.slope)
 
 
 def network(settings: Settings, classes: int):
@@ -124,11 +111,9 @@ def recipe(
 def neuron(settings: Settings) -> Neuron:
     """The neuron of all layers; the fields of its kind are set from ``config.lif``."""
     given, kind = settings.lif, neurons.NEURONS[settings.lif.neuron]
-    common = {field.name for field in dataclasses.fields(neurons.Resetting)}
-    own = [field.name for field in dataclasses.fields(kind) if field.name not in common]
-    more = {name: getattr(given, name) for name in own}
-    family, reset = spikes.FAMILIES[settings.spike], neurons.RESETS[given.reset]
-    return kind(given.threshold, family, reset, **more)
+    values = dict(vars(given), spike=spikes.FAMILIES[settings.spike])
+    values |= {"reset": neurons.RESETS[given.reset]}
+    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
 
 
 def _sharpness(settings):
@@ -142,7 +127,8 @@ def _sharpness(settings):
     if given.group_size:
         groups = settings.batch_size // given.group_size
         return gradients.Grouped(groups, link, start, independent)
-    part = max(1, round(given.ascent_fraction * settings.batch_size))
+    whole = given.ascent_fraction == 1
+    part = None if whole else max(1, round(given.ascent_fraction * settings.batch_size))
     return gradients.Sharpness(link, start, part, independent)
 
 

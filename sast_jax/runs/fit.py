@@ -98,7 +98,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             # The smooth spike as it is now, which is not yet the one of the end.
             step = epoch * job.recipe.batches.steps
             now_R = job.hyper_R._replace(slope_end=job.recipe.slope_at(job.hyper_R, step))
-            measured = swap.evaluate(Trained.of(job.recipe, state_R, now_R), watched)
+            measured = swap.soft_and_hard(Trained.of(job.recipe, state_R, now_R), watched)
             for i, result in enumerate(measured):
                 line = {"epoch": epoch, "run": i, **job.runs[i], "split": job.split, **result}
                 line |= {"loss": float(metrics.loss[i])}

@@ -1,15 +1,17 @@
 """The groups of keys of a command line: frozen dataclasses with a meaning for each field."""
 
+import collections
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from sast_jax.data import corruptions
 from sast_jax.fields import between, choice, number, setting, several, switch
 from sast_jax.hardware import formats
 from sast_jax.snn import neurons
 from sast_jax.training import links
+from sast_jax.training.recipe import RANGES, SEED
 
-SEED = 2**31 - 1
 _ODD = "an odd number of pixels"
 
 
@@ -20,6 +22,8 @@ def _width(value):
 
 def _widths(default, about):
     def wanted(values):
+        if not isinstance(values, tuple):
+            return "whole numbers with commas between them"
         return next((why for value in values if (why := _width(value))), None)
 
     return setting(default, about, wanted)
@@ -38,15 +42,20 @@ def _levels(default, high, about):
     return several(default, about, between(0, high))
 
 
+def _swept(name, about):
+    return several((), about, RANGES[name], once=True)
+
+
 def severities_wanted(values: tuple) -> str | None:
-    if any(type(value) is not int or not 1 <= value <= 5 for value in values):
+    sound = isinstance(values, tuple) and all(type(value) is int for value in values)
+    if not sound or not all(1 <= value <= 5 for value in values):
         return "whole numbers from 1 to 5"
     return "free of repetitions" if len(set(values)) < len(values) else None
 
 
 def _kinds(value):
-    kinds = kinds_of(value)
     known = corruptions.KINDS
+    kinds = kinds_of(value) if isinstance(value, str) else (None,)
     if set(kinds) <= set(known) and len(set(kinds)) == len(kinds):
         return None
     return f"'all', or some of {','.join(known)}"
@@ -58,36 +67,59 @@ def kinds_of(named: str) -> tuple[str, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Lif:
-    """Neurons; ``_of_neurons`` adds the fields that only some kinds of neurons have."""
+class CommonLifKeys:
+    """Neurons: the keys that come without a kind of neuron; :class:`LifKeys` has all of them."""
 
-    decay: float = number(0.9, 0, 1, "share of the membrane potential left after one step")
+    decay: float = setting(
+        0.9, "share of the membrane potential left after one step", RANGES["decay"]
+    )
     threshold: float = number(1.0, 0, math.inf, "potential at which a neuron spikes", above=True)
     reset: str = choice("subtract", neurons.RESETS, "what a spike leaves of the potential")
     neuron: str = choice("lif", neurons.NEURONS, "kind of neuron", before="lif")
 
 
-def _of_neurons(base):
-    """The group with the fields that neurons have beyond those of LIF."""
+def with_keys_of(kinds: Mapping[str, type[neurons.Neuron]]) -> type[CommonLifKeys]:
+    """The group with the fields that kinds of neurons have beyond those of LIF.
+
+    Raises:
+      TypeError: such a field is not made by :mod:`sast_jax.fields`, or two kinds have one of the
+        same name that differ in default or meaning.
+    """
     # Such a field came with its neuron. Its default is also its value for settings written before,
     # which had no neuron that could use it.
     known = {field.name for field in dataclasses.fields(neurons.Resetting)}
-    own = {}
-    for name, kind in neurons.NEURONS.items():
+    own, owners = {}, collections.defaultdict(list)
+    for name, kind in kinds.items():
         for field in dataclasses.fields(kind):
-            if field.name not in known:
-                about = f"{field.metadata['about']}, of {name!r} neurons"
-                more = {"about": about, "before": field.default}
-                made = dataclasses.field(default=field.default, metadata=field.metadata | more)
-                own[field.name] = (field.name, field.type, made)
-    return dataclasses.make_dataclass("Lif", own.values(), bases=(base,), frozen=True)
+            where = f"{kind.__name__}.{field.name}"
+            if field.name in known:
+                continue
+            if "about" not in field.metadata:
+                raise TypeError(f"{where}: make it with sast_jax.fields, such as number()")
+            first = own.setdefault(field.name, field)
+            if (first.default, first.metadata["about"]) != (
+                field.default,
+                field.metadata["about"],
+            ):
+                raise TypeError(
+                    f"{where}: neurons {owners[field.name][0]} have another field of this name; "
+                    "choose another one"
+                )
+            owners[field.name].append(repr(name))
+    rows = []
+    for name, field in own.items():
+        about = f"{field.metadata['about']}, of {' and '.join(owners[name])} neurons"
+        more = {"about": about, "before": field.default}
+        made = dataclasses.field(default=field.default, metadata=field.metadata | more)
+        rows.append((name, field.type, made))
+    return dataclasses.make_dataclass("LifKeys", rows, bases=(CommonLifKeys,), frozen=True)
 
 
-Lif = _of_neurons(_Lif)
+LifKeys = with_keys_of(neurons.NEURONS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class NetworkKeys:
     """Layers of the network."""
 
     channels: tuple = _widths((), "of convolutional layers of stride 2; empty: an MLP")
@@ -107,7 +139,7 @@ class Network:
 
 
 @dataclasses.dataclass(frozen=True)
-class Neurons:
+class NeuronKeys:
     """Randomness of neurons, in training only."""
 
     noise: float = number(
@@ -117,7 +149,7 @@ class Neurons:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sam:
+class SamKeys:
     """How SAM perturbs the weights, and when."""
 
     method: str = choice(
@@ -126,7 +158,9 @@ class Sam:
         'which perturbation; "momentum" and "stale" take one gradient a step; "random" is a random '
         'direction, as a control; "gsam", "momentum" and "stale" need ascent_fraction=1',
     )
-    warmup: float = number(0.2, 0, 1, "fraction of training over which the radius grows to rho")
+    warmup: float = setting(
+        0.2, "fraction of training over which the radius grows to rho", RANGES["warmup"]
+    )
     start: float = number(0.0, 0, 1, "fraction of training after which SAM begins, in whole epochs")
     ascent_batch: str = choice(
         "same", ("same", "independent"), "which minibatch the ascent gradient is taken on"
@@ -145,7 +179,7 @@ class Sam:
 
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
+class WeightKeys:
     """Weights as the forward pass sees them."""
 
     bits: int = setting(
@@ -160,7 +194,7 @@ class Weights:
 
 
 @dataclasses.dataclass(frozen=True)
-class Hardware:
+class HardwareKeys:
     """Number formats of integer networks, and conditions that networks are measured under."""
 
     weight_bits: tuple = several(
@@ -197,7 +231,7 @@ class Hardware:
 
 
 @dataclasses.dataclass(frozen=True)
-class Corruptions:
+class CorruptionKeys:
     """Corruptions of test recordings that the trained networks are measured on."""
 
     kinds: str = setting("all", "'all', or names with commas between them; empty: none", _kinds)
@@ -206,12 +240,12 @@ class Corruptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class SweepKeys:
     """A grid of runs in one program: all combinations of these values; empty: the single value."""
 
     seeds: int = number(1, 1, 10**4, "number of seeds, from config.seed on")
-    rho: tuple = setting((), "SAM radii")
-    learning_rate: tuple = setting((), "learning rates")
-    slope: tuple = setting((), "slopes; slope_end keeps its ratio to slope")
-    decay: tuple = setting((), "values of lif.decay")
-    warmup: tuple = setting((), "values of sam.warmup")
+    rho: tuple = _swept("rho", "SAM radii")
+    learning_rate: tuple = _swept("learning_rate", "learning rates")
+    slope: tuple = _swept("slope", "slopes; slope_end keeps its ratio to slope")
+    decay: tuple = _swept("decay", "values of lif.decay")
+    warmup: tuple = _swept("warmup", "values of sam.warmup")

@@ -45,12 +45,12 @@ def measure(
       settings: of the runs; ``hardware`` is used.
 
     Returns:
-      For each run the keys of :func:`sast_jax.evaluation.swap.evaluate`, and ``synops`` (effective
-      synaptic operations per recording), ``operations``
+      For each run the keys of :func:`sast_jax.evaluation.swap.soft_and_hard`, and ``synops``
+      (effective synaptic operations per recording), ``operations``
       (:func:`sast_jax.hardware.operations.report`), ``hardware``
       (:func:`sast_jax.hardware.bench.trials`).
     """
-    measured = swap.evaluate(trained, frames)
+    measured = swap.soft_and_hard(trained, frames)
     counted = models.count(trained, frames)
     tried = bench.trials(benches_R, frames, build.conditions(settings))
     for entry, operations, rows in zip(measured, counted, tried, strict=True):
@@ -113,9 +113,12 @@ def show(done: dict) -> None:
 
 
 def raise_failure(runs: list[dict], workdir: Any) -> None:
-    """Raises InputError if the number formats could not hold a network; call it last of all."""
+    """Raises InputError if the number formats could not hold a network; call it last of all.
+
+    A network that no formats can hold is no failure of theirs; a note of :func:`show` names it.
+    """
     for row in (row for run in runs for row in [*run["hardware"], *run["corruptions"]]):
-        if "error" in row:
+        if "error" in row and not row.get("unsupported"):
             raise InputError(
                 f"{row['condition']}: {row['error']}. All else is measured; try other formats with "
                 f"'python -m experiments.evaluate --checkpoint={workdir} --hardware.KEY=VALUE'"

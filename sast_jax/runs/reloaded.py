@@ -18,7 +18,7 @@ from sast_jax.runs.settings import Settings
 from sast_jax.training import recipe as recipes, stepping, trained as trained_lib
 
 
-class Trained(NamedTuple):
+class Reloaded(NamedTuple):
     """The runs of a workdir at their last checkpoint.
 
     Attributes:
@@ -34,7 +34,7 @@ class Trained(NamedTuple):
     runs: list[dict]
 
 
-def load(workdir: pathlib.Path) -> Trained:
+def load(workdir: pathlib.Path) -> Reloaded:
     """Reads the checkpoint of a workdir, and nothing else in it.
 
     Raises:
@@ -51,7 +51,7 @@ def load(workdir: pathlib.Path) -> Trained:
             f"{', '.join(sorted(missing)) or 'a known experiment'}); use that one"
         )
     try:
-        settings = settings_lib.read(record["config"])
+        settings = settings_lib.read(record["config"], record["experiment"])
         if record["simulated"]:  # even if real recordings have come to the default folder since
             settings = settings.changed({"data.source": "simulated"})
     except InputError as error:
@@ -66,10 +66,10 @@ def load(workdir: pathlib.Path) -> Trained:
     state_R = checkpoints.state(stepping.shapes(recipe, hyper_R))
     checkpoints.close()
     models = trained_lib.Trained.of(recipe, state_R, hyper_R)
-    return Trained(record, settings, models, build.grid(settings))
+    return Reloaded(record, settings, models, build.grid(settings))
 
 
-def calibration_set(found: Trained) -> packing.Frames | None:
+def calibration_set(found: Reloaded) -> packing.Frames | None:
     """The recordings that the runs were trained on, to calibrate scales of weights.
 
     None if ``config.hardware`` asks for no calibration. If the recordings are gone it warns, and
@@ -85,7 +85,7 @@ def calibration_set(found: Trained) -> packing.Frames | None:
         return None
 
 
-def training_set(found: Trained) -> packing.Frames:
+def training_set(found: Reloaded) -> packing.Frames:
     """The recordings that the runs were trained on.
 
     Raises:
@@ -95,7 +95,7 @@ def training_set(found: Trained) -> packing.Frames:
     return selection.hold_out(training_source(found).train, data.validation, data.seed)[0]
 
 
-def training_source(found: Trained) -> Source:
+def training_source(found: Reloaded) -> Source:
     """The training split of the runs, with the recordings that they held out.
 
     Raises:

@@ -84,7 +84,7 @@ def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
             )
             done = _conclude(job, given, source, validation, *fit.fit(job))
         else:
-            print(f"{workdir}: this very run is finished; its results again")
+            print(f"{workdir}: this run is finished; these are its results")
     measure.show(done)
     print(f"report: {workdir / 'report.html'}")
     return done, workdir

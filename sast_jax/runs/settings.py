@@ -7,33 +7,32 @@ needs is made from these classes (:func:`config`), and read back into them (:fun
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from sast_jax.data import sets
 from sast_jax.errors import InputError
-from sast_jax.fields import checked, choice, number, switch, text
+from sast_jax.fields import checked, choice, number, setting, switch, text
 from sast_jax.hardware import formats
-from sast_jax.reports import results
 from sast_jax.runs.groups import (
-    SEED,
-    Corruptions,
-    Hardware,
-    Lif,
-    Network,
-    Neurons,
-    Sam,
-    Sweep,
-    Weights,
+    CommonLifKeys,
+    CorruptionKeys,
+    HardwareKeys,
+    LifKeys,
+    NetworkKeys,
+    NeuronKeys,
+    SamKeys,
+    SweepKeys,
+    WeightKeys,
     severities_wanted,
 )
 from sast_jax.snn import neurons, readouts, spikes
 from sast_jax.training import controls, links, optimizers
+from sast_jax.training.recipe import RANGES, SEED
 
 _COUNT = 10**6
-SWEPT = results.GRID_KEYS
 SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single value stands
 
 
@@ -41,11 +40,13 @@ SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single 
 class Settings:
     """All settings of a run. They are checked when made; :class:`InputError` names a wrong key."""
 
-    rho: float = number(0.4, 0, math.inf, "SAM radius; 0 trains without SAM")
-    seed: int = number(0, 0, SEED, "of a single run; a sweep takes seed to seed + sweep.seeds - 1")
+    rho: float = setting(0.4, "SAM radius; 0 trains without SAM", RANGES["rho"])
+    seed: int = setting(
+        0, "of a single run; a sweep takes seed to seed + sweep.seeds - 1", RANGES["seed"]
+    )
     epochs: int = number(45, 1, _COUNT, "passes over the training recordings")
     batch_size: int = number(64, 1, math.inf, "recordings of a step")
-    learning_rate: float = number(1e-3, 0, math.inf, "at the start of the schedule", above=True)
+    learning_rate: float = setting(1e-3, "at the start of the schedule", RANGES["learning_rate"])
     schedule: str = choice(
         "cosine", ("constant", "cosine"), "of the learning rate; the cosine falls to 0"
     )
@@ -58,30 +59,26 @@ class Settings:
         "surrogate", ("surrogate", "hard"), "forward pass in training: with smooth spikes, or hard"
     )
     spike: str = choice("sigmoid", spikes.FAMILIES, "family of the smooth spike")
-    slope: float = number(2.0, 0, math.inf, "of the smooth spike at the start", above=True)
-    slope_end: float = number(
-        8.0,
-        0,
-        math.inf,
-        "at the end, reached geometrically (equal to slope: no annealing)",
-        above=True,
+    slope: float = setting(2.0, "of the smooth spike at the start", RANGES["slope"])
+    slope_end: float = setting(
+        8.0, "at the end, reached geometrically (equal to slope: no annealing)", RANGES["slope_end"]
     )
     readout: str = choice(
         "spikes", readouts.READOUTS, "class scores: time-mean of output spikes or of currents"
     )
     readout_scale: float = number(10.0, 0, math.inf, "factor on the class scores", above=True)
-    lif: Any = Lif()
-    network: Network = Network()
-    neurons: Neurons = Neurons()
+    lif: CommonLifKeys = LifKeys()
+    network: NetworkKeys = NetworkKeys()
+    neurons: NeuronKeys = NeuronKeys()
     # A control with fields of its own is a group of keys; build.recipe takes those that are active.
     adversary: controls.Adversary = controls.Adversary()
     rates: controls.RatePenalty = controls.RatePenalty()
-    sam: Sam = Sam()
-    weights: Weights = Weights()
+    sam: SamKeys = SamKeys()
+    weights: WeightKeys = WeightKeys()
     initial: str = text("", "workdir of a run to take initial weights from; empty: random")
-    hardware: Hardware = Hardware()
-    corruptions: Corruptions = Corruptions()
-    sweep: Sweep = Sweep()
+    hardware: HardwareKeys = HardwareKeys()
+    corruptions: CorruptionKeys = CorruptionKeys()
+    sweep: SweepKeys = SweepKeys()
     data: sets.Data = sets.NmnistData()
     resume: bool = switch(False, "go on from the workdir's last checkpoint")
     workdir: str = text("", "default: runs/<experiment>/<digest of these settings and the data>")
@@ -89,7 +86,8 @@ class Settings:
     def __post_init__(self):
         checked(self)
         _check_neuron(self.lif)
-        _check_sweep(self)
+        if self.seed + self.sweep.seeds - 1 > SEED:
+            refuse("sweep.seeds", self.sweep.seeds, "smaller, as seed + sweep.seeds is too large")
         _check_sam(self)
         self.data.check()
         if self.weight_decay and self.optimizer != "adam":
@@ -128,36 +126,21 @@ class Settings:
         return dataclasses.replace(self, **own)
 
     def as_dict(self) -> dict:
-        """Nested dicts, as JSON can hold them."""
-        return dataclasses.asdict(self)
+        """Nested dicts, as JSON can hold them; ``data.name`` says which set the keys are of."""
+        nest = dataclasses.asdict(self)
+        nest["data"]["name"] = self.data.name
+        return nest
 
 
-def _check_neuron(given) -> None:
+def _check_neuron(given: CommonLifKeys) -> None:
+    """Refuses keys that the kind of neuron has no use for, unless they are left as they are."""
     kind = neurons.NEURONS[given.neuron]
-    own = {field.name for field in dataclasses.fields(kind)}
+    used = {"neuron", "decay", *(field.name for field in dataclasses.fields(kind))}
     for field in dataclasses.fields(given):
-        other = field.metadata["before"] is not None and field.name not in {*own, "neuron"}
-        if other and getattr(given, field.name) != field.default:
-            refuse(
-                f"lif.{field.name}",
-                getattr(given, field.name),
-                f"left as it is, as config.lif.neuron={given.neuron!r} has none",
-            )
-
-
-def _check_sweep(given: Settings) -> None:
-    for name in SWEPT:
-        values = getattr(given.sweep, name)
-        wanted = _field(given, SWEPT_KEYS.get(name, name)).metadata["wanted"]
-        for value in values:
-            if isinstance(value, str):
-                refuse(f"sweep.{name}", value, "numbers with commas between them")
-            if why := wanted(value):
-                refuse(f"sweep.{name}", value, why)
-        if len(set(values)) < len(values):
-            refuse(f"sweep.{name}", values, "free of repetitions")
-    if given.seed + given.sweep.seeds - 1 > SEED:
-        refuse("sweep.seeds", given.sweep.seeds, "smaller, as seed + sweep.seeds is too large")
+        value = getattr(given, field.name)
+        if field.name not in used and value != field.default:
+            left = f"left as it is, as config.lif.neuron={given.neuron!r} has none"
+            refuse(f"lif.{field.name}", value, left)
 
 
 def _check_sam(given: Settings) -> None:
@@ -173,13 +156,14 @@ def _check_sam(given: Settings) -> None:
     if sam.adaptive and method != "sam":
         refuse("sam.adaptive", True, f"False with config.sam.method={method!r}")
     part = sam.ascent_fraction != 1 or sam.ascent_batch != "same"
-    if part and (method == "gsam" or method in links.AHEAD):
+    ahead = method in links.AHEAD
+    if part and (ahead or links.LINKS[method].whole_batch):
         raise InputError(
             f"config.sam.method={method!r} takes its perturbation from the whole batch; add "
             "--config.sam.ascent_fraction=1 --config.sam.ascent_batch=same"
         )
     groups = sam.group_size
-    if groups and (method in links.AHEAD or method == "random"):
+    if groups and (ahead or links.LINKS[method].draws):
         refuse("sam.group_size", groups, f"0 with config.sam.method={method!r}")
     if groups and (given.neurons.noise or given.neurons.hard or given.adversary.weight):
         refuse("sam.group_size", groups, "0 with config.neurons and .adversary")
@@ -210,9 +194,10 @@ def read(given: ConfigDict | Mapping, data_set: str | None = None) -> Settings:
     """The settings that a ConfigDict, or nested dicts of an older version, hold.
 
     Args:
-      given: with the keys of one of the data sets. Keys that did not exist when it was written take
-        the value that reproduces what was computed without them.
-      data_set: the data set that the keys must belong to; None for any.
+      given: with the keys of a data set. Keys that did not exist when it was written take the value
+        that reproduces what was computed without them.
+      data_set: the data set that the keys must belong to; None for the one that ``data.name`` says.
+        Older versions did not write that key; then it is the only one that has these keys.
 
     Raises:
       InputError: a key is missing, is not known or has a wrong value; or the keys belong to another
@@ -220,52 +205,60 @@ def read(given: ConfigDict | Mapping, data_set: str | None = None) -> Settings:
     """
     nest = given.to_dict() if isinstance(given, ConfigDict) else dict(given)
     data = nest.get("data")
-    name = sets.of_keys(data if isinstance(data, Mapping) else {})
-    if data_set not in (None, name):
+    named = data_set
+    if isinstance(data, Mapping):
+        named = data.get("name") or data_set or _data_set_of(data)
+    if named is None:
+        raise _keys_error("data.name is missing", "nmnist")
+    if named not in sets.SETS:
+        refuse("data.name", named, "one of " + ", ".join(map(repr, sets.SETS)))
+    if data_set not in (None, named):
         raise InputError(
             "the config is not one of this experiment; it starts from "
             f"experiments.configs.{data_set}"
         )
-    default = Settings(data=sets.SETS[name]())
-    return _read(default, nest, "", name)
+    if isinstance(data, Mapping):
+        nest["data"] = {key: value for key, value in data.items() if key != "name"}
+    return _read(Settings(data=sets.SETS[named]()), nest, "", named)
 
 
-def _read(default, nest, prefix, name):
+def _data_set_of(keys: Iterable[str]) -> str | None:
+    """The data set with these keys, if there is one alone."""
+    found = []
+    for name, kind in sets.SETS.items():
+        own = dataclasses.fields(kind)
+        needed = {field.name for field in own if field.metadata.get("before") is None}
+        if needed <= set(keys) <= {field.name for field in own}:
+            found.append(name)
+    return found[0] if len(found) == 1 else None
+
+
+def _read(default, nest, prefix, data_set):
     names = {field.name: field for field in dataclasses.fields(default)}
     if unknown := sorted(set(nest) - set(names)):
-        raise _keys_error(f"{prefix}{unknown[0]} is not known", name)
+        raise _keys_error(f"{prefix}{unknown[0]} is not known", data_set)
     values = {}
     for key, field in names.items():
         own = getattr(default, key)
-        if key not in nest:
-            before = field.metadata.get("before")
-            if before is None:
-                raise _keys_error(f"{_first_leaf(own, prefix + key)} is missing", name)
-            values[key] = before
-        elif dataclasses.is_dataclass(own):
-            if not isinstance(nest[key], Mapping):
-                raise _keys_error(f"{prefix}{key} is no group of keys", name)
-            values[key] = _read(own, nest[key], f"{prefix}{key}.", name)
-        else:
+        if dataclasses.is_dataclass(own):
+            # A group that is not there is one of which every key is missing.
+            group = nest.get(key, {})
+            if not isinstance(group, Mapping):
+                raise _keys_error(f"{prefix}{key} is no group of keys", data_set)
+            values[key] = _read(own, group, f"{prefix}{key}.", data_set)
+        elif key in nest:
             values[key] = tuple(nest[key]) if isinstance(nest[key], list) else nest[key]
+        elif (before := field.metadata.get("before")) is not None:
+            values[key] = before
+        else:
+            raise _keys_error(f"{prefix}{key} is missing", data_set)
     return type(default)(**values)
 
 
-def _first_leaf(value, key):
-    if dataclasses.is_dataclass(value):
-        return f"{key}.{dataclasses.fields(value)[0].name}"
-    return key
-
-
-def _keys_error(what, name):
+def _keys_error(what, data_set):
     return InputError(
-        f"config.{what}; a config starts from experiments.configs.{name}.get_config()"
+        f"config.{what}; a config starts from experiments.configs.{data_set}.get_config()"
     )
-
-
-def _field(given, key) -> dataclasses.Field:
-    """The field of a key with dots."""
-    return next(field for own, field, _ in flat_fields(given) if own == key)
 
 
 def flat_fields(given: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field, Any]]:

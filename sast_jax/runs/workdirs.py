@@ -8,20 +8,13 @@ from typing import Any
 
 import filelock
 
-from sast_jax.data import cache
+from sast_jax.data import cache, sets
 from sast_jax.errors import InputError
 from sast_jax.runs import files
 from sast_jax.runs.settings import Settings, flat_fields
 
-# Keys that do not change what a run computes; the fingerprint stands for the data.
-_NOT_THE_RUN = ("resume", "workdir", "data.path", "data.source", "data.stream")
-# Keys with the value that reproduces what was computed before they existed are left out, so that
-# folders of that time are still those of the same run.
-_BEFORE = {
-    key: field.metadata["before"]
-    for key, field, _ in flat_fields(Settings())
-    if field.metadata["before"] is not None
-}
+# Keys that do not change what a run computes; the fingerprint and "experiment" stand for the data.
+_NOT_THE_RUN = ("resume", "workdir", "data.name", "data.path", "data.source", "data.stream")
 _LOCK = ".lock"
 
 
@@ -76,11 +69,25 @@ def holds_anything(folder: pathlib.Path) -> bool:
 def identity(whole: dict) -> dict:
     """The settings, and the data, that change what is computed; by keys with dots."""
     # Through JSON, so that a tuple equals the list that a file has in its place.
+    nest = flat(json.loads(json.dumps(whole)))
+    before = _before(nest.get("data.name", nest.get("experiment")))
     return {
         key: value
-        for key, value in flat(json.loads(json.dumps(whole))).items()
-        if key not in _NOT_THE_RUN and not (key in _BEFORE and value == _BEFORE[key])
+        for key, value in nest.items()
+        if key not in _NOT_THE_RUN and not (key in before and value == before[key])
     }
+
+
+def _before(data_set: str | None) -> dict:
+    """The keys that have not always existed, with the values that reproduce the time before."""
+    # A key with such a value is left out of an identity, so that folders of that time are still
+    # those of the same run.
+    if data_set not in sets.SETS:
+        return {}
+    fields = flat_fields(Settings(data=sets.SETS[data_set]()))
+    values = {key: field.metadata["before"] for key, field, _ in fields}
+    known = {key: value for key, value in values.items() if value is not None}
+    return json.loads(json.dumps(known))
 
 
 def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:

@@ -274,7 +274,7 @@ def _require_unmasked(params) -> None:
         )
 
 
-def _require_gradient(whose, gradient, params) -> None:
+def _require_gradient(source, gradient, params) -> None:
     """Raises TypeError unless it has the leaves and shapes of the parameters, in any containers."""
     found, wanted = (
         {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
@@ -283,7 +283,7 @@ def _require_gradient(whose, gradient, params) -> None:
     for path in wanted | found:
         if found.get(path) != wanted.get(path):
             raise TypeError(
-                f"what {whose} must be a gradient shaped like the parameters, and nothing with it, "
-                f"such as a value; its shape at {path} is {found.get(path, 'missing')}, theirs "
+                f"what {source} must be a gradient shaped like the parameters, and nothing with "
+                f"it, such as a value; its shape at {path} is {found.get(path, 'missing')}, theirs "
                 f"{wanted.get(path, 'missing')}."
             )

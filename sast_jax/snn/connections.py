@@ -35,15 +35,15 @@ class Connection:
 
     def receptive(self, spikes_BxS: jax.Array) -> jax.Array:
         """The inputs that each output sees in single steps (B, ...): (B, places ..., inputs)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no receptive")
 
     def outputs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the layer that it leads to, for an input of this shape."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no outputs")
 
     def met(self, shape: tuple[int, ...]) -> int:
         """Number of synaptic operations of one step if every input fires."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no met")
 
     @property
     def matrix_IxO(self) -> jax.Array:
@@ -234,8 +234,8 @@ def in_segments(
         response = respond(cell.of_part(number), frames, states)
         return response.states, response._replace(states=())
 
-    # The scan needs a state before the first segment. The neurons of this library rest at zero, so
-    # zeros in the shapes of a segment's end are that state.
+    # The scan begins with the states at rest. Their shapes and dtypes are those at a segment's end,
+    # which are found without computing it.
     ends = jax.eval_shape(lambda frames: respond(cell, frames, None), parts_GxSxBxHxWxC[0]).states
     like = [jnp.zeros(end.potential.shape, end.potential.dtype) for end in ends]
     rest = tuple(cell.rest(potential) for potential in like)

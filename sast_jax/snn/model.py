@@ -6,8 +6,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.data import packing
+from sast_jax.errors import InputError
+from sast_jax.fields import COUNT, require
 from sast_jax.snn import connections, neurons
 from sast_jax.snn.connections import Connection
 from sast_jax.snn.neurons import Cell, Neuron
@@ -36,6 +39,10 @@ class Model:
     segment: int | None = None
     frame_shape: tuple[int, int, int] | None = None
 
+    def __post_init__(self):
+        if self.segment is not None:
+            require(COUNT, segment=self.segment)
+
     def on(self, frame_shape: tuple[int, int, int]) -> "Model":
         """The model for frames of this shape."""
         return dataclasses.replace(self, frame_shape=tuple(map(int, frame_shape)))
@@ -53,6 +60,16 @@ class Model:
     def connections(self, params: Any) -> list[Connection]:
         """The network with these parameters."""
         return self.network.apply({"params": params}, self.frame_shape)
+
+    def require_outputs(self, labels_N: np.ndarray) -> None:
+        """Raises InputError for a label without an output."""
+        listed = jax.eval_shape(lambda: self.connections(self.init(jax.random.key(0))))
+        outputs, largest = listed[-1].bias.shape[0], int(labels_N.max())
+        if largest >= outputs:
+            raise InputError(
+                f"a recording has the label {largest}, and the network has {outputs} outputs for "
+                f"the labels 0 to {outputs - 1}; give it {largest + 1} or more"
+            )
 
     def rounded(self, params: Any) -> Any:
         """The parameters as the network uses them: rounded, if the model rounds."""

@@ -27,7 +27,7 @@ class Readout:
 
     def evidence(self, response: Response) -> jax.Array:
         """What is averaged over time for each class, (T, B, K)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no evidence")
 
     def __call__(self, response: Response) -> jax.Array:
         """Class scores (B, K)."""

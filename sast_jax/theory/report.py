@@ -15,10 +15,11 @@ from sast_jax.errors import InputError
 from sast_jax.evaluation import sensitivity
 from sast_jax.reports import results
 from sast_jax.runs import build, reloaded
-from sast_jax.runs.settings import SWEPT, Settings
+from sast_jax.runs.settings import Settings
 from sast_jax.theory import certificates, inequalities, moments, page
 from sast_jax.theory.moments import Moment
 from sast_jax.training import machine, passes, stepping
+from sast_jax.training.recipe import SWEPT
 from sast_jax.training.trained import Trained
 
 _TEST_RECORDINGS = 1000  # that are certified, at most
@@ -80,7 +81,7 @@ def report(
     return done
 
 
-def _retrace(found: reloaded.Trained, train: packing.Frames, few: packing.Frames, points: int):
+def _retrace(found: reloaded.Reloaded, train: packing.Frames, few: packing.Frames, points: int):
     """Trains again: epochs of the moments, moments (P, R), if the end equals the checkpoint."""
     settings, recipe = found.settings, found.trained.recipe
     hyper_R, last = build.hyperparameters(settings), found.record["epoch"]
@@ -134,7 +135,7 @@ def _run(found, r, epochs, course_PxR, few) -> dict:
     ]
     singles = dict(zip(("parameters", "inputs", "bound"), (*norms, bound_N), strict=True))
     return {
-        "name": f"run of {results.setting(run, [*results.shown(found.runs), 'seed'])}",
+        "name": f"run with {results.setting(run, [*results.shown(found.runs), 'seed'])}",
         **run,
         "rows": [row.as_dict() for row in rows],
         "epochs": epochs,

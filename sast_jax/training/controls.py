@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,12 @@ class Control:
     A control is a frozen dataclass that overrides what it changes. The controls of a recipe act one
     after another, in its order. Each method gets a new key each step, which is the same for both
     gradients of SAM. Controls that override the same method get different keys.
+
+    Attributes:
+      grouped: whether it means the same for each group of a batch by itself; see ``Grouped``.
     """
+
+    grouped: ClassVar[bool] = True
 
     @property
     def active(self) -> bool:
@@ -93,6 +98,8 @@ class StochasticNeurons(Control):
       hard: probability that a spike is hard.
     """
 
+    grouped = False  # the groups share a key, and with it what each of them draws
+
     noise: float = 0.0
     hard: float = 0.0
 
@@ -147,6 +154,8 @@ class Adversary(Control):
       weight: of the divergence.
       spread, steps: of the search.
     """
+
+    grouped = False  # the worst mismatch of a group is not that of the batch
 
     weight: float = number(
         0.0, 0, math.inf, "factor on the divergence in the loss; 0: no adversary"

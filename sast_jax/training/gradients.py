@@ -5,14 +5,18 @@ optimizer, for the recordings that SAM's ascent is taken on, and for the gradien
 """
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from sast_jax.errors import InputError
+from sast_jax.fields import COUNT, between, require
 from sast_jax.sharpness import eval_params
+from sast_jax.training.controls import Control
 from sast_jax.training.links import Momentum, Sam, Stale
 
 Batch = tuple[jax.Array, jax.Array]
@@ -27,6 +31,7 @@ class Descent(NamedTuple):
     accuracy: jax.Array
 
 
+_FROM_0 = between(0, math.inf, whole=True)
 Take = Callable[[Any, Batch, Batch], Descent]  # (link's state, ascent batch, batch) -> descent
 
 
@@ -35,6 +40,9 @@ class Plain:
     """One gradient a step, at the parameters themselves: no SAM, whatever the radius."""
 
     start = 0
+
+    def check(self, batch_size: int, controls: Sequence[Control]) -> None:
+        """Raises InputError for batches or controls of a recipe that it cannot train with."""
 
     def links(
         self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike
@@ -75,6 +83,21 @@ class Sharpness(Plain):
     part: int | None = None
     independent: bool = False
 
+    def __post_init__(self):
+        require(_FROM_0, start=self.start)
+        if self.part is not None:
+            require(COUNT, part=self.part)
+        other = self.part is not None or self.independent
+        if other and getattr(self.link, "whole_batch", False):
+            raise InputError(
+                f"{type(self.link).__name__} takes both gradients on the whole batch; leave part "
+                "and independent out"
+            )
+
+    def check(self, batch_size, controls):
+        if self.part is not None:
+            require(between(1, batch_size), part=self.part)
+
     def links(self, optimizer, radius):
         return self.link(radius), optimizer
 
@@ -103,6 +126,24 @@ class Grouped(Plain):
     link: Callable[[jax.typing.ArrayLike], optax.GradientTransformation] = Sam()
     start: int = 0
     independent: bool = False
+
+    def __post_init__(self):
+        require(COUNT, groups=self.groups)
+        require(_FROM_0, start=self.start)
+        if getattr(self.link, "draws", False):
+            raise InputError(
+                f"{type(self.link).__name__} draws one perturbation for all groups; take Sharpness"
+            )
+
+    def check(self, batch_size, controls):
+        if batch_size % self.groups:
+            raise InputError(f"groups={self.groups} must divide the batch of {batch_size}")
+        for control in controls:
+            if not control.grouped:
+                raise InputError(
+                    f"the control {type(control).__name__} acts on a whole batch; leave it out, or "
+                    "take Sharpness in place of Grouped"
+                )
 
     def links(self, optimizer, radius):
         return self.link(radius), optimizer
@@ -139,6 +180,9 @@ class Ahead(Plain):
 
     perturb: Momentum | Stale = Momentum()
     start: int = 0
+
+    def __post_init__(self):
+        require(_FROM_0, start=self.start)
 
     def links(self, optimizer, radius):
         return optax.identity(), self.perturb(optimizer, radius)

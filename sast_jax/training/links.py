@@ -1,11 +1,12 @@
 """Which perturbation SAM takes, as values: a radius makes them links of an optax chain.
 
 See :mod:`sast_jax.sharpness` for what each does. :data:`LINKS` and :data:`AHEAD` map the values of
-``config.sam.method`` to these classes; their fields are set from the keys of ``config.sam`` that
-have the same names.
+``config.sam.method`` to these classes. The fields of a link are set from the keys of ``config.sam``
+that have the same names; those of :data:`AHEAD` have no keys.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import optax
@@ -23,8 +24,18 @@ from sast_jax.sharpness import (
 )
 
 
+class Link:
+    """A perturbation of SAM: radius -> link. A link of your own may as well be a function."""
+
+    whole_batch: ClassVar[bool] = False  # both of its gradients must be of the same recordings
+    draws: ClassVar[bool] = False  # it draws at random, the same for all groups of a batch
+
+    def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
+        raise NotImplementedError(f"{type(self).__name__} defines no __call__")
+
+
 @dataclasses.dataclass(frozen=True)
-class Sam:
+class Sam(Link):
     """Towards the gradient, over a fixed distance; ``adaptive``: ASAM's element-wise radius."""
 
     adaptive: bool = False
@@ -34,7 +45,7 @@ class Sam:
 
 
 @dataclasses.dataclass(frozen=True)
-class Unnormalised:
+class Unnormalised(Link):
     """Towards the gradient, over the radius times its norm."""
 
     def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformation:
@@ -42,7 +53,7 @@ class Unnormalised:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bounded:
+class Bounded(Link):
     """As SAM, but over no more than ``bound`` times the gradient's norm."""
 
     bound: float = 2.0
@@ -52,7 +63,7 @@ class Bounded:
 
 
 @dataclasses.dataclass(frozen=True)
-class Vasso:
+class Vasso(Link):
     """Along a running mean of the gradients."""
 
     theta: float = 0.4
@@ -62,7 +73,7 @@ class Vasso:
 
 
 @dataclasses.dataclass(frozen=True)
-class Friendly:
+class Friendly(Link):
     """Along the gradient without its running mean."""
 
     decay: float = 0.6
@@ -73,12 +84,14 @@ class Friendly:
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomDirection:
+class RandomDirection(Link):
     """A random direction instead of the gradient's, over the same distance.
 
     SAM's lead over this control is due to its direction. The link's ``update`` needs the keyword
     ``key``, a new one each time.
     """
+
+    draws = True
 
     def __call__(self, radius: jax.typing.ArrayLike) -> optax.GradientTransformationExtraArgs:
         def update(updates, state, params=None, *, key, **extra_args):
@@ -89,8 +102,10 @@ class RandomDirection:
 
 
 @dataclasses.dataclass(frozen=True)
-class GapAware:
+class GapAware(Link):
     """GSAM: descends the gap between perturbed and plain loss as well, with weight ``alpha``."""
+
+    whole_batch = True
 
     alpha: float = 0.1
 

@@ -7,6 +7,7 @@ import jax
 import optax
 
 from sast_jax.errors import InputError
+from sast_jax.fields import COUNT, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +67,17 @@ class Shuffled:
 
     Attributes:
       size: recordings of a batch.
-      steps: batches of an epoch; None until the training set is known, see :meth:`on`.
+      steps: batches of an epoch, which :meth:`on` finds for a training set; None before.
     """
 
     size: int = 64
     steps: int | None = None
 
+    def __post_init__(self):
+        require(COUNT, size=self.size)
+
     def on(self, recordings: int) -> "Shuffled":
-        """The same for a training set of this size; steps that are given stay.
+        """The same for a training set of this size.
 
         Raises:
           InputError: it has fewer recordings than a batch.
@@ -83,7 +87,7 @@ class Shuffled:
                 f"a batch of {self.size} is larger than the training set of {recordings} "
                 "recordings; lower it"
             )
-        return dataclasses.replace(self, steps=self.steps or recordings // self.size)
+        return dataclasses.replace(self, steps=recordings // self.size)
 
     def draw(self, key: jax.Array, recordings: int, size: int) -> jax.Array:
         """Indices of an epoch's recordings, the first ``size`` of each batch: (steps, size)."""

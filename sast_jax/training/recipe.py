@@ -1,17 +1,35 @@
 """How a model is trained: what the runs of a grid share, and what may differ between them."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
+from sast_jax.errors import InputError
+from sast_jax.fields import COUNT, Wanted, between, require
 from sast_jax.sharpness import ramp
 from sast_jax.snn.model import Model
 from sast_jax.training.controls import Control
 from sast_jax.training.gradients import Plain, Sharpness
 from sast_jax.training.optimizers import Adam, Shuffled
+
+SEED = 2**31 - 1
+SWEPT = ("rho", "learning_rate", "slope", "decay", "warmup")  # what a grid varies beside the seed
+RANGES: dict[str, Wanted] = {  # what hyperparameters may be
+    "seed": between(0, SEED, whole=True),
+    "rho": between(0, math.inf),
+    "warmup": between(0, 1),
+    "learning_rate": between(0, math.inf, above=True),
+    "slope": between(0, math.inf, above=True),
+    "slope_end": between(0, math.inf, above=True),
+    "decay": between(0, 1),
+}
 
 
 class Hyperparameters(NamedTuple):
@@ -34,6 +52,28 @@ class Hyperparameters(NamedTuple):
     slope_end: jax.typing.ArrayLike
     decay: jax.typing.ArrayLike
 
+    @classmethod
+    def of(cls, runs: Sequence[Mapping[str, Any]], growth: float) -> "Hyperparameters":
+        """The runs of a :func:`grid` as arrays (R,).
+
+        Args:
+          runs: their seeds and values.
+          growth: of the slope in training, as a factor.
+        """
+        columns = {name: jnp.array([run[name] for run in runs], jnp.float32) for name in SWEPT}
+        seeds = jnp.array([run["seed"] for run in runs], jnp.int32)
+        slope_end = jnp.array([np.float32(run["slope"] * growth) for run in runs])
+        return cls(seed=seeds, slope_end=slope_end, **columns)
+
+
+def grid(axes: Mapping[str, Iterable[float]], seeds: Iterable[int]) -> list[dict]:
+    """All combinations of the values of ``SWEPT``, each with all seeds: a dict for each run."""
+    # Adding 0.0 makes a plain 0 of -0.0, which would be shown as another value.
+    return [
+        {"seed": seed, **{name: float(v) + 0.0 for name, v in zip(SWEPT, values, strict=True)}}
+        for *values, seed in itertools.product(*(axes[name] for name in SWEPT), seeds)
+    ]
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -47,6 +87,9 @@ class Recipe:
       batches: which recordings a step takes.
       epochs: of training; each takes as many steps as ``batches`` says.
       augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
+
+    Raises:
+      InputError: values do not go together, such as groups that do not divide the batch.
     """
 
     model: Model
@@ -56,6 +99,20 @@ class Recipe:
     batches: Shuffled = Shuffled()
     epochs: int = 45
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+
+    def __post_init__(self):
+        require(COUNT, epochs=self.epochs)
+        # A list has no hash, which a static argument needs.
+        object.__setattr__(self, "controls", tuple(self.controls))
+        for control in self.controls:
+            if not isinstance(control, Control):
+                raise TypeError(f"the control {control!r} is no instance of a sast_jax.Control")
+        if self.sharpness.start >= self.epochs:
+            raise InputError(
+                f"start={self.sharpness.start} of {type(self.sharpness).__name__} must be below "
+                f"the {self.epochs} epochs of training"
+            )
+        self.sharpness.check(self.batches.size, self.controls)
 
     def on(self, frame_shape: tuple[int, int, int], recordings: int) -> "Recipe":
         """The recipe for a training set of this size, with frames of this shape.

@@ -1,16 +1,16 @@
 """Training in one call: a recipe, a training set, and what differs between the runs."""
 
-import itertools
 import warnings
 from collections.abc import Iterable, Iterator
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.data.packing import Frames
 from sast_jax.errors import DivergedError, InputError, needed
+from sast_jax.fields import require
 from sast_jax.training import passes, stepping
-from sast_jax.training.recipe import Hyperparameters, Recipe
+from sast_jax.training.recipe import RANGES, Hyperparameters, Recipe, grid
 from sast_jax.training.trained import Trained
 
 Values = float | Iterable[float]
@@ -21,7 +21,7 @@ def train(
     frames: Frames,
     *,
     rho: Values,
-    seeds: Iterable[int] = (0,),
+    seeds: int | Iterable[int] = (0,),
     learning_rate: Values = 1e-3,
     slope: Values = 2.0,
     slope_end: float = 8.0,
@@ -37,21 +37,24 @@ def train(
     Args:
       recipe: how the model is trained.
       frames: the training set, from :func:`sast_jax.frames`.
-      rho: SAM radius, or several; 0 trains without SAM, at the cost of one gradient a step.
-      seeds: of the initial weights, the order of the recordings and all that is drawn.
-      learning_rate: at the start of the schedule, or several.
-      slope: of the smooth spike at the start of training, or several.
+      rho: SAM radius, 0 or more, or several; 0 trains without SAM, at the cost of one gradient a
+        step.
+      seeds: of the initial weights, the order of the recordings and all that is drawn; one or
+        several whole numbers.
+      learning_rate: at the start of the schedule, above 0, or several.
+      slope: of the smooth spike at the start of training, above 0, or several.
       slope_end: the slope at the end for the first value of ``slope``; the others grow by the same
         factor.
       decay: share of the membrane potential that is left after one step, 0..1, or several.
-      warmup: share of training over which the radius grows to rho, or several.
+      warmup: share of training over which the radius grows to rho, 0..1, or several.
       progress: show a bar with the mean loss.
 
     Returns:
       The trained models, one for each combination, seeds innermost.
 
     Raises:
-      InputError: a batch is larger than the training set, or a label has no output.
+      InputError: a value is out of its range, a batch is larger than the training set, or a label
+        has no output.
       DivergedError: no run is finite any more.
 
     Examples:
@@ -74,10 +77,16 @@ def train(
       >>> len(runs), [run["hard_accuracy"] for run in sast_jax.evaluate(runs, train)]
       (4, [1.0, 1.0, 1.0, 1.0])
     """
+    given = {"rho": rho, "learning_rate": learning_rate, "slope": slope, "decay": decay}
+    given |= {"warmup": warmup, "slope_end": slope_end}
+    values = {name: _several(name, value, RANGES[name]) for name, value in given.items()}
+    runs = grid(values, _several("seeds", seeds, RANGES["seed"]))
     bound = recipe.on(frames.frame_shape, len(frames.labels_N))
-    _check_outputs(bound, frames)
-    axes = [_several(value) for value in (rho, learning_rate, slope, decay, warmup)]
-    hyper_R = _grid(axes, list(seeds), slope_end / axes[2][0])
+    bound.model.require_outputs(frames.labels_N)
+    if len(values["slope_end"]) > 1:
+        raise InputError("slope_end is one number, the end of the first slope")
+    growth = values["slope_end"][0] / values["slope"][0]
+    hyper_R = Hyperparameters.of(runs, growth)
     streamed = passes.is_streamed("auto", frames)
     start_R = stepping.initialise(bound, hyper_R)
     epochs = passes.passes(bound, hyper_R, frames, streamed, start_R, begin=0)
@@ -92,30 +101,18 @@ def train(
     return Trained.of(bound, last_R, hyper_R)
 
 
-def _several(value) -> list[float]:
-    return [float(v) for v in value] if isinstance(value, Iterable) else [float(value)]
-
-
-def _grid(axes, seeds, growth) -> Hyperparameters:
-    if not seeds or not all(axes):
-        raise InputError("seeds, and every value that is several, need one value at least")
-    combinations = [(*values, seed) for *values, seed in itertools.product(*axes, seeds)]
-    *columns, seeds = zip(*combinations, strict=True)
-    rho, rate, slope, decay, warmup = (jnp.asarray(column, jnp.float32) for column in columns)
-    return Hyperparameters(
-        jnp.asarray(seeds, jnp.int32), rho, warmup, rate, slope, growth * slope, decay
-    )
-
-
-def _check_outputs(recipe, frames) -> None:
-    model = recipe.model
-    listed = jax.eval_shape(lambda: model.connections(model.init(jax.random.key(0))))
-    outputs, largest = listed[-1].bias.shape[0], int(frames.labels_N.max())
-    if largest >= outputs:
-        raise InputError(
-            f"a recording has the label {largest}, and the network has {outputs} outputs for the "
-            f"labels 0 to {outputs - 1}; give it {largest + 1} or more"
-        )
+def _several(name, value, wanted) -> list:
+    """One value or several as plain numbers, checked one by one."""
+    try:
+        values = list(value)
+    except TypeError:  # a number, or an array without axes
+        values = [value]
+    if not values:
+        raise InputError(f"{name} has no value; give one at least")
+    values = [v.item() if hasattr(v, "item") and not np.ndim(v) else v for v in values]
+    for v in values:
+        require(wanted, **{name: v})
+    return values
 
 
 def _shown(epochs, total, progress) -> Iterator:

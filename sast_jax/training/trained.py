@@ -1,9 +1,11 @@
 """Trained models: what evaluation, hardware, theory, export and reports take."""
 
 import dataclasses
+import operator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.snn.connections import Connection
@@ -36,21 +38,27 @@ class Trained:
     def of(cls, recipe: Recipe, state_R: RunState, hyper_R: Hyperparameters) -> "Trained":
         """The runs at this state of their training."""
         params_R = recipe.sharpness.evaluated(state_R.optimizer, state_R.params)
-        if recipe.model.rounding:
-            # Under vmap, so that biases keep a single axis and are not taken for kernels.
-            params_R = jax.vmap(recipe.model.rounding)(params_R)
-        return cls(recipe, params_R, hyper_R)
+        # Under vmap, so that biases keep a single axis and are not taken for kernels.
+        return cls(recipe, jax.vmap(recipe.model.rounded)(params_R), hyper_R)
 
     def __len__(self) -> int:
         """R, the number of runs."""
+        if not np.ndim(self.hyper.seed):
+            raise TypeError("this is a single run, taken out of several; it has no length")
         return len(self.hyper.seed)
 
-    def __getitem__(self, run: int) -> "Trained":
+    def __getitem__(self, run: int | slice) -> "Trained":
         """One run, without its run axis; for a slice, the runs in it, with their run axis."""
         # JAX clips an index that is out of range, and iteration would never end.
-        if isinstance(run, int) and not -len(self) <= run < len(self):
-            raise IndexError(run)
+        if not isinstance(run, slice) and not -len(self) <= operator.index(run) < len(self):
+            raise IndexError(f"run {run} of {len(self)}")
         return jax.tree.map(lambda leaf: leaf[run], self)
+
+    def with_run_axis(self) -> "Trained":
+        """The same as R runs; a single run gets a run axis of 1."""
+        if np.ndim(self.hyper.seed):
+            return self
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self)
 
     @property
     def model(self) -> Model:

@@ -52,7 +52,7 @@ class Data:
     @property
     def extent(self) -> recordings.Extent:
         """Pixels and microseconds that the frames of a recording, or of a window, cover."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no extent")
 
     def check(self) -> None:
         """Checks relations between values: bins of a millisecond or more, shifts within a frame."""
@@ -70,7 +70,7 @@ class Data:
         Raises:
           InputError: they are missing or damaged.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no load")
 
     def framing(self) -> dict:
         """The settings that shape the frames of a recording, by key."""

@@ -52,7 +52,7 @@ def uncertain(measured: list[dict]) -> list[str]:
     return [f"the residual of an eigenvalue is {100 * worst:.0f} % of it"] if worst > 0.01 else []
 
 
-def _around(found: reloaded.Trained, packed, labels) -> dict[str, jax.Array]:
+def _around(found: reloaded.Reloaded, packed, labels) -> dict[str, jax.Array]:
     def one(run):
         def loss(params):
             there = dataclasses.replace(run, params=params)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from sast_jax.errors import DivergedError
 from sast_jax.reports import results
 from sast_jax.runs import build, run
-from sast_jax.runs.settings import SWEPT, SWEPT_KEYS, Settings
+from sast_jax.runs.settings import SWEPT_KEYS, Settings
+from sast_jax.training.recipe import SWEPT
 
 _SHORT = {key: name for name, key in SWEPT_KEYS.items()}
 

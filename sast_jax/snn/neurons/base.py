@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from sast_jax.errors import InputError
+from sast_jax.errors import UnsupportedError
 from sast_jax.snn import spikes
 
 
@@ -22,7 +22,7 @@ class Neuron:
 
     A neuron of your own overrides :meth:`step` and :meth:`rest`. The library also asks a neuron for
     its integer form, its NIR node and the constants of its theory; until you override these methods
-    they raise InputError with the neuron's name.
+    they raise :class:`sast_jax.errors.UnsupportedError`, an InputError, with the neuron's name.
 
     Attributes:
       threshold: of the membrane potential, above which a hard neuron spikes.
@@ -34,7 +34,7 @@ class Neuron:
 
     def rest(self, like: jax.Array) -> Any:
         """The state before the first step, for neurons in the shape of an array."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no rest")
 
     def step(
         self,
@@ -54,7 +54,7 @@ class Neuron:
         Returns:
           The new state, and the spikes in the shape of the current.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no step")
 
     def smooth(self, decay: jax.typing.ArrayLike, slope: jax.typing.ArrayLike) -> "Cell":
         """The cell with a smooth spike of this slope, as it is trained."""
@@ -119,8 +119,8 @@ class Neuron:
         """
         raise self._refusal("no bounds in the theory")
 
-    def _refusal(self, lack: str) -> InputError:
-        return InputError(f"the neuron {type(self).__name__} has {lack}")
+    def _refusal(self, lack: str) -> UnsupportedError:
+        return UnsupportedError(f"the neuron {type(self).__name__} has {lack}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # its decay and spike may be traced

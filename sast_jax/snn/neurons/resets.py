@@ -18,7 +18,7 @@ class Reset:
 
     def after(self, u: jax.Array, s: jax.Array, threshold: jax.typing.ArrayLike) -> jax.Array:
         """The potential u after a spike s, in floating point or in integers."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no after")
 
     def left(
         self,
