@@ -21,6 +21,7 @@ from experiments import cli
 from sast_jax.errors import InputError
 from sast_jax.hardware import formats, nir_graph, stablehlo
 from sast_jax.runs import build, files, measure, reloaded
+from sast_jax.snn import neurons
 from sast_jax.training.trained import Trained
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
@@ -82,13 +83,20 @@ def main() -> None:
 
 def _check_nir(one: Trained) -> None:
     """Raises InputError for a neuron that NIR cannot express, before calibration begins."""
-    try:
-        one.model.neuron.nir(float(one.hyper.decay), _DT.value, (1,), _PARAMETERISATION.value)
-    except InputError as error:
-        raise InputError(
-            f"{error}; export with --format=stablehlo, or train neurons that NIR has: "
-            "--config.lif.reset=zero, and lif or synaptic for --config.lif.neuron"
-        ) from error
+    neuron, decay = one.model.neuron, float(one.hyper.decay)
+
+    def refused(neuron) -> InputError | None:
+        try:
+            neuron.nir(decay, _DT.value, (1,), _PARAMETERISATION.value)
+        except InputError as error:
+            return error
+
+    if error := refused(neuron):
+        ways = ["export with --format=stablehlo"]
+        resets = isinstance(neuron, neurons.Resetting)
+        if resets and not refused(dataclasses.replace(neuron, reset=neurons.ToZero())):
+            ways.insert(0, "train with --config.lif.reset=zero")
+        raise InputError(f"{error}; {', or '.join(ways)}") from error
 
 
 if __name__ == "__main__":

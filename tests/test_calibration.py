@@ -79,6 +79,27 @@ def test_thresholds_that_were_changed_are_found_again(trained):
     assert after >= hard_accuracy(trained[0], held_out) - 0.05
 
 
+def searched(one, held_out, sweeps):
+    """Factors of the search, by trying each of them on the whole network."""
+    factors = np.ones(2, np.float32)
+    for layer in [0, 1] * sweeps:
+        found = []
+        for f in calibration.FACTORS:
+            factors[layer] = f
+            found.append(hard_accuracy(one, held_out, factors.copy()))
+        best = [f for f, hits in zip(calibration.FACTORS, found, strict=True) if hits == max(found)]
+        factors[layer] = min(best, key=lambda f: abs(np.log(f)))
+    return factors.tolist()
+
+
+def test_the_search_passes_over_the_layers_twice(trained):
+    held_out, _ = halves()
+    networks = [gained(trained[0], gain) for gain in (3.0, 4.0, 0.25)]
+    twice = [searched(one, held_out, 2) for one in networks]
+    assert [calibration.threshold_factors(one, held_out).tolist() for one in networks] == twice
+    assert twice != [searched(one, held_out, 1) for one in networks]
+
+
 def test_only_the_held_out_recordings_choose(trained):
     held_out, test = halves()
     other = test._replace(labels_N=(test.labels_N + 1) % small.K)

@@ -69,6 +69,11 @@ def test_what_nir_cannot_say_goes_to_stablehlo(folder, tmp_path):
     assert err.startswith(f"{said}--config.lif.reset=zero, or export with --format=stablehlo")
     assert err.count("\n") == 1
     assert not (tmp_path / "a").exists()
+    adaptive = {"lif.neuron": "adaptive", "lif.reset": "zero", "hardware.weight_bits": (4,)}
+    train(folder, "adaptive", **adaptive)
+    code, _, err = command("export", f"--checkpoint={folder / 'adaptive'}", flags[1])
+    said = "error: the neuron Adaptive has no node in NIR; export with --format=stablehlo\n"
+    assert (code, err) == (2, said)
     code, _, err = command("export", *flags, "--format=stablehlo")
     assert code == 0, err
     program = jax_export.deserialize(bytearray((tmp_path / "a").read_bytes()))

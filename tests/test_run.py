@@ -225,6 +225,19 @@ def test_every_option_goes_from_the_config_to_the_report(tmp_path, changes):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.parametrize("neuron", ["synaptic", "adaptive"])
+def test_a_neuron_without_an_integer_form_is_a_note_and_no_failure(tmp_path, neuron, capsys):
+    nmnist_files.dataset(tmp_path / "data")
+    changes = {"lif.neuron": neuron, "hardware.weight_bits": (8, 4), "corruptions.kinds": "noise"}
+    (entry,) = train(settings(tmp_path, **changes, **{"epochs": 1}))["runs"]
+    for row in [*entry["hardware"], *entry["corruptions"]]:
+        assert row["unsupported"] is True and row["integer_accuracy"] is None
+        assert 0 <= row["hard_accuracy"] <= 1
+    said = f"no integer network: the neuron {neuron.capitalize()} has no integer form"
+    assert capsys.readouterr().out.count(f"note: {said}") == 1
+    assert (tmp_path / "run" / "report.md").read_text().count(said) == 1
+
+
 def test_a_validation_split_too_small_is_refused(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     with pytest.raises(InputError, match=r"validation=0.001 holds out 0 of 40"):
