@@ -1,14 +1,12 @@
-"""The commands. They need three extras of the installation, and end in one line without them."""
+"""The commands. They need an extra of the installation, and end in one line without it."""
 
 import importlib.util
 import sys
 
-_EXTRAS = {"absl": "commands", "mlxtend": "data", "matplotlib": "reports"}
-_MISSING = [extra for name, extra in _EXTRAS.items() if importlib.util.find_spec(name) is None]
-if _MISSING:
+_PACKAGES = ("absl", "matplotlib", "mlxtend", "nir")  # one of each extra
+if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
     print(
-        f"error: commands need packages that are missing here: pip install "
-        f"'sast_jax[{','.join(_MISSING)}]'",
+        "error: commands need packages that are missing here: pip install 'sast_jax[all]'",
         file=sys.stderr,
     )
     sys.exit(2)

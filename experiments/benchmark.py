@@ -26,12 +26,13 @@ from sast_jax.data import cache, packing, recordings
 from sast_jax.data.formats import nmnist_archives
 from sast_jax.errors import InputError
 from sast_jax.reports import pages
-from sast_jax.runs import files, timing
+from sast_jax.runs import files, machine, timing
 from sast_jax.snn import networks, neurons
 from sast_jax.snn.model import Model
 from sast_jax.snn.readouts import MeanSpikes
-from sast_jax.training import epochs, machine, stepping
-from sast_jax.training.optimizers import Adam, Constant, Shuffled
+from sast_jax.training import epochs, stepping
+from sast_jax.training.batches import Shuffled
+from sast_jax.training.optimizers import Adam, Constant
 from sast_jax.training.recipe import Hyperparameters, Recipe
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")
@@ -46,9 +47,10 @@ GRID_EPOCHS, GRID_STEPS = 2, 15
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
-    tables = {"step": steps(_ROUNDS.value), "grid": grid()}
-    if _DATA_PATH.value is not None:
-        tables["reading"] = reading(pathlib.Path(_DATA_PATH.value))
+    tables = {}
+    if _DATA_PATH.value is not None:  # first, as a wrong path would end it
+        tables["reading"] = reading(pathlib.Path(_DATA_PATH.value).expanduser())
+    tables = {"step": steps(_ROUNDS.value), "grid": grid()} | tables
     print(pages.listed(machine.environment()))
     ratios = {}
     for name, seconds in tables.items():

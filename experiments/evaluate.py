@@ -26,9 +26,8 @@ from absl import flags
 from experiments import cli
 from sast_jax.data.sets import selection
 from sast_jax.reports import results
-from sast_jax.runs import files, measure, reloaded
+from sast_jax.runs import files, machine, measure, reloaded
 from sast_jax.runs.groups import CorruptionKeys, HardwareKeys, kinds_of
-from sast_jax.training import machine
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings; the run's own if none")

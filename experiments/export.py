@@ -45,12 +45,16 @@ def main() -> None:
     one = found.trained[_RUN.value]
     if _FORMAT.value == "nir":
         _check_nir(one)
-    bits = _BITS.value or found.settings.weights.bits
+    trained = found.settings.weights
+    bits = _BITS.value or trained.bits
     network, scales = one.connections(), None
     if bits:
-        chip = dataclasses.replace(build.chip(found.settings), weight_bits=bits)
-        calibration = measure.few(reloaded.calibration_set(found), found.settings)
-        grams = formats.grams(one, network, chip, calibration)
+        chip, grams = dataclasses.replace(build.chip(found.settings), weight_bits=bits), None
+        if _BITS.value:
+            calibration = measure.few(reloaded.calibration_set(found), found.settings)
+            grams = formats.grams(one, network, chip, calibration)
+        else:  # rounded already, by training: these are the formats without an error
+            chip = dataclasses.replace(chip, per_channel=trained.per_channel, scale="error")
         kernels = formats.kernels(network, chip, grams)
         network, scales = formats.rounded(network, kernels), [k.scale for k in kernels]
     time_bins = found.settings.data.time_bins

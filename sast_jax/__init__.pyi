@@ -34,6 +34,11 @@ from sast_jax.snn.neurons import (
 )
 from sast_jax.snn.quantisation import Rounding as Rounding
 from sast_jax.snn.readouts import MeanCurrent as MeanCurrent, MeanSpikes as MeanSpikes
+from sast_jax.training.batches import (
+    Batches as Batches,
+    Independent as Independent,
+    Shuffled as Shuffled,
+)
 from sast_jax.training.controls import (
     Adversary as Adversary,
     Control as Control,
@@ -52,9 +57,7 @@ from sast_jax.training.optimizers import (
     Adam as Adam,
     Constant as Constant,
     Cosine as Cosine,
-    Independent as Independent,
     Sgd as Sgd,
-    Shuffled as Shuffled,
 )
 from sast_jax.training.recipe import Recipe as Recipe
 from sast_jax.training.train import train as train

@@ -147,6 +147,17 @@ def checked(given: Any, prefix: str = "", shown: str = "config.") -> None:
             raise InputError(f"{shown}{name}={value!r} must be {why}")
 
 
+class Checked:
+    """A dataclass that checks its fields when it is made, where they are plain numbers or texts."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, wanted = getattr(self, field.name), field.metadata.get("wanted")
+            # A value may be traced, or an array with one number a neuron: nothing is known of it.
+            if wanted and isinstance(value, numbers.Real | str):
+                require(wanted, **{field.name: value})
+
+
 def require(wanted: Wanted, **values: Any) -> None:
     """Raises InputError that names the first of some values that a check finds at fault."""
     for name, value in values.items():

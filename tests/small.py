@@ -11,9 +11,10 @@ from sast_jax.snn import networks
 from sast_jax.snn.model import Model
 from sast_jax.snn.readouts import MeanSpikes
 from sast_jax.training import stepping
+from sast_jax.training.batches import Shuffled
 from sast_jax.training.epochs import train_epoch
 from sast_jax.training.gradients import Sharpness
-from sast_jax.training.optimizers import Adam, Constant, Shuffled
+from sast_jax.training.optimizers import Adam, Constant
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.trained import Trained
 

@@ -15,7 +15,7 @@ from sast_jax.runs import build, settings
 from sast_jax.runs.settings import Settings
 from sast_jax.snn import neurons, readouts, spikes
 from sast_jax.snn.neurons import lif
-from sast_jax.training import controls, gradients, optimizers
+from sast_jax.training import batches as batches_lib, controls, gradients
 
 
 def test_a_late_start_is_counted_in_whole_epochs():
@@ -179,8 +179,8 @@ def test_the_optimizer_is_the_one_that_is_named():
 
 
 def test_batches_are_drawn_as_the_config_says():
-    assert made(batches="independent").batches == optimizers.Independent(64, 15)
-    assert made(batches="shuffled").batches == optimizers.Shuffled(64, 15)
+    assert made(batches="independent").batches == batches_lib.Independent(64, 15)
+    assert made(batches="shuffled").batches == batches_lib.Shuffled(64, 15)
 
 
 def test_weights_are_seen_as_the_config_says():

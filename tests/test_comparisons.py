@@ -41,13 +41,14 @@ def test_many_equal_methods_are_rarely_called_different():
 
 def test_missing_seeds_and_no_scatter():
     values = {"SAST": [1.0, None, 1.0], "a": [None, 2.0, 2.0], "b": [2.0, 2.0, 2.0]}
-    values |= {"c": [1.0, 1.0, 1.0], "d": [None] * 3}
+    values |= {"c": [1.0, 1.0, 1.0], "d": [None] * 3, "e": [np.nan, 2.0, np.inf]}
     found = comparisons.against(values, "SAST")
     assert found["a"] == (1, 1.0, None, None)
     assert found["b"] == (2, 1.0, None, None)
     assert found["b"].sign == 0
     assert found["c"] == (2, 0.0, None, None)
     assert (found["d"].n, found["d"].mean) == (0, None)
+    assert found["e"] == (0, None, None, None)
 
 
 def test_rounding_is_no_scatter():

@@ -58,6 +58,10 @@ def test_certain_answers_fall_in_the_last_bin():
     assert np.isfinite(found["nll"])
 
 
+def test_scores_that_tie_have_no_temperature():
+    assert confidence.temperature(np.full((5, 3), 0.7), np.array([0, 1, 2, 0, 1])) == 1.0
+
+
 @pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])
 def test_temperature_undoes_a_factor(factor):
     scores, labels = random_scores(np.random.default_rng(2), temperature=factor)

@@ -24,7 +24,8 @@ from experiments import keys
 from experiments.configs import assessment
 from sast_jax.data import sets
 from sast_jax.runs import run, settings, workdirs
-from sast_jax.runs.settings import Corruptions, Hardware, Settings
+from sast_jax.runs.groups import CorruptionKeys, HardwareKeys
+from sast_jax.runs.settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
@@ -194,10 +195,10 @@ def flags_of(command):
     """The names of the flags of a command without a config."""
     code = (ROOT / "experiments" / f"{command}.py").read_text()
     found = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', code))
-    for name, group in (("hardware", Hardware()), ("corruptions", Corruptions())):
+    for name, group in (("hardware", HardwareKeys()), ("corruptions", CorruptionKeys())):
         if f'define_settings("{name}"' in code:
             found |= {f"{name}.{key}" for key in vars(group)}
-    return found
+    return found | {"split", "above"} if "cli.define_split()" in code else found
 
 
 def require(command, arguments):

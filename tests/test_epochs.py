@@ -4,8 +4,8 @@ import numpy as np
 import small
 
 from sast_jax.training import epochs, stepping
+from sast_jax.training.batches import Independent, Shuffled
 from sast_jax.training.gradients import Sharpness
-from sast_jax.training.optimizers import Independent, Shuffled
 
 
 def test_every_recording_comes_once_an_epoch_and_otherwise_the_next():

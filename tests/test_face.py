@@ -1,5 +1,6 @@
 """The public face: arrays in, numbers out, and one line for what is wrong with them."""
 
+import dataclasses
 import importlib
 import inspect
 import math
@@ -264,6 +265,28 @@ def test_a_recipe_of_trained_models_takes_a_larger_set(trained):
     runs = sast_jax.train(trained.recipe, frames(48), rho=0.0)
     assert (trained.recipe.batches.steps, runs.recipe.batches.steps) == (4, 6)
     assert sast_jax.train(trained.recipe, frames(16), rho=0.0).recipe.batches.steps == 2
+
+
+def test_recordings_of_another_length_are_answered_and_not_trained_on_in_odd_segments():
+    events, labels = recordings()
+    longer = sast_jax.frames(events, labels, sensor=(SIDE, SIDE), time_bins=7, duration=DURATION)
+    model = sast_jax.Model(sast_jax.MLP((16, 2), gain=2.0), segment=5)
+    recipe = sast_jax.Recipe(model, epochs=15, batches=sast_jax.Shuffled(8))
+    with pytest.raises(InputError, match="segment=5 must divide the 7 time bins"):
+        sast_jax.train(recipe, longer, rho=0.0)
+    runs = sast_jax.train(recipe, frames(), rho=0.0, learning_rate=1e-2)
+    whole = dataclasses.replace(recipe, model=dataclasses.replace(model, segment=None))
+    same = dataclasses.replace(runs, recipe=whole.on(longer.frame_shape, 32))
+    (found,), (expected,) = (sast_jax.evaluate(each, longer) for each in (runs, same))
+    assert found["hard_accuracy"] == expected["hard_accuracy"] > 0.8
+    assert len(found["hard_accuracy_by_step"]) == 7
+
+
+def test_a_warm_up_that_never_ends_is_refused():
+    late = dataclasses.replace(RECIPE, sharpness=sast_jax.Sharpness(start=9))
+    with pytest.raises(InputError, match=r"start=9 and warmup=0\.5 end after the 15 epochs"):
+        sast_jax.train(late, frames(), rho=0.1, warmup=(0.4, 0.5))
+    sast_jax.train(late, frames(), rho=0.1, warmup=0.4)
 
 
 def test_labels_without_an_output_are_refused(trained):

@@ -150,6 +150,27 @@ def test_certificates_promise_no_more_than_what_is_so(mlp):
     assert found["devices"][0] > 0
     for may, does in zip(found["changeable"], found["changed"], strict=True):
         assert does <= may + 1e-6
+    packed = jnp.asarray(small.recordings()[0])
+    soft, hard = (swap.apply(mlp, c, packed).spikes for c in (mlp.soft_cell(), mlp.hard_cell()))
+    by_hand = [((s > 0.5) != (h > 0)).mean() for s, h in zip(soft, hard, strict=True)]
+    np.testing.assert_allclose(found["changed"], by_hand, rtol=1e-6)
+    assert max(by_hand) > 0
+
+
+def test_a_potential_near_its_threshold_changes_no_spike_by_itself(mlp):
+    """Weights and decay of few binary places reach the threshold exactly, time and again."""
+    coarse = jax.tree.map(lambda w: jnp.round(8 * w) / 8, mlp.params)
+    hyper = mlp.hyper._replace(decay=jnp.float32(0.5))
+    one_R = jax.tree.map(
+        lambda leaf: leaf[None], dataclasses.replace(mlp, params=coarse, hyper=hyper)
+    )
+    (found,) = certificates.of_swap(one_R, small.recordings()[0])
+    doubtful = swap.answer(
+        certificates.Certifier(certificates.by_signs),
+        (one_R, jnp.full(1, 1e-5)),
+        small.recordings()[0],
+    )
+    assert found["changed"][0] < doubtful.changeable_BxL[0].mean(axis=0)[0]
 
 
 def test_convergence_takes_means_over_runs_and_the_worst_of_what_bounds():

@@ -177,7 +177,7 @@ def test_a_command_without_its_extras_ends_in_one_line(installed, tmp_path):
     done = run(installed, program, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     wanted = "error: commands need packages that are missing here: pip install"
-    assert done.stderr == f"{wanted} 'sast_jax[commands,data,reports]'\n"
+    assert done.stderr == f"{wanted} 'sast_jax[all]'\n"
 
 
 SMALL = [

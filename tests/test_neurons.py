@@ -340,7 +340,7 @@ def test_a_callable_is_no_reset(reset):
 
 def test_a_third_reset_does_not_say_whether_it_subtracts():
     assert [reset.subtracts for reset in neurons.RESETS.values()] == [False, True]
-    with pytest.raises(InputError, match="the reset Half is none of ToZero and BySubtraction"):
+    with pytest.raises(InputError, match="the reset Half is neither ToZero nor BySubtraction"):
         Half().subtracts  # noqa: B018
 
 

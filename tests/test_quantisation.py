@@ -47,6 +47,24 @@ def test_the_least_error_is_that_of_a_search_over_currents(bits, per_channel):
     assert (best < magnitude * 0.99).any()
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("bits", [5, 6, 8])
+def test_rounded_weights_come_out_as_they_are_and_others_do_not(bits, per_channel):
+    top = 2 ** (bits - 1) - 1
+    rng = np.random.default_rng(bits)
+    whole = rng.integers(-top // 2, top // 2, (40, 5))  # in no channel the whole range
+    steps = rng.uniform(0.01, 0.1, 5) if per_channel else np.full(5, 0.03)
+    kernel = jnp.asarray(whole * steps, jnp.float32)
+    scale = quantisation.least_error(kernel, bits, per_channel)
+    np.testing.assert_allclose(scale, steps, rtol=1e-5)
+    made = quantisation.quantise(kernel, scale, bits)
+    np.testing.assert_array_equal(made.integers, whole)
+    near = kernel + 0.3 * steps.min() * rng.uniform(-1, 1, kernel.shape)
+    other = quantisation.least_error(jnp.asarray(near, jnp.float32), bits, per_channel)
+    factors = np.asarray(other / quantisation.largest(near, bits, per_channel))
+    assert np.abs(factors[:, None] / quantisation.FACTORS - 1).min(axis=1).max() < 1e-5
+
+
 def test_a_channel_of_zeros_stays_zero():
     kernel = jnp.asarray(KERNEL).at[:, 1].set(0)
     for scale in (

@@ -12,14 +12,16 @@ from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.hardware import models
+from sast_jax.sharpness import sam
 from sast_jax.snn import networks, neurons, spikes
 from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import Adaptive, Synaptic
 from sast_jax.snn.quantisation import Rounding
 from sast_jax.snn.readouts import MeanCurrent
-from sast_jax.training import controls, epochs, links, optimizers
+from sast_jax.training import batches as batches_lib, controls, epochs, links
+from sast_jax.training.batches import Independent, Shuffled
 from sast_jax.training.gradients import Ahead, Grouped, Plain, Sharpness
-from sast_jax.training.optimizers import Adam, Constant, Cosine, Independent, Sgd, Shuffled
+from sast_jax.training.optimizers import Adam, Constant, Cosine, Sgd
 from sast_jax.training.recipe import Recipe
 
 COMPILED = collections.Counter()
@@ -182,6 +184,7 @@ MODEL = Model(networks.MLP((4, 2)))
         ),
         (lambda: Sharpness(links.GapAware(), part=8), "GapAware takes both gradients"),
         (lambda: Sharpness(links.GapAware(), independent=True), "GapAware takes both gradients"),
+        (lambda: Grouped(2, links.GapAware(), independent=True), "GapAware takes both gradients"),
         (lambda: Grouped(0), "groups=0 must be"),
         (lambda: Grouped(2, links.RandomDirection()), "RandomDirection draws one perturbation"),
         (lambda: Recipe(MODEL, Adam(), Grouped(5)), "groups=5 must divide the batch of 64"),
@@ -193,6 +196,21 @@ MODEL = Model(networks.MLP((4, 2)))
             lambda: Recipe(MODEL, Adam(), Grouped(4), (controls.StochasticNeurons(0.1),)),
             "the control StochasticNeurons acts on a whole batch",
         ),
+        (
+            lambda: Recipe(MODEL, Adam(), Grouped(4), (controls.RatePenalty(0.1, 1.0),)),
+            "the control RatePenalty acts on a whole batch",
+        ),
+        (lambda: controls.RatePenalty(5, 1.0), "target=5 must be a number from 0 to 1"),
+        (lambda: controls.Adversary(1.0, steps=0), "steps=0 must be"),
+        (lambda: controls.StochasticNeurons(hard=7), "hard=7 must be a number from 0 to 1"),
+        (lambda: controls.WeightNoise(-1), "spread=-1 must be"),
+        (lambda: MeanCurrent(-3), "scale=-3 must be a number above 0"),
+        (lambda: Adam(weight_decay=-3), "weight_decay=-3 must be"),
+        (lambda: neurons.LIF(-1), "threshold=-1 must be a number from 0 up"),
+        (lambda: Adaptive(adaptation_decay=1.5), "adaptation_decay=1.5 must be"),
+        (lambda: Rounding(9), "weights of 9 bits: choose from 2"),
+        (lambda: networks.ConvNet((3,), (2,), kernel=4), "kernel=4 must be an odd number"),
+        (lambda: networks.HalvingConv(3, kernel=2), "kernel=2 must be an odd number"),
         (lambda: Shuffled(0), "size=0 must be"),
         (lambda: Independent(-1), "size=-1 must be"),
         (lambda: Model(networks.MLP((4, 2)), segment=0), "segment=0 must be"),
@@ -206,11 +224,12 @@ def test_what_does_not_go_together_cannot_be_made(make, message):
 def test_controls_may_be_a_list_and_nothing_else():
     made = Recipe(MODEL, controls=[controls.WeightNoise(0.1)])
     assert hash(made) == hash(Recipe(MODEL, controls=(controls.WeightNoise(0.1),)))
-    with pytest.raises(TypeError, match=r"no instance of a sast_jax\.Control"):
-        Recipe(MODEL, controls=(controls.WeightNoise,))
+    for wrong in ({"controls": (controls.WeightNoise,)}, {"batches": 32}, {"sharpness": sam(0.1)}):
+        with pytest.raises(TypeError, match="a recipe takes instances of"):
+            Recipe(MODEL, **wrong)
 
 
-@pytest.mark.parametrize("kind", optimizers.BATCHES.values())
+@pytest.mark.parametrize("kind", batches_lib.BATCHES.values())
 def test_a_batch_larger_than_the_training_set_is_refused(kind):
     message = "a batch of 41 is larger than the training set of 40 recordings; lower it"
     with pytest.raises(InputError, match=message):

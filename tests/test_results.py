@@ -31,6 +31,19 @@ def test_validation_is_summarised_where_there_is_one():
     assert "60.00 [50.00, 70.00]" in tables.runs(collected(runs))
 
 
+def test_a_condition_has_no_mean_where_a_run_lacks_the_network():
+    keys = {"condition": "INT4", "kind": "weight_bits", "level": 4, "integer_accuracy_ci95": None}
+    keys |= {f"{kind}_accuracy_ci95": [0.7, 0.9] for kind in ("soft", "hard")}
+    rows = [
+        [keys | {"soft_accuracy": 0.9, "hard_accuracy": 0.8, "integer_accuracy": value}]
+        for value in (0.7, None)
+    ]
+    runs = [run(0.4, seed, 0.8, hardware=own) for seed, own in enumerate(rows)]
+    (summary,) = results.summarise(runs)
+    (row,) = summary["hardware"]
+    assert (row["n"], row["hard_accuracy_mean"], row["integer_accuracy_mean"]) == (2, 0.8, None)
+
+
 def test_a_diverged_run_is_counted_and_left_out_of_the_mean():
     (row,) = results.summarise([run(0.4, 0, 0.8), diverged()])
     assert (row["n"], row["diverged"]) == (1, 1)

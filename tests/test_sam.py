@@ -17,6 +17,7 @@ from sast_jax.sharpness import (
     sam,
     scale_to_norm,
     sharpness_aware,
+    within,
 )
 
 
@@ -161,6 +162,14 @@ def test_mask_perturbs_only_what_it_marks(masked):
     link.update(grads, link.init(params), params, grad_fn=grad_fn)
     np.testing.assert_allclose(seen[0]["a"], 3 + RHO, rtol=1e-6)  # the whole radius
     np.testing.assert_array_equal(seen[0]["b"], 4.0)
+
+
+def test_an_ascent_that_adds_something_stays_within_the_mask():
+    params = {"a": jnp.ones(3), "b": jnp.ones(2)}
+    ascent = within({"a": True, "b": False}, optax.add_noise(1.0, 0.0, 0))
+    moved, _ = ascent.update(params, ascent.init(params), params)
+    assert (moved["a"] != params["a"]).all()
+    np.testing.assert_array_equal(moved["b"], 0.0)
 
 
 @pytest.mark.parametrize(

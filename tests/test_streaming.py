@@ -13,9 +13,9 @@ import small
 from commands import SMALL, command, final_weights
 
 from sast_jax.data import packing, streaming
-from sast_jax.training import epochs, machine, passes, stepping
+from sast_jax.training import epochs, passes, stepping
+from sast_jax.training.batches import Shuffled
 from sast_jax.training.gradients import Sharpness
-from sast_jax.training.optimizers import Shuffled
 
 pytestmark = pytest.mark.optimised  # bits of two programs agree
 
@@ -84,7 +84,7 @@ def test_a_chunk_is_as_large_as_asked(monkeypatch):
 def test_a_set_is_streamed_where_an_accelerator_is_too_small(monkeypatch):
     size = small.frames().packed_NxTxP.nbytes
     for room, streamed in ((None, False), (3 * size, False), (1.5 * size, True)):
-        monkeypatch.setattr(machine, "device_memory", lambda room=room: room)
+        monkeypatch.setattr(passes, "device_memory", lambda room=room: room)
         assert passes.is_streamed("auto", small.frames()) is streamed
         assert passes.is_streamed("always", small.frames()) is True
         assert passes.is_streamed("never", small.frames()) is False

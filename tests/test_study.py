@@ -129,8 +129,10 @@ def test_rows_are_made_once_and_kept(tmp_path, capsys):
     said = ["paper: a, 1 of 3", "paper: b, 2 of 3", "paper: cut off, 3 of 3", "paper: c, 3 of 3"]
     assert capsys.readouterr().out.splitlines() == said
     assert kept_rows.made(file, abouts("b"), make) == {"b": {"value": 2}}
+    before = len(made)
     with pytest.raises(InputError, match=r"rows\.json: its row 'b' rests on other settings"):
-        kept_rows.made(file, abouts("a") | {"b": {"seeds": (1,)}}, make)
+        kept_rows.made(file, abouts("new") | {"b": {"seeds": (1,)}}, make)
+    assert len(made) == before  # nothing is made for a table that cannot be
     for damaged in ("{", "[]", '{"a": {"value": 1}}'):
         file.write_text(damaged)
         with pytest.raises(InputError, match=r"rows\.json: damaged"):

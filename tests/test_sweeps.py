@@ -14,7 +14,7 @@ import small
 from commands import SMALL, command
 
 from sast_jax.evaluation import swap
-from sast_jax.training import epochs, machine, passes, stepping, sweeps
+from sast_jax.training import epochs, passes, stepping, sweeps
 
 SEEDS, RHOS = (0, 1, 2, 0, 1, 2, 0, 1, 2), (0.1, 0.1, 0.1, 0.3, 0.3, 0.3, 0.5, 0.5, 0.5)
 
@@ -67,7 +67,7 @@ def test_a_grid_too_large_for_the_device_is_trained_in_chunks(monkeypatch):
     arguments = stepping.initialise(made, hyper_R), hyper_R, *small.recordings()
 
     def temporary(room):
-        monkeypatch.setattr(machine, "device_memory", lambda: room)
+        monkeypatch.setattr(passes, "device_memory", lambda: room)
         return (
             passes.compile_in_chunks(epochs.train_epoch, made, arguments, True)
             .memory_analysis()

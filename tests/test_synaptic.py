@@ -221,15 +221,15 @@ def test_its_node_has_the_time_constants_of_both_decays():
 
 
 @pytest.mark.parametrize(
-    "own, message",
+    "reset, decay, message",
     [
-        (neuron("subtract"), "the neuron Synaptic has no node in NIR with the reset BySubtraction"),
-        (neuron(synapse=1.0), "a decay of 1 has no time constant in NIR"),
+        ("subtract", 0.9, "the neuron Synaptic has no node in NIR with the reset BySubtraction"),
+        ("zero", 1.0, "a decay of 1 has no time constant in NIR"),
     ],
 )
-def test_what_nir_cannot_say_is_refused(own, message):
+def test_what_nir_cannot_say_is_refused(reset, decay, message):
     with pytest.raises(InputError, match=message):
-        nir_graph.to_graph(network(own))
+        nir_graph.to_graph(network(neuron(reset))._replace(decay=decay))
 
 
 def reset_above(node):

@@ -266,7 +266,7 @@ class Own(Connection):
             lambda: neurons.LIF(reset=Halved()).theory(0.9, 4.0),
             "no bounds in the theory with Halved",
         ),
-        (lambda: neuron(Halved()).subtracts, "Halved is none of ToZero and BySubtraction"),
+        (lambda: neuron(Halved()).subtracts, "Halved is neither ToZero nor BySubtraction"),
         (lambda: synaptic.Synaptic().theory(0.9, 4.0), "the neuron Synaptic has no bounds in the"),
         (lambda: adaptive.Adaptive().theory(0.9, 4.0), "the neuron Adaptive has no bounds in the"),
         (

@@ -18,7 +18,7 @@ from sast_jax.data import sets
 from sast_jax.errors import InputError
 from sast_jax.runs import reloaded, run, settings
 from sast_jax.theory import moments, page as page_lib, report
-from sast_jax.training import optimizers
+from sast_jax.training import batches as batches_lib
 
 QUICK = {"hardware.weight_bits": (), "hardware.draws": 0, "corruptions.kinds": ""}
 
@@ -130,7 +130,7 @@ def test_settings_are_named_by_all_that_varies():
         {"rho": 0.1, "learning_rate": rate, "seed": s} for rate in (0.1, 0.2) for s in (0, 1)
     ]
     runs = [one | {"slope": 4.0, "decay": 0.9, "warmup": 0.0} for one in settings]
-    recipe = types.SimpleNamespace(batches=optimizers.Shuffled(steps=3))
+    recipe = types.SimpleNamespace(batches=batches_lib.Shuffled(steps=3))
     models = types.SimpleNamespace(recipe=recipe)
     found = types.SimpleNamespace(runs=runs, record={"epoch": 3}, trained=models)
     course = moments.Moment(*[np.ones((3, 4))] * len(moments.Moment._fields))

@@ -31,6 +31,13 @@ def some(seed=0, lengths=(50, 0, 1, 80), chunk=3):
     return recordings.Recordings(labels, numbers, seeds, events, EXTENT, np.arange(N) // 2), rows
 
 
+def test_recordings_without_persons_have_none_in_windows():
+    data = some()[0]._replace(subjects_N=None)
+    cut = windows.cut(data, window=100_000, count=3, side=32)
+    assert cut.subjects_N is None
+    assert cut.labels_N.tolist() == np.repeat(data.labels_N, 3).tolist()
+
+
 def listed(data):
     """Rows of time, x, y, polarity of each recording of all chunks."""
     found = []

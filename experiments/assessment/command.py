@@ -29,10 +29,9 @@ from experiments.configs.assessment import get_config
 from sast_jax.data import cache, sets
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.reports import results
-from sast_jax.runs import files, run, settings, workdirs
+from sast_jax.runs import files, machine, run, settings, workdirs
 from sast_jax.runs.settings import Settings
 from sast_jax.runs.study import cost, kept_rows, landscape, tuning
-from sast_jax.training import machine
 
 _LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
 

@@ -115,7 +115,7 @@ def _listed(found, key, sign) -> str:
 
 
 def _turned(key, difference) -> str:
-    """A difference the other way round, as SAST minus a method."""
+    """SAST minus a method, with its interval, in words."""
     measure = MEASURES[key]
     shown = signed(key, -difference.mean)
     return shown + interval_of(difference, -measure.factor, measure.digits)

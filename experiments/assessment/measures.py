@@ -99,7 +99,10 @@ def missed_rate(target: float, runs: list[dict]) -> list[str]:
 
 
 def differences(methods: dict[str, dict]) -> dict[str, dict[str, comparisons.Difference]]:
-    """Each method minus SAST, in each compared measure; ``PLANNED`` counts for hard accuracy."""
+    """Each method minus SAST, in each compared measure.
+
+    For hard accuracy, comparisons with the methods in ``PLANNED`` are not corrected.
+    """
     return {
         key: comparisons.against(
             {name: [run[key] for run in row["runs"]] for name, row in methods.items()},

@@ -3,9 +3,9 @@
     python -m experiments.nmnist --config=experiments/configs/theory_aligned.py
 
 The subtractive reset with this decay and slope contracts by q = 0.9 for any weights at all, so that
-nothing has to bound them. Plain SGD with a constant step below 1 / L, where L is the largest
-curvature that experiments.theory measures along the run; the scores are the output layer's mean
-current, as with spikes L is tens of times as large, and the step must be as much smaller. Every
+nothing has to bound them. Training is plain SGD with a constant step below 1 / L, where L is the
+largest curvature that experiments.theory measures along the run. The scores are mean currents,
+because with spike counts L is tens of times larger and the step would have to shrink as much. Every
 minibatch, SAM's second one included, is drawn independently, and the recordings are not deformed,
 so that the risk is a mean over the training set.
 """

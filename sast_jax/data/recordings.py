@@ -92,10 +92,14 @@ def take(data: Recordings, indices: np.ndarray) -> Recordings:
             *columns, unsorted_N = part._replace(recording_M=number_M)
             yield Events(*(column[kept_M] for column in columns), unsorted_N[own_N])
 
+    return with_each(data, lambda x_N: x_N[chosen])._replace(events=events)
+
+
+def with_each(data: Recordings, change: Callable[[np.ndarray], np.ndarray]) -> Recordings:
+    """The recordings with a change of each column: labels, numbers, seeds and persons."""
     columns = ("labels_N", "numbers_N", "seeds_N", "subjects_N")
     each = {name: getattr(data, name) for name in columns}
-    own = {name: value if value is None else value[chosen] for name, value in each.items()}
-    return data._replace(**own, events=events)
+    return data._replace(**{name: change(x) for name, x in each.items() if x is not None})
 
 
 def seed(name: str) -> int:

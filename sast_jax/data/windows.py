@@ -47,12 +47,8 @@ def cut(
             else:
                 yield _cut(small, length_N, window, count)
 
-    columns = ("labels_N", "numbers_N", "seeds_N", "subjects_N")
-    return data._replace(
-        **{name: np.repeat(getattr(data, name), count) for name in columns},
-        events=events,
-        extent=Extent(side, side, window or WHOLE),
-        windows=count,
+    return recordings.with_each(data, lambda x_N: np.repeat(x_N, count))._replace(
+        events=events, extent=Extent(side, side, window or WHOLE), windows=count
     )
 
 

@@ -1,7 +1,8 @@
 """Calibration after training, on recordings held out from it: thresholds and temperatures.
 
-The threshold of each layer is scaled for the best hard accuracy. Dividing the weights and biases of
-the layer by that factor would have the same effect, so there is no gain to choose as well.
+The threshold of each layer is scaled for the best hard accuracy. For LIF and synaptic neurons,
+dividing the weights and biases of the layer by that factor would have the same effect, so there is
+no gain to choose as well.
 Temperatures divide class scores; see :mod:`sast_jax.evaluation.confidence`.
 
 Reference: Li et al., A Free Lunch From ANN, ICML 2021, arXiv 2106.06984, who choose thresholds for
@@ -33,7 +34,9 @@ def scaled(network: tuple[Trained, jax.Array], packed_BxTxP: jax.Array) -> swap.
 
 
 class Tried(NamedTuple):
-    """The same with each of ``FACTORS`` for one layer; the layers before it are computed once.
+    """Class scores with each of ``FACTORS`` on the threshold of one layer, for ``swap.answer``.
+
+    The layers before it are computed once for all factors.
 
     Attributes:
       layer: the layer to try factors on; its own entry of ``factors_L`` has no influence.

@@ -41,7 +41,8 @@ def against(
     Seeds share initial weights and the order of the recordings, so they are paired.
 
     Args:
-      values: for each method a value a seed, in the same order of seeds; None where there is none.
+      values: for each method a value a seed, in the same order of seeds; None, or a number
+        that is not finite, where there is none.
       reference: one of the methods.
       planned: methods chosen for comparison beforehand. Each of them is tested on its own, and the
         correction is over all others.
@@ -56,8 +57,8 @@ def against(
     for method, own in values.items():
         if method == reference:
             continue
-        pairs = [pair for pair in zip(own, values[reference], strict=True) if None not in pair]
-        found[method] = _paired(np.array(pairs))
+        pairs = np.array([*zip(own, values[reference], strict=True)], float)  # None becomes NaN
+        found[method] = _paired(pairs[np.isfinite(pairs).all(axis=1)])
     rest = {method: d for method, d in found.items() if method not in planned}
     return found | _holm(rest)
 

@@ -59,7 +59,10 @@ def temperature(scores_NxK: np.ndarray, labels_N: np.ndarray) -> float:
 
     These must not be the recordings that are reported. The NLL is convex in the inverse of the
     temperature. If every answer is right it has no minimum, and some low temperature is returned.
+    If all scores of each recording tie, no temperature changes it, and 1 is returned.
     """
+    if (scores_NxK == scores_NxK[:, :1]).all():
+        return 1.0
 
     def nll(log_inverse):
         return _nll(_log_softmax(np.exp(log_inverse) * scores_NxK), labels_N)

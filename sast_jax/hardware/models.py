@@ -29,7 +29,10 @@ class IntegerOutcome(NamedTuple):
 
 
 class OnChip(NamedTuple):
-    """Integer networks as a model: (key, variation, layers); no faults: None, None."""
+    """Integer networks as a model that takes (key, variation, layers).
+
+    Key and variation are None for a network without faults.
+    """
 
     model: Model
     neurons: integers.IntegerNeurons

@@ -97,7 +97,9 @@ def _conditions(trials_R) -> list[dict]:
     for same in zip(*trials_R, strict=True):
         row = {key: same[0][key] for key in ("condition", "kind", "level")} | {"n": len(same)}
         for key in (f"{network}_accuracy" for network in NETWORKS):
-            row |= _mean(key, [trial[key] for trial in same])
+            values = [trial[key] for trial in same]
+            # A mean over the runs that have such a network would not be that of n runs.
+            row |= _mean(key, [] if None in values else values)
             if len(same) == 1:  # no scatter over seeds, but one over devices or recordings
                 row[f"{key}_ci95"] = same[0][f"{key}_ci95"]
         for key in ("clipped", "synops"):

@@ -106,7 +106,8 @@ def _page(results, curves, notes, titles) -> str:
         "validation split if there is one, else of the test split.",
     }
     if "hardware" in titles:
-        tried = tables.hardware(results, "github"), _hardware(results["config"])
+        decays = sorted({run["decay"] for run in runs})
+        tried = tables.hardware(results, "github"), _hardware(results["config"], decays)
         captions["hardware"] = "\n\n".join(tried)
     if "corruptions" in titles:
         captions["corruptions"] = f"{tables.corruptions(results, 'github')}\n\n{_CORRUPTIONS}"
@@ -119,9 +120,10 @@ def _page(results, curves, notes, titles) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _hardware(config) -> str:
-    chip, decay = config["hardware"], config["lif"]["decay"]
+def _hardware(config, decays) -> str:
+    chip = config["hardware"]
     bits = chip["leak_bits"]
+    leaks = ", ".join(f"the decay {d:g} is {round(d * 2**bits)}/{2**bits}" for d in decays)
     chosen = {
         "error": f"the least error of the currents on {chip['calibration']} training recordings",
         "max": "the largest weight",
@@ -131,13 +133,13 @@ def _hardware(config) -> str:
         f"{'each output' if chip['per_channel'] else 'a layer'} by {chosen}. In the soft and the "
         "hard network only the weights change. Integer: the integer network, with biases of 32 "
         f"bits, potentials of {chip['membrane_bits']} bits that hold at least "
-        f"{chip['headroom']:g} thresholds and leaks of {bits} bits "
-        f"({chip['leak']}: the decay {decay:g} is {round(decay * 2**bits)}/{2**bits}). Clipped: "
-        "the share of its potentials that saturated, by layer. SynOps: its effective operations. "
-        "Mismatch: each weight and bias, or each neuron's threshold or leak (1 - decay), is "
-        "multiplied by a factor, normal around 1 with this standard deviation. Dead: this share of "
-        "the neurons, outputs included, sends no spikes. Dropped: a spike is lost with this "
-        "probability. Spurious: a spike is added with this probability at each step without one. "
+        f"{chip['headroom']:g} thresholds and leaks of {bits} bits ({chip['leak']}: {leaks}). "
+        "Clipped: the share of its potentials that saturated, by layer. SynOps: its effective "
+        "operations. Mismatch: each weight and bias, or each neuron's threshold or leak (1 - "
+        "decay), is multiplied by a factor, normal around 1 with this standard deviation. Dead: "
+        "this share of the neurons, outputs included, sends no spikes. Dropped: a spike is lost "
+        "with this probability. Spurious: a spike is added with this probability at each step "
+        "without one. "
         "Integer networks meet these three faults with weights of the first width. "
         f"Brackets: over {chip['draws']} devices for a single run (Student's t; over recordings "
         "for INT, Wilson), else over runs."

@@ -12,7 +12,14 @@ from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import Neuron
 from sast_jax.snn.quantisation import Rounding
 from sast_jax.snn.variation import Variation
-from sast_jax.training import controls, gradients, links, optimizers, recipe as recipes
+from sast_jax.training import (
+    batches as batches_lib,
+    controls,
+    gradients,
+    links,
+    optimizers,
+    recipe as recipes,
+)
 
 
 def grid(settings: Settings) -> list[dict]:
@@ -102,7 +109,7 @@ def recipe(
         optimizer=adam if settings.optimizer == "adam" else optimizers.Sgd(schedule),
         sharpness=_sharpness(settings),
         controls=_controls(settings),
-        batches=optimizers.BATCHES[settings.batches](settings.batch_size),
+        batches=batches_lib.BATCHES[settings.batches](settings.batch_size),
         epochs=settings.epochs,
         augment=augment(settings),
     ).on(frame_shape, recordings)

@@ -12,9 +12,9 @@ from sast_jax.data import packing
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
 from sast_jax.reports import results
-from sast_jax.runs import workdirs
+from sast_jax.runs import machine, workdirs
 from sast_jax.runs.checkpoints import Checkpoints
-from sast_jax.training import machine, passes, stepping
+from sast_jax.training import passes, stepping
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.trained import Trained
 

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 
 from sast_jax.data import corruptions
 from sast_jax.fields import between, choice, number, setting, several, switch
-from sast_jax.hardware import formats
-from sast_jax.snn import neurons
+from sast_jax.hardware import formats, integers
+from sast_jax.snn import networks, neurons
 from sast_jax.training import links
 from sast_jax.training.recipe import RANGES, SEED
-
-_ODD = "an odd number of pixels"
 
 
 def _width(value):
@@ -39,7 +37,7 @@ def _bits_or_none(value):
 
 
 def _levels(default, high, about):
-    return several(default, about, between(0, high))
+    return several(default, about, between(0, high), once=True)
 
 
 def _swept(name, about):
@@ -127,7 +125,7 @@ class NetworkKeys:
         5,
         "side of the convolutions' kernels, pixels",
         # The convolution is written out offset by offset.
-        lambda k: between(1, 11)(k) or (None if k % 2 else _ODD),
+        lambda k: between(1, 11, whole=True)(k) or networks.odd(k),
     )
     hidden: tuple = _widths((256, 256), "widths of the fully connected layers before the outputs")
     gain: float = number(
@@ -198,7 +196,10 @@ class HardwareKeys:
     """Number formats of integer networks, and conditions that networks are measured under."""
 
     weight_bits: tuple = several(
-        (8, 4, 3, 2), "word widths of weights to try; faults meet integers of the first", _bits
+        (8, 4, 3, 2),
+        "word widths of weights to try; faults meet integers of the first",
+        _bits,
+        once=True,
     )
     per_channel: bool = switch(True, "a scale of the weights for each output, else one a layer")
     scale: str = choice(
@@ -212,10 +213,10 @@ class HardwareKeys:
         16.0,
         1,
         math.inf,
-        "thresholds for which the membrane word has room, at least; at most twice",
+        "the membrane word holds at least this many thresholds, and at most twice as many",
     )
     leak: str = choice("fraction", formats.LEAKS, "k / 2^leak_bits, or a sum of shifts")
-    leak_bits: int = setting(8, "bits of the decay's fraction or shifts")
+    leak_bits: int = number(8, 1, integers.LEAK_BITS, "bits of the decay's fraction or shifts")
     leak_error: float = number(
         0.1, 0, math.inf, "largest error of 1 - decay that is accepted, as a share", above=True
     )

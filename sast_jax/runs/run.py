@@ -12,9 +12,9 @@ from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
 from sast_jax.evaluation import calibration, swap
 from sast_jax.reports import plots, results, run_page
-from sast_jax.runs import build, files, fit, measure, reloaded, workdirs
+from sast_jax.runs import build, files, fit, machine, measure, reloaded, workdirs
 from sast_jax.runs.settings import Settings
-from sast_jax.training import machine, passes
+from sast_jax.training import passes
 from sast_jax.training.trained import Trained
 
 EXAMPLES = 4  # recordings shown in the report

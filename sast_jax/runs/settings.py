@@ -5,6 +5,7 @@ below); ``__post_init__`` checks relations between keys. The ConfigDict that ``m
 needs is made from these classes (:func:`config`), and read back into them (:func:`read`).
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,8 +30,8 @@ from sast_jax.runs.groups import (
     severities_wanted,
 )
 from sast_jax.snn import neurons, readouts, spikes
-from sast_jax.training import controls, links, optimizers
-from sast_jax.training.recipe import RANGES, SEED
+from sast_jax.training import batches as batches_lib, controls, links
+from sast_jax.training.recipe import RANGES, SEED, reaches_rho
 
 _COUNT = 10**6
 SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single value stands
@@ -53,7 +54,7 @@ class Settings:
     optimizer: str = choice("adam", ("adam", "sgd"), "Adam, or plain gradient descent")
     weight_decay: float = number(0.0, 0, math.inf, "of AdamW; 0: Adam")
     batches: str = choice(
-        "shuffled", optimizers.BATCHES, "passes over the set, or each batch drawn on its own"
+        "shuffled", batches_lib.BATCHES, "passes over the set, or each batch drawn on its own"
     )
     forward: str = choice(
         "surrogate", ("surrogate", "hard"), "forward pass in training: with smooth spikes, or hard"
@@ -122,7 +123,8 @@ class Settings:
             nested.setdefault(group, {})[name] = value
         own = nested.pop("", {})
         for group, values in nested.items():
-            own[group] = dataclasses.replace(getattr(self, group), **values)
+            with _of_group(f"{group}."):
+                own[group] = dataclasses.replace(getattr(self, group), **values)
         return dataclasses.replace(self, **own)
 
     def as_dict(self) -> dict:
@@ -148,10 +150,11 @@ def _check_sam(given: Settings) -> None:
     if first >= given.epochs:
         refuse("sam.start", sam.start, "early enough to leave an epoch for SAM")
     for warmup in given.sweep.warmup or (sam.warmup,):
-        if (begin := first / given.epochs) and begin + warmup > 1:
+        if not reaches_rho(first, given.epochs, warmup):
             raise InputError(
-                f"config.sam.start={sam.start}, in whole epochs {begin:.3g}, and a warm-up of "
-                f"{warmup} end after training, so that the radius never reaches rho; lower one"
+                f"config.sam.start={sam.start}, in whole epochs {first / given.epochs:.3g}, and a "
+                f"warm-up of {warmup} end after training, so that the radius never reaches rho; "
+                "lower one"
             )
     if sam.adaptive and method != "sam":
         refuse("sam.adaptive", True, f"False with config.sam.method={method!r}")
@@ -165,8 +168,10 @@ def _check_sam(given: Settings) -> None:
     groups = sam.group_size
     if groups and (ahead or links.LINKS[method].draws):
         refuse("sam.group_size", groups, f"0 with config.sam.method={method!r}")
-    if groups and (given.neurons.noise or given.neurons.hard or given.adversary.weight):
-        refuse("sam.group_size", groups, "0 with config.neurons and .adversary")
+    own = (getattr(given, field.name) for field in dataclasses.fields(given))
+    whole = [c for c in own if isinstance(c, controls.Control) and c.active and not c.grouped]
+    if groups and (given.neurons.noise or given.neurons.hard or whole):
+        refuse("sam.group_size", groups, "0 with config.neurons, .adversary and .rates")
     if groups and (given.batch_size % groups or sam.ascent_fraction != 1):
         raise InputError(
             f"config.sam.group_size={groups} must divide config.batch_size={given.batch_size} and "
@@ -252,7 +257,17 @@ def _read(default, nest, prefix, data_set):
             values[key] = before
         else:
             raise _keys_error(f"{prefix}{key} is missing", data_set)
-    return type(default)(**values)
+    with _of_group(prefix):
+        return type(default)(**values)
+
+
+@contextlib.contextmanager
+def _of_group(prefix: str) -> Iterator[None]:
+    """Completes the name of a key in the messages of a group that checks itself."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"config.{prefix}{error}") if prefix else error from error
 
 
 def _keys_error(what, data_set):

@@ -79,7 +79,7 @@ def identity(whole: dict) -> dict:
 
 
 def _before(data_set: str | None) -> dict:
-    """The keys that have not always existed, with the values that reproduce the time before."""
+    """Keys of later versions, with the value that reproduces runs made before they existed."""
     # A key with such a value is left out of an identity, so that folders of that time are still
     # those of the same run.
     if data_set not in sets.SETS:
@@ -157,9 +157,9 @@ def trim_metrics(workdir: pathlib.Path, epochs: int) -> list[int]:
       Epochs up to the checkpoint that the log lacks.
     """
     path = workdir / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     # A last line without its end was cut off while it was written.
     try:
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         logged = [(json.loads(line)["epoch"], line) for line in lines if line.endswith("\n")]
         kept = [(epoch, line) for epoch, line in logged if epoch <= epochs]
     except (ValueError, KeyError, TypeError) as error:

@@ -210,14 +210,16 @@ def within(
     def update_fn(updates, state, params=None, **extra_args):
         if params is None and callable(mask):
             raise ValueError("the mask needs the parameters: update(grads, state, params).")
+        keep = mask(params) if callable(mask) else mask
         try:
-            kept = jax.tree.map(inside, mask(params) if callable(mask) else mask, updates)
+            kept = jax.tree.map(inside, keep, updates)
         except ValueError as error:
             raise ValueError(
                 "the mask must be a tree of booleans shaped like the parameters, or a function of "
                 "them; under inject_hyperparams a function must be among its static_args."
             ) from error
-        return ascent.update(kept, state, params, **extra_args)
+        perturbation, state = ascent.update(kept, state, params, **extra_args)
+        return jax.tree.map(inside, keep, perturbation), state
 
     return optax.GradientTransformationExtraArgs(ascent.init, update_fn)
 

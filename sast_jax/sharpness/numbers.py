@@ -12,7 +12,7 @@ NOT_NEGATIVE = lambda number: 0 <= number < float("inf"), "finite and not negati
 def real_leaves(params, tree):
     """The tree with None at integer parameters; transformations pass over None."""
     if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
-        raise TypeError("SAM is of real parameters; keep the parts of complex ones apart.")
+        raise TypeError("SAM needs real parameters; keep real and imaginary parts as two arrays.")
     return jax.tree.map(lambda w, leaf: None if is_integer(w) else leaf, params, tree)
 
 

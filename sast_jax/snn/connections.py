@@ -97,9 +97,10 @@ class Full(Connection):
 class Halving(Connection):
     """A convolution of stride 2, padded so that a side of n pixels becomes ceil(n / 2).
 
-    The kernel is (k, k, channels, outputs). Equals ``flax.linen.Conv`` of that stride and padding.
-    It is written as one matrix product over shifted views, because XLA's CPU backend has no fast
-    path for the derivative of a strided convolution (about 40 times slower at the sizes used here).
+    The kernel is (k, k, channels, outputs) with an odd k. Equals ``flax.linen.Conv`` of that stride
+    and padding. It is written as one matrix product over shifted views, because XLA's CPU backend
+    has no fast path for the derivative of a strided convolution (about 40 times slower at the sizes
+    used here).
     """
 
     def receptive(self, spikes_BxS):

@@ -1,6 +1,7 @@
 """A model: a network, its neurons and its readout, without weights."""
 
 import dataclasses
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -86,7 +87,9 @@ class Model:
             return connections.respond(network, cells, frames, states=states)
 
         if self.segment:
-            return connections.in_segments(respond, cell, frames_TxBxHxWxC, self.segment)
+            # Longer or shorter recordings than those of training take the nearest segments.
+            steps = math.gcd(self.segment, len(frames_TxBxHxWxC))
+            return connections.in_segments(respond, cell, frames_TxBxHxWxC, steps)
         return respond(cell, frames_TxBxHxWxC, None)
 
     def unpack(
@@ -102,7 +105,9 @@ def _require_connections(network, listed) -> None:
         or not listed
         or not all(isinstance(one, Connection) for one in listed)
     ):
+        empty = isinstance(listed, list | tuple) and not listed
+        found = "an empty list" if empty else type(listed).__name__
         raise TypeError(
-            f"the network {type(network).__name__} returns {type(listed).__name__}; it must return "
-            "the list of its connections, from input to output (sast_jax.snn.connections)"
+            f"the network {type(network).__name__} returns {found}; it must return the list of its "
+            "connections, from input to output (sast_jax.snn.connections)"
         )

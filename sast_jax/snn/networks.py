@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
+from sast_jax.fields import COUNT, require
 from sast_jax.snn.connections import Connection, Full, Halving
+
+
+def odd(side: int) -> str | None:
+    """None for what can be the side of a kernel in pixels, else what it must be."""
+    return COUNT(side) or (None if side % 2 else "an odd number of pixels")
 
 
 class Dense(nn.Module):
@@ -42,6 +48,10 @@ class HalvingConv(nn.Module):
     channels: int
     kernel: int = 5
     gain: float = 1.0
+
+    def __post_init__(self):
+        require(odd, kernel=self.kernel)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, shape: tuple[int, ...]) -> Connection:
@@ -90,6 +100,7 @@ class ConvNet(nn.Module):
 
     def __post_init__(self):
         self.channels, self.features = tuple(self.channels), tuple(self.features)
+        require(odd, kernel=self.kernel)
         super().__post_init__()
 
     @nn.compact

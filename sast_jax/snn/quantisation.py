@@ -93,12 +93,33 @@ def least_error(
     """
     top = levels(bits)
     # Weights that are rounded already, by training with few bits, must come out unchanged. Their
-    # largest is k steps, and k may be less than top; the factor top / k finds that step again.
-    # Beyond 4 bits, k = top (factor 1) is taken to be enough.
-    whole = [top / k for k in range(1, top)] if top <= 7 else []
-    factors_F = jnp.asarray([*FACTORS, *whole], kernel.dtype)
+    # largest is k steps, and k may be less than top; the factor top / k finds that step again. With
+    # more than 4 bits that would be many factors to try, so such steps are looked for first.
+    few = top <= 7
+    factors_F = jnp.asarray([*FACTORS, *(top / k for k in range(1, top) if few)], kernel.dtype)
     most_O = largest(kernel, bits, per_channel)
-    return _least_error(kernel, most_O, top, factors_F, per_channel, gram_IxI)
+    scale_O = _least_error(kernel, most_O, top, factors_F, per_channel, gram_IxI)
+    if few:
+        return scale_O
+    step_O, exact_O = _own_step(kernel, top * most_O, top, per_channel)
+    return jnp.where(exact_O, step_O, scale_O)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _own_step(kernel, magnitude_O, top, per_channel):
+    """The longest step that all weights are multiples of, and whether there is one."""
+    weights_IxO = kernel.reshape(-1, kernel.shape[-1])
+
+    def off(k):
+        steps_IxO = weights_IxO * (k / magnitude_O)[None]
+        return jnp.abs(steps_IxO - jnp.round(steps_IxO)).max(axis=0)
+
+    # In turn, so memory holds one kernel. A thousandth of a step is far above what float32 loses,
+    # and far below what weights that are not rounded are off by.
+    exact_KxO = jax.lax.map(off, jnp.arange(1.0, top + 1)) < 1e-3
+    if not per_channel:
+        exact_KxO = jnp.broadcast_to(exact_KxO.all(axis=1, keepdims=True), exact_KxO.shape)
+    return magnitude_O / (1 + exact_KxO.argmax(axis=0)), exact_KxO.any(axis=0)
 
 
 @functools.partial(jax.jit, static_argnums=4)
@@ -154,6 +175,9 @@ class Rounding:
 
     bits: int
     per_channel: bool = True
+
+    def __post_init__(self):
+        levels(self.bits)
 
     def __call__(self, params: Any) -> Any:
         """The parameters with rounded kernels."""

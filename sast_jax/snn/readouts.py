@@ -1,10 +1,13 @@
 """The response of a network, and how class scores are read from it."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from sast_jax.fields import Checked, number
 
 
 class Response(NamedTuple):
@@ -16,14 +19,14 @@ class Response(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Readout:
+class Readout(Checked):
     """Reads class scores: a factor times the time-mean of some evidence. Equal by value.
 
     Attributes:
       scale: the factor.
     """
 
-    scale: float = 10.0
+    scale: float = number(10.0, 0, math.inf, "factor on the class scores", above=True)
 
     def evidence(self, response: Response) -> jax.Array:
         """What is averaged over time for each class, (T, B, K)."""

@@ -130,6 +130,20 @@ def smooth_neuron(trained: Trained) -> neurons.Smooth:
     return trained.model.neuron.theory(trained.hyper.decay, trained.hyper.slope_end)
 
 
+def changed(trained: Trained, packed_BxTxP: jax.Array) -> jax.Array:
+    """Share of each layer's spikes (B, L) that the swap changes, of one run.
+
+    A smooth spike counts as 1 where its potential is above the threshold.
+    """
+    frames = trained.model.unpack(packed_BxTxP, jnp.uint8)
+    soft, hard = trained.soft_cell(), trained.hard_cell()
+    middle = soft.spike(jnp.float32(0))
+    layers = zip(*(trained.respond(cell, frames).spikes for cell in (soft, hard)), strict=True)
+    return jnp.stack(
+        [((s > middle) != (h > 0)).mean(axis=(0, *range(2, s.ndim))) for s, h in layers], axis=-1
+    )
+
+
 SLACKS = (1e-5, 1e-3, 3e-3, 1e-2, 3e-2)  # of a current, in thresholds; the first is for rounding
 
 
@@ -137,11 +151,12 @@ def of_swap(trained: Trained, packed_NxTxP: np.ndarray) -> list[dict]:
     """How many recordings keep their answer under the swap, and how many of them provably.
 
     Returns:
-      For each run ``agree`` (share of the recordings with the same soft and hard answer),
-      ``margins`` (share certified from the distances to the threshold, with the first slack),
-      ``changeable`` (share of the spikes that this certificate cannot exclude to change, by layer),
-      ``changed`` (share of the spikes that do change, by layer), and ``devices`` (share certified
-      for all devices within each of ``SLACKS``).
+      For each run ``recordings`` (their number), ``agree`` (share of the recordings with the same
+      soft and hard answer), ``margins`` (share certified from the distances to the
+      threshold, with the first slack), ``changeable`` (share of the spikes for which
+      this certificate does not exclude a change, by layer), ``changed`` (share of the spikes that
+      do change, by layer), and ``devices`` (share certified for all devices within each of
+      ``SLACKS``).
     """
     threshold, R = trained.model.neuron.threshold, len(trained)
 
@@ -150,6 +165,7 @@ def of_swap(trained: Trained, packed_NxTxP: np.ndarray) -> list[dict]:
         return swap.answer(Certifier(enclose), (trained, slack_R), packed_NxTxP)
 
     both = swap.answer(swap.both, trained, packed_NxTxP)
+    changes_RxNxL = swap.answer(changed, trained, packed_NxTxP)
     soft, hard = (answer.scores_BxK.argmax(axis=-1) for answer in both)
     margins = certified(by_margins, SLACKS[0])
     signs = [certified(by_signs, slack) for slack in SLACKS]
@@ -159,7 +175,7 @@ def of_swap(trained: Trained, packed_NxTxP: np.ndarray) -> list[dict]:
             "agree": float((soft[r] == hard[r]).mean()),
             "margins": float(margins.agrees_B[r].mean()),
             "changeable": margins.changeable_BxL[r].mean(axis=0).tolist(),
-            "changed": signs[0].changeable_BxL[r].mean(axis=0).tolist(),
+            "changed": changes_RxNxL[r].mean(axis=0).tolist(),
             "devices": [float(found.agrees_B[r].mean()) for found in signs],
         }
         for r in range(R)

@@ -68,7 +68,7 @@ class Network(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """Of the readout."""
+        """The readout's factor on class scores."""
         return self.trained.model.readout.scale
 
 

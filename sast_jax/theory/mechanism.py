@@ -14,8 +14,9 @@ J the matrix (T, pixels + 1) of the frames with a column of ones, the first two 
 
 where s_min is the least of J's T singular values: the Jacobian from the currents' gradient to the
 parameters' is :math:`\Delta \mapsto J^\top \Delta`. It is well conditioned if the frames differ,
-and says nothing if two of them are equal, such as empty ones. In a convolution a place and a step
-stand for a step; there are more of them than weights, so that s_min is 0 and nothing follows.
+and says nothing if two of them are equal, such as empty ones. In a convolution a row of J
+is one place at one step. There are more such rows than weights in a kernel, so that s_min is 0 and
+the bound says nothing.
 """
 
 import numpy as np

@@ -21,8 +21,8 @@ class Moment(NamedTuple):
       loss: the risk f.
       gradient: norm of its gradient.
       curvature: largest absolute eigenvalue of its Hessian that Lanczos finds, plus the residual of
-        the top one. It is an estimate, as a larger eigenvalue may be missed. Of the parameters and
-        the point at the radius along the gradient, the one with the higher value counts.
+        the top one. It is an estimate, as a larger eigenvalue may be missed. It is measured at the
+        parameters and at the point one radius along the gradient, and the larger value is kept.
       moved: how far the gradient moves when the parameters are perturbed by the radius along the
         gradient of a random minibatch.
       variance: of the gradient of a minibatch drawn with replacement, at those parameters.

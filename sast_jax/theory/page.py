@@ -111,9 +111,9 @@ def _page(done) -> str:
         "ratios": "Bound divided by measured, of the first run. Grey: vacuous. Red: not met.",
         "mechanism": f"Single recordings, at the end of training. {_correlations(done)}",
         "certified": "Share of the recordings that provably keep their answer, on all devices with "
-        "currents off by at most this much at each neuron and step. Changeable: spikes that the "
-        "distances to the threshold cannot exclude to change, mean over layers. Changed: spikes "
-        "that do change.\n\n" + _swap_table(done["runs"]),
+        "currents off by at most this much at each neuron and step. Changeable: share of spikes "
+        "for which the distances to the threshold do not exclude a change, mean over layers. "
+        "Changed: share of spikes that do change.\n\n" + _swap_table(done["runs"]),
     }
     titles = ("Along training", "Tightness", "Mechanism", "Certificate of the swap")
     for (name, caption), title in zip(captions.items(), titles, strict=True):

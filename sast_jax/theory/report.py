@@ -14,11 +14,11 @@ from sast_jax.data import packing
 from sast_jax.errors import InputError
 from sast_jax.evaluation import sensitivity
 from sast_jax.reports import results
-from sast_jax.runs import build, reloaded
+from sast_jax.runs import build, machine, reloaded
 from sast_jax.runs.settings import Settings
 from sast_jax.theory import certificates, inequalities, moments, page
 from sast_jax.theory.moments import Moment
-from sast_jax.training import machine, passes, stepping
+from sast_jax.training import passes, stepping
 from sast_jax.training.recipe import SWEPT
 from sast_jax.training.trained import Trained
 
@@ -82,7 +82,7 @@ def report(
 
 
 def _retrace(found: reloaded.Reloaded, train: packing.Frames, few: packing.Frames, points: int):
-    """Trains again: epochs of the moments, moments (P, R), if the end equals the checkpoint."""
+    """Trains again; the measured epochs, their moments (P, R), and if it ends at the checkpoint."""
     settings, recipe = found.settings, found.trained.recipe
     hyper_R, last = build.hyperparameters(settings), found.record["epoch"]
     initial_R = None

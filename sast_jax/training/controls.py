@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sast_jax.fields import number
+from sast_jax.fields import Checked, number
 from sast_jax.snn import readouts, spikes, variation
 from sast_jax.snn.neurons import Cell, Stochastic
 from sast_jax.snn.readouts import Response
@@ -30,7 +30,7 @@ class Forward(NamedTuple):
     scores_BxK: jax.Array
 
 
-class Control:
+class Control(Checked):
     """What training does to the forward pass or adds to the loss; evaluation does without it.
 
     A control is a frozen dataclass that overrides what it changes. The controls of a recipe act one
@@ -100,8 +100,8 @@ class StochasticNeurons(Control):
 
     grouped = False  # the groups share a key, and with it what each of them draws
 
-    noise: float = 0.0
-    hard: float = 0.0
+    noise: float = number(0.0, 0, math.inf, "standard deviation")
+    hard: float = number(0.0, 0, 1, "probability")
 
     def cell(self, key, cell):
         return Stochastic(cell, key, self.noise, self.hard)
@@ -115,7 +115,7 @@ class WeightNoise(Control):
     step.
     """
 
-    spread: float
+    spread: float = number(0.0, 0, math.inf, "standard deviation")
 
     def weights(self, key, params):
         return variation.mismatched(key, params, self.spread)
@@ -131,6 +131,8 @@ class RatePenalty(Control):
       target: spikes a neuron and step, mean over the batch, 0..1.
       weight: of the penalty in the loss.
     """
+
+    grouped = False  # the penalty of a mean is not the mean of penalties
 
     target: float = number(0.0, 0, 1, "mean spike of a neuron at a step that the penalty draws to")
     weight: float = number(

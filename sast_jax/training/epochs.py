@@ -21,7 +21,8 @@ class Order(NamedTuple):
     """The recordings of an epoch's S steps.
 
     Attributes:
-      descent: indices (S, B) of the batches, or the recordings at these indices.
+      descent: indices (S, B) of the recordings of each batch; in :func:`train_chunk`, the
+        recordings themselves.
       ascent: the same (S, A) of independent minibatches for the ascent; None where there are none.
     """
 

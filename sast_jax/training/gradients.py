@@ -67,8 +67,24 @@ class Plain:
         return params
 
 
+class _Linked(Plain):
+    """What :class:`Sharpness` and :class:`Grouped` share: a link that perturbs."""
+
+    def __post_init__(self):
+        require(_FROM_0, start=self.start)
+        other = self.independent or getattr(self, "part", None) is not None
+        if other and getattr(self.link, "whole_batch", False):
+            raise InputError(
+                f"{type(self.link).__name__} takes both gradients on the whole batch; leave part "
+                "and independent out"
+            )
+
+    def links(self, optimizer, radius):
+        return self.link(radius), optimizer
+
+
 @dataclasses.dataclass(frozen=True)
-class Sharpness(Plain):
+class Sharpness(_Linked):
     """SAM: the gradient at parameters that are perturbed first.
 
     Attributes:
@@ -84,22 +100,13 @@ class Sharpness(Plain):
     independent: bool = False
 
     def __post_init__(self):
-        require(_FROM_0, start=self.start)
+        super().__post_init__()
         if self.part is not None:
             require(COUNT, part=self.part)
-        other = self.part is not None or self.independent
-        if other and getattr(self.link, "whole_batch", False):
-            raise InputError(
-                f"{type(self.link).__name__} takes both gradients on the whole batch; leave part "
-                "and independent out"
-            )
 
     def check(self, batch_size, controls):
         if self.part is not None:
             require(between(1, batch_size), part=self.part)
-
-    def links(self, optimizer, radius):
-        return self.link(radius), optimizer
 
     def drawn(self, batches, key, recordings):
         if not self.independent:
@@ -114,7 +121,7 @@ class Sharpness(Plain):
 
 
 @dataclasses.dataclass(frozen=True)
-class Grouped(Plain):
+class Grouped(_Linked):
     """m-sharpness: the batch is split into groups, and each has a perturbation of its own.
 
     Attributes:
@@ -128,8 +135,8 @@ class Grouped(Plain):
     independent: bool = False
 
     def __post_init__(self):
+        super().__post_init__()
         require(COUNT, groups=self.groups)
-        require(_FROM_0, start=self.start)
         if getattr(self.link, "draws", False):
             raise InputError(
                 f"{type(self.link).__name__} draws one perturbation for all groups; take Sharpness"
@@ -144,9 +151,6 @@ class Grouped(Plain):
                     f"the control {type(control).__name__} acts on a whole batch; leave it out, or "
                     "take Sharpness in place of Grouped"
                 )
-
-    def links(self, optimizer, radius):
-        return self.link(radius), optimizer
 
     def drawn(self, batches, key, recordings):
         return batches.draw(key, recordings, batches.size) if self.independent else None

@@ -1,8 +1,8 @@
 """Which perturbation SAM takes, as values: a radius makes them links of an optax chain.
 
 See :mod:`sast_jax.sharpness` for what each does. :data:`LINKS` and :data:`AHEAD` map the values of
-``config.sam.method`` to these classes. The fields of a link are set from the keys of ``config.sam``
-that have the same names; those of :data:`AHEAD` have no keys.
+``config.sam.method`` to these classes. The fields ``adaptive``, ``bound`` and ``alpha`` are set
+from keys of ``config.sam`` with these names; the others can be set from Python.
 """
 
 import dataclasses

@@ -10,14 +10,20 @@ import numpy as np
 
 from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
-from sast_jax.training import epochs, machine
+from sast_jax.training import epochs
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.stepping import RunState
 
 
+def device_memory() -> int | None:
+    """Bytes that are free on an accelerator; None for a CPU."""
+    known = jax.devices()[0].memory_stats()
+    return known and known["bytes_limit"] - known["bytes_in_use"]
+
+
 def is_streamed(stream: str, train: Frames) -> bool:
     """Whether a set is streamed; "auto": where it would fill half of an accelerator's memory."""
-    room = machine.device_memory()
+    room = device_memory()
     return stream == "always" or (
         stream == "auto" and room is not None and train.packed_NxTxP.nbytes > room / 2
     )
@@ -117,7 +123,7 @@ class _Programs:
 
 def compile_in_chunks(function: Callable, recipe: Recipe, arguments: tuple, ascend: bool) -> Any:
     """The program that trains as many runs at once as a device's memory holds."""
-    at_once, room = len(arguments[1].seed), machine.device_memory()
+    at_once, room = len(arguments[1].seed), device_memory()
     # What a program needs is known only once it is compiled, and each try costs a compilation.
     # Halving takes few of them.
     while True:

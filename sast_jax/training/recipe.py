@@ -15,9 +15,10 @@ from sast_jax.errors import InputError
 from sast_jax.fields import COUNT, Wanted, between, require
 from sast_jax.sharpness import ramp
 from sast_jax.snn.model import Model
+from sast_jax.training.batches import Batches, Shuffled
 from sast_jax.training.controls import Control
 from sast_jax.training.gradients import Plain, Sharpness
-from sast_jax.training.optimizers import Adam, Shuffled
+from sast_jax.training.optimizers import Adam
 
 SEED = 2**31 - 1
 SWEPT = ("rho", "learning_rate", "slope", "decay", "warmup")  # what a grid varies beside the seed
@@ -75,6 +76,11 @@ def grid(axes: Mapping[str, Iterable[float]], seeds: Iterable[int]) -> list[dict
     ]
 
 
+def reaches_rho(start: int, epochs: int, warmup: float) -> bool:
+    """Whether a warm-up that begins after ``start`` epochs ends within the training."""
+    return not start or start / epochs + warmup <= 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What the runs of a grid share. Its fields are values, so equal recipes share programs.
@@ -96,7 +102,7 @@ class Recipe:
     optimizer: Callable[[jax.typing.ArrayLike, int], optax.GradientTransformation] = Adam()
     sharpness: Plain = Sharpness()
     controls: tuple[Control, ...] = ()
-    batches: Shuffled = Shuffled()
+    batches: Batches = Shuffled()
     epochs: int = 45
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
@@ -104,9 +110,14 @@ class Recipe:
         require(COUNT, epochs=self.epochs)
         # A list has no hash, which a static argument needs.
         object.__setattr__(self, "controls", tuple(self.controls))
-        for control in self.controls:
-            if not isinstance(control, Control):
-                raise TypeError(f"the control {control!r} is no instance of a sast_jax.Control")
+        for kind, values in (
+            (Control, self.controls),
+            (Plain, (self.sharpness,)),
+            (Batches, (self.batches,)),
+        ):
+            for value in values:
+                if not isinstance(value, kind):
+                    raise TypeError(f"a recipe takes instances of {kind.__name__}, not {value!r}")
         if self.sharpness.start >= self.epochs:
             raise InputError(
                 f"start={self.sharpness.start} of {type(self.sharpness).__name__} must be below "

@@ -10,7 +10,7 @@ from sast_jax.data.packing import Frames
 from sast_jax.errors import DivergedError, InputError, needed
 from sast_jax.fields import require
 from sast_jax.training import passes, stepping
-from sast_jax.training.recipe import RANGES, Hyperparameters, Recipe, grid
+from sast_jax.training.recipe import RANGES, Hyperparameters, Recipe, grid, reaches_rho
 from sast_jax.training.trained import Trained
 
 Values = float | Iterable[float]
@@ -85,6 +85,17 @@ def train(
     bound.model.require_outputs(frames.labels_N)
     if len(values["slope_end"]) > 1:
         raise InputError("slope_end is one number, the end of the first slope")
+    start, segment = bound.sharpness.start, bound.model.segment
+    for each in values["warmup"]:
+        if not reaches_rho(start, bound.epochs, each):
+            raise InputError(
+                f"start={start} and warmup={each} end after the {bound.epochs} epochs of training, "
+                "so that the radius never reaches rho; lower one"
+            )
+    if segment and frames.packed_NxTxP.shape[1] % segment:
+        raise InputError(
+            f"segment={segment} must divide the {frames.packed_NxTxP.shape[1]} time bins"
+        )
     growth = values["slope_end"][0] / values["slope"][0]
     hyper_R = Hyperparameters.of(runs, growth)
     streamed = passes.is_streamed("auto", frames)

@@ -38,8 +38,10 @@ class Trained:
     def of(cls, recipe: Recipe, state_R: RunState, hyper_R: Hyperparameters) -> "Trained":
         """The runs at this state of their training."""
         params_R = recipe.sharpness.evaluated(state_R.optimizer, state_R.params)
-        # Under vmap, so that biases keep a single axis and are not taken for kernels.
-        return cls(recipe, jax.vmap(recipe.model.rounded)(params_R), hyper_R)
+        if recipe.model.rounding:
+            # Under vmap, so that biases keep a single axis and are not taken for kernels.
+            params_R = jax.vmap(recipe.model.rounded)(params_R)
+        return cls(recipe, params_R, hyper_R)
 
     def __len__(self) -> int:
         """R, the number of runs."""

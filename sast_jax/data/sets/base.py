@@ -42,7 +42,7 @@ class Data:
         "auto", STREAMS, "stream from the host's memory: always, never, or if the set is large"
     )
     shift: int = number(
-        1, 0, math.inf, "pixels that training recordings move by, at most; others do not"
+        1, 0, math.inf, "largest shift of a training recording, in pixels; others are not shifted"
     )
     rotation: float = number(
         10.0, 0, 90, "degrees that training recordings turn and shear by, at most"

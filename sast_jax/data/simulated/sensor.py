@@ -104,7 +104,7 @@ def watch(
 
     Args:
       pixels: from :func:`draw`.
-      sensor: of the same.
+      sensor: the one that was given to :func:`draw`.
       light: view -> logarithm of the intensity in front of each pixel, (B, H, W).
       views_S: of all steps.
       step: microseconds.

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax.runs import build, files, timing, workdirs
+from sast_jax.runs import build, files, machine, timing, workdirs
 from sast_jax.runs.settings import Settings
 from sast_jax.runs.study import kept_rows
-from sast_jax.training import epochs, machine, stepping
+from sast_jax.training import epochs, stepping
 from sast_jax.training.links import AHEAD
 
 TIMED_STEPS = 30

@@ -27,17 +27,18 @@ def made(
     Raises:
       InputError: the file is damaged, or one of its rows depends on something else.
     """
-    done, found = kept(file), {}
-    for name, about in json.loads(json.dumps(abouts)).items():
+    done, found, abouts = kept(file), {}, json.loads(json.dumps(abouts))
+    for name, about in abouts.items():  # all of them, before any is made
+        if name in done and done[name]["about"] != about:
+            raise InputError(
+                f"{file}: its row {name!r} rests on other settings or recordings; move it away"
+            )
+    for name, about in abouts.items():
         if name not in done:
             print(f"{file.parent.name}: {name}, {len(found) + 1} of {len(abouts)}", flush=True)
             done[name] = {"about": about, "row": make(name, found)}
             file.parent.mkdir(parents=True, exist_ok=True)
             files.write(file, json.dumps(done, indent=1))
-        if done[name]["about"] != about:
-            raise InputError(
-                f"{file}: its row {name!r} rests on other settings or recordings; move it away"
-            )
         found[name] = done[name]["row"]
     return found
 

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.errors import UnsupportedError
+from sast_jax.fields import Checked, setting
 from sast_jax.snn import spikes
 
 
 @dataclasses.dataclass(frozen=True)
-class Neuron:
+class Neuron(Checked):
     """A kind of spiking neuron, without its decay and slope. Frozen, hashable, equal by value.
 
     A neuron of your own overrides :meth:`step` and :meth:`rest`. The library also asks a neuron for
@@ -29,7 +30,11 @@ class Neuron:
       spike: family of the smooth spike.
     """
 
-    threshold: jax.typing.ArrayLike = 1.0
+    threshold: jax.typing.ArrayLike = setting(
+        1.0,
+        "potential above which a hard neuron spikes",
+        lambda value: None if value >= 0 else "a number from 0 up",  # infinity included
+    )
     spike: spikes.Family = spikes.sigmoid
 
     def rest(self, like: jax.Array) -> Any:

@@ -33,7 +33,7 @@ class Reset:
     @property
     def subtracts(self) -> bool:
         """Whether a spike subtracts a threshold, or resets to zero; InputError for other resets."""
-        raise InputError(f"the reset {type(self).__name__} is none of ToZero and BySubtraction")
+        raise InputError(f"the reset {type(self).__name__} is neither ToZero nor BySubtraction")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,6 @@ def memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def device_memory() -> int | None:
-    """Bytes that are free on an accelerator; None for a CPU."""
-    known = jax.devices()[0].memory_stats()
-    return known and known["bytes_limit"] - known["bytes_in_use"]
-
-
 def environment() -> dict:
     """Device, cores and versions; checkpoints and reports record them."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
