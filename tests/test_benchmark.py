@@ -56,8 +56,8 @@ def test_reading_takes_little_of_what_tonic_takes(real_data):
 # Not ru_maxrss, which begins at what the process that started this one takes.
 _PACK_ALL = r"""
 import pathlib, re, sys
-from sast_jax.data import sources
-source = sources.nmnist("folder", sys.argv[1], time_bins=20)
+from sast_jax.data.sets import load_nmnist
+source = load_nmnist("folder", sys.argv[1], time_bins=20)
 assert source.train.packed_NxTxP.shape == (60_000, 20, 289)
 assert source.test.packed_NxTxP.shape == (10_000, 20, 289)
 status = pathlib.Path("/proc/self/status").read_text()
