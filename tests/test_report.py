@@ -39,6 +39,13 @@ def test_numbers_notes_and_settings_are_on_the_page(tmp_path):
     assert 'src="plots/' not in html
 
 
+def test_the_leak_of_each_decay_is_told():
+    chip = {"scale": "max", "per_channel": True, "membrane_bits": 16, "headroom": 16.0}
+    chip |= {"leak": "shifts", "leak_bits": 4, "draws": 1, "calibration": 0}
+    text = run_page._hardware({"hardware": chip, "lif": {"decay": 0.9}}, [0.5, 0.8])
+    assert "leaks of 4 bits (shifts: the decay 0.5 is 8/16, the decay 0.8 is 13/16)." in text
+
+
 @pytest.mark.parametrize("bad_first", [True, False])
 def test_diverged_runs_and_missing_epochs_do_not_break_it(tmp_path, bad_first):
     nothing = {f"{kind}_rates": [None, None] for kind in ("soft", "hard")}

@@ -11,6 +11,7 @@ from jobs import settings, train
 
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
+from sast_jax.hardware import integers
 from sast_jax.runs import build, run
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.training import stepping
@@ -83,7 +84,9 @@ def test_conditions_of_hardware_are_in_results_and_report(swept):
             assert trial["n"] == 2
         np.testing.assert_allclose(row["synops_mean"], np.mean([r["synops"] for r in members]))
     text = (folder / "run" / "report.md").read_text()
-    for words in ("| INT8 ", "membrane updates", "nJ in integers"):
+    (leak,) = integers.fraction(0.9, 8)
+    said = f"the decay 0.9 is {leak.factor}/{2**leak.shift})"
+    for words in ("| INT8 ", "membrane updates", "nJ in integers", said):
         assert words in text
 
 
