@@ -152,8 +152,8 @@ def _interrupted(*_):
     Files are put in place in one step, so nothing that was written is lost.
     """
     print(
-        "\nerror: interrupted; the same command goes on where it was, a training run of its own "
-        "with --config.resume=True",
+        "\nerror: interrupted; the same command goes on where it was; a training run needs "
+        "--config.resume=True beside it",
         file=sys.stderr,
         flush=True,
     )

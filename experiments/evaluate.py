@@ -59,7 +59,8 @@ def main() -> None:
     selection.warn(source, frames, record["simulated"])
     benches_R = measure.benches(found.trained, train, settings)
     measured = measure.measure(found.trained, benches_R, frames, settings)
-    corrupted = measure.corrupted(benches_R, source.recorded[_SPLIT.value], settings, chosen_N)
+    recorded = measure.recorded(source, _SPLIT.value, settings)
+    corrupted = measure.corrupted(benches_R, recorded, settings, chosen_N)
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     about = {
         "experiment": record["experiment"],

@@ -5,13 +5,18 @@ python -m experiments.train --config=mine.py
 A config of one's own starts from ``sast_jax.runs.settings.config(NAME)``.
 """
 
+from absl import flags
+
 from experiments import cli
+from sast_jax.errors import InputError
 from sast_jax.runs import run, settings
 
 _config = cli.define_config("nmnist")
 
 
 def main() -> None:
+    if not flags.FLAGS["config"].present:
+        raise InputError("name a config: --config=my_config.py")
     run.run(settings.read(_config()))
 
 

@@ -165,6 +165,24 @@ def require(wanted: Wanted, **values: Any) -> None:
             raise InputError(f"{name}={value!r} must be {why}")
 
 
+def instance(kind: type, **values: Any) -> None:
+    """Raises TypeError that names the first of some values that is no instance of a class."""
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"{name}={value!r} must be an instance of {kind.__name__}"
+                + (f", such as {value.__name__}()" if isinstance(value, type) else "")
+            )
+
+
+def function(**values: Any) -> None:
+    """Raises TypeError that names the first of some values that cannot be called as a function."""
+    for name, value in values.items():
+        if not callable(value) or isinstance(value, type):
+            way = f"; call it first: {value.__name__}()" if isinstance(value, type) else ""
+            raise TypeError(f"{name}={value!r} must be a function{way}")
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a finite number, and not True or False."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -51,6 +51,8 @@ def test_a_single_run_is_a_grid_of_one():
     config.update({"rho": 0.7, "seed": 3})
     (run,) = build.grid(settings.read(config))
     assert (run["rho"], run["seed"], run["warmup"]) == (0.7, 3, config.sam.warmup)
+    config.rho = -0.0  # and not shown as -0
+    assert str(build.grid(settings.read(config))[0]["rho"]) == "0.0"
 
 
 def test_a_recipe_follows_its_config():

@@ -210,7 +210,7 @@ def test_a_recipe_that_does_not_fit_its_recordings_is_refused():
         ({"rho": []}, "rho has no value"),
         ({"rho": -0.1}, "rho=-0.1 must be a number from 0 up"),
         ({"rho": (0.0, math.nan)}, "rho=nan must be"),
-        ({"rho": "0.1"}, "rho='0' must be a number"),
+        ({"rho": "0.1"}, "rho='0.1' must be a number"),
         ({"rho": None}, "rho=None must be a number"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 must be a number above 0"),
         ({"slope": 0}, "slope=0 must be a number above 0"),
@@ -219,8 +219,9 @@ def test_a_recipe_that_does_not_fit_its_recordings_is_refused():
         ({"decay": 1.1}, "decay=1.1 must be a number from 0 to 1"),
         ({"warmup": np.float32(2)}, "warmup=2.0 must be a number from 0 to 1"),
         ({"seeds": (0, 0.5)}, "seeds=0.5 must be a whole number"),
-        ({"seeds": 2**31}, "seeds=2147483648 must be a number from 0 to 2147483647"),
-        ({"seeds": True}, "seeds=True must be a number"),
+        ({"seeds": 5}, "seeds=5 must be several, such as range(5), or (5,) for seed 5"),
+        ({"seeds": (2**31,)}, "seeds=2147483648 must be a number from 0 to 2147483647"),
+        ({"seeds": [True]}, "seeds=True must be a number"),
     ],
     ids=str,
 )
@@ -235,8 +236,51 @@ def test_values_may_be_numbers_or_arrays_of_any_kind(trained):
     again = sast_jax.train(RECIPE, frames(), **kinds)
     for one, other in zip(again.hyper, trained.hyper, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
-    one = sast_jax.train(RECIPE, frames(), rho=0.0, seeds=np.int64(3))
+    one = sast_jax.train(RECIPE, frames(), rho=0.0, seeds=(np.int64(seed) for seed in (3,)))
     assert one.hyper.seed.tolist() == [3]
+
+
+def mlp():
+    return sast_jax.MLP((4, 2))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: sast_jax.LIF(reset="subtract"), "reset='subtract' must be an instance of Reset"),
+        (lambda: sast_jax.LIF(reset=sast_jax.ToZero), "of Reset, such as ToZero()"),
+        (lambda: sast_jax.Model(mlp(), "lif"), "neuron='lif' must be an instance of Neuron"),
+        (lambda: sast_jax.Model(mlp(), sast_jax.LIF), "of Neuron, such as LIF()"),
+        (lambda: sast_jax.Model(mlp(), readout="spikes"), "of Readout"),
+        (lambda: sast_jax.Model((4, 2)), "network=(4, 2) must be an instance of Module"),
+        (lambda: sast_jax.Model(mlp(), rounding=4), "rounding=4 must be a function"),
+        (lambda: sast_jax.Recipe(mlp()), "must be an instance of Model"),
+        (lambda: sast_jax.Recipe(RECIPE.model, "adam"), "optimizer='adam' must be a function"),
+        (lambda: sast_jax.Recipe(RECIPE.model, sast_jax.Adam), "call it first: Adam()"),
+        (lambda: sast_jax.Recipe(RECIPE.model, augment=3), "augment=3 must be a function"),
+        (lambda: sast_jax.Recipe(RECIPE.model, controls=sast_jax.WeightNoise(0.1)), "of Sequence"),
+        (lambda: sast_jax.Recipe(RECIPE.model, controls=[sast_jax.Control()]), "overrides none of"),
+        (lambda: sast_jax.Sharpness("vasso"), "link='vasso' must be a function"),
+        (lambda: sast_jax.train(RECIPE.model, frames(), rho=0.0), "must be an instance of Recipe"),
+        (lambda: sast_jax.train(RECIPE, recordings(), rho=0.0), "must be an instance of Frames"),
+        (lambda: sast_jax.evaluate([RECIPE], frames()), "must be an instance of Trained"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(make, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        make()
+
+
+def test_plain_training_takes_no_radius():
+    plain = dataclasses.replace(RECIPE, sharpness=sast_jax.Plain())
+    with pytest.raises(InputError, match="Plain trains without SAM; take rho=0"):
+        sast_jax.train(plain, frames(), rho=(0.0, 0.1))
+
+
+def test_frames_and_runs_are_told_in_a_line(trained):
+    assert repr(frames()) == "Frames: 32 recordings of 5 time bins, 8 x 8 x 2, classes 0 to 1"
+    assert repr(trained) == "Trained: 4 runs, rho 0 to 0.1, seeds 0 to 1"
+    assert repr(trained[2]) == "Trained: a single run, rho 0.1, seed 0"
 
 
 def test_runs_that_diverge_are_told():

@@ -15,7 +15,7 @@ from sast_jax.errors import InputError
 from sast_jax.hardware import formats, integers
 from sast_jax.snn import quantisation
 from sast_jax.snn.connections import Full
-from sast_jax.snn.neurons import BySubtraction, ToZero
+from sast_jax.snn.neurons import LIF, BySubtraction, ToZero
 
 
 def network(rng, sizes=(20, 16, 5), spread=0.6):
@@ -255,3 +255,11 @@ def test_a_bias_that_does_not_fit_is_refused():
 def built_of(bits):
     neurons = integers.IntegerNeurons(bits, integers.fraction(0.9, 8), True, ToZero())
     return built(network(np.random.default_rng(0)), neurons)
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_chip_leaks_as_its_format_says(leak):
+    chip = formats.Chip(leak=leak, leak_bits=6)
+    made = LIF().integer(chip, 0.9)
+    assert made.leak == LEAKS[leak](0.9, 6)
+    assert len(made.leak) == {"fraction": 1, "shifts": 3}[leak]

@@ -112,6 +112,19 @@ def test_a_set_without_a_key_of_its_own_stays_itself(monkeypatch):
         settings.read(nest)
 
 
+def test_what_corruptions_need_is_asked_for_before_training(registered, tmp_path, monkeypatch):
+    load = Blobs.load
+    monkeypatch.setattr(Blobs, "load", lambda *given: load(*given)._replace(recorded={}))
+    quick = {"epochs": 1, "batch_size": 8, "network.hidden": (4,), "data.shift": 0}
+    quick |= {"hardware.weight_bits": (), "hardware.draws": 0, "workdir": str(tmp_path / "run")}
+    given = settings.read(settings.config("blobs")).changed(quick)
+    with pytest.raises(InputError, match=r"blobs: Source\.recorded has no 'test', which corrupt"):
+        run.run(given)
+    assert not (tmp_path / "run").exists()
+    done = run.run(given.changed({"corruptions.kinds": ""}))
+    assert done["runs"][0]["corruptions"] == []
+
+
 def test_its_keys_are_checked_like_the_others(registered):
     own = Settings(data=Blobs())
     for changes, message in (

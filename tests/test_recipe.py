@@ -225,7 +225,7 @@ def test_controls_may_be_a_list_and_nothing_else():
     made = Recipe(MODEL, controls=[controls.WeightNoise(0.1)])
     assert hash(made) == hash(Recipe(MODEL, controls=(controls.WeightNoise(0.1),)))
     for wrong in ({"controls": (controls.WeightNoise,)}, {"batches": 32}, {"sharpness": sam(0.1)}):
-        with pytest.raises(TypeError, match="a recipe takes instances of"):
+        with pytest.raises(TypeError, match="must be an instance of"):
             Recipe(MODEL, **wrong)
 
 

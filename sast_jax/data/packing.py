@@ -44,6 +44,16 @@ class Frames(NamedTuple):
     frame_shape: tuple[int, int, int]
     subjects_N: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        """What they are in a line; their arrays would fill the screen."""
+        if not len(self.labels_N):
+            return "Frames: no recordings"
+        rows, count = len(self.labels_N), len(self.truth_M)
+        what = f"{count} recordings" if rows == count else f"{rows} windows of {count} recordings"
+        shape = " x ".join(map(str, self.frame_shape))
+        ends = f"classes {self.labels_N.min()} to {self.labels_N.max()}"
+        return f"Frames: {what} of {self.packed_NxTxP.shape[1]} time bins, {shape}, {ends}"
+
     @property
     def truth_M(self) -> np.ndarray:
         """Class of each of the M recordings; the rows of one are its windows."""

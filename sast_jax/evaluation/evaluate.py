@@ -3,6 +3,7 @@
 from sast_jax.data.packing import Frames
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
+from sast_jax.fields import instance
 from sast_jax.training.recipe import SWEPT
 from sast_jax.training.trained import Trained
 
@@ -56,6 +57,10 @@ def evaluate(trained: Trained, frames: Frames) -> Evaluation:
     Raises:
       InputError: the frames are of another shape than those of training, or a label has no output.
     """
+    instance(Trained, trained=trained)
+    instance(Frames, frames=frames)
+    if not len(frames.labels_N):
+        raise InputError("there are no recordings to evaluate on")
     shape = trained.model.frame_shape
     if frames.frame_shape != shape:
         raise InputError(

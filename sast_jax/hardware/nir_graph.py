@@ -50,6 +50,7 @@ class HardNetwork(NamedTuple):
           trained: the run.
           connections: in place of its own, such as rounded ones.
         """
+        trained.require_single()
         model, decay = trained.model, float(trained.hyper.decay)
         own = trained.connections() if connections is None else connections
         return cls(own, model.neuron, decay, model.frame_shape)

@@ -25,6 +25,7 @@ def export(trained: Trained, network: Sequence[Connection], time_bins: int) -> b
       network: its connections, which may be rounded.
       time_bins: T.
     """
+    trained.require_single()
 
     def answer(frames_BxTxHxWxC):
         frames = jnp.moveaxis(frames_BxTxHxWxC, 1, 0)

@@ -61,9 +61,25 @@ def measure(
     return measured
 
 
+def recorded(source: loading.Source, split: str, settings: Settings) -> loading.Recorded | None:
+    """Where the frames of a split came from; None if nothing is corrupted.
+
+    Raises:
+      InputError: recordings are to be corrupted, and the data set does not tell.
+    """
+    if not kinds_of(settings.corruptions.kinds):
+        return None
+    if split not in source.recorded:
+        raise InputError(
+            f"{source.name}: Source.recorded has no {split!r}, which corruptions need; add it, or "
+            "take --config.corruptions.kinds="
+        )
+    return source.recorded[split]
+
+
 def corrupted(
     benches_R: Sequence[bench.Bench | None],
-    recorded: loading.Recorded,
+    recorded: loading.Recorded | None,
     settings: Settings,
     indices: np.ndarray | slice = slice(None),
 ) -> list[dict]:
@@ -71,7 +87,7 @@ def corrupted(
 
     Args:
       benches_R: of R runs.
-      recorded: the recordings, not yet corrupted.
+      recorded: from :func:`recorded`.
       settings: of the runs; ``corruptions`` is used.
       indices: of the recordings to take.
 
@@ -80,7 +96,8 @@ def corrupted(
       each kind of network, such as ``hard_corruption_accuracy``: None if nothing is corrupted.
     """
     given = settings.corruptions
-    made = recorded.corrupted(kinds_of(given.kinds), given.severities, given.seed)
+    kinds = kinds_of(given.kinds)
+    made = recorded.corrupted(kinds, given.severities, given.seed) if recorded else ()
     chosen = ((kind, severity, frames.take(indices)) for kind, severity, frames in made)
     return [
         {"corruptions": rows}

@@ -49,6 +49,7 @@ def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
     for split in ("train", "test"):
         if getattr(source, split) is None:
             raise InputError(f"{source.name}: no {split} split, which a training run needs")
+    measure.recorded(source, "test", given)  # whether there is what corruptions need
     train, validation = selection.hold_out(source.train, given.data.validation, given.data.seed)
     recipe = build.recipe(given, source.frame_shape, source.classes, len(train.labels_N))
     hyper_R, initial_R = build.hyperparameters(given), None
@@ -95,7 +96,7 @@ def _conclude(job: fit.Job, given: Settings, source: Source, validation, state_R
     models = Trained.of(job.recipe, state_R, job.hyper_R)
     benches_R = measure.benches(models, job.train, given)
     measured = measure.measure(models, benches_R, source.test, given)
-    corrupted = measure.corrupted(benches_R, source.recorded["test"], given)
+    corrupted = measure.corrupted(benches_R, measure.recorded(source, "test", given), given)
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     if validation is not None:
         held_out = measure.measure(models, benches_R, validation, given)

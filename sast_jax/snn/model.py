@@ -11,7 +11,7 @@ import numpy as np
 
 from sast_jax.data import packing
 from sast_jax.errors import InputError
-from sast_jax.fields import COUNT, require
+from sast_jax.fields import COUNT, function, instance, require
 from sast_jax.snn import connections, neurons
 from sast_jax.snn.connections import Connection
 from sast_jax.snn.neurons import Cell, Neuron
@@ -41,6 +41,11 @@ class Model:
     frame_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self):
+        instance(nn.Module, network=self.network)
+        instance(Neuron, neuron=self.neuron)
+        instance(Readout, readout=self.readout)
+        if self.rounding is not None:
+            function(rounding=self.rounding)
         if self.segment is not None:
             require(COUNT, segment=self.segment)
 

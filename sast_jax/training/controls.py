@@ -15,6 +15,8 @@ from sast_jax.snn import readouts, spikes, variation
 from sast_jax.snn.neurons import Cell, Stochastic
 from sast_jax.snn.readouts import Response
 
+METHODS = ("weights", "cell", "loss")  # of a control
+
 
 class Forward(NamedTuple):
     """A forward pass of training.

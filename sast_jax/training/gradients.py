@@ -7,14 +7,14 @@ optimizer, for the recordings that SAM's ascent is taken on, and for the gradien
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from sast_jax.errors import InputError
-from sast_jax.fields import COUNT, between, require
+from sast_jax.fields import COUNT, between, function, require
 from sast_jax.sharpness import eval_params
 from sast_jax.training.controls import Control
 from sast_jax.training.links import Momentum, Sam, Stale
@@ -40,6 +40,7 @@ class Plain:
     """One gradient a step, at the parameters themselves: no SAM, whatever the radius."""
 
     start = 0
+    takes_radius: ClassVar[bool] = False
 
     def check(self, batch_size: int, controls: Sequence[Control]) -> None:
         """Raises InputError for batches or controls of a recipe that it cannot train with."""
@@ -70,8 +71,11 @@ class Plain:
 class _Linked(Plain):
     """What :class:`Sharpness` and :class:`Grouped` share: a link that perturbs."""
 
+    takes_radius = True
+
     def __post_init__(self):
         require(_FROM_0, start=self.start)
+        function(link=self.link)
         other = self.independent or getattr(self, "part", None) is not None
         if other and getattr(self.link, "whole_batch", False):
             raise InputError(
@@ -181,6 +185,8 @@ class Ahead(Plain):
       perturb: (optimizer, radius) -> optimizer, a value of :mod:`sast_jax.training.links`.
       start: epochs that are trained without it first.
     """
+
+    takes_radius = True
 
     perturb: Momentum | Stale = Momentum()
     start: int = 0

@@ -12,11 +12,11 @@ import numpy as np
 import optax
 
 from sast_jax.errors import InputError
-from sast_jax.fields import COUNT, Wanted, between, require
+from sast_jax.fields import COUNT, Wanted, between, function, instance, require
 from sast_jax.sharpness import ramp
 from sast_jax.snn.model import Model
 from sast_jax.training.batches import Batches, Shuffled
-from sast_jax.training.controls import Control
+from sast_jax.training.controls import METHODS, Control, overriding
 from sast_jax.training.gradients import Plain, Sharpness
 from sast_jax.training.optimizers import Adam
 
@@ -107,17 +107,22 @@ class Recipe:
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
     def __post_init__(self):
+        instance(Model, model=self.model)
+        instance(Plain, sharpness=self.sharpness)
+        instance(Batches, batches=self.batches)
+        function(optimizer=self.optimizer)
+        if self.augment is not None:
+            function(augment=self.augment)
         require(COUNT, epochs=self.epochs)
+        instance(Sequence, controls=self.controls)
         # A list has no hash, which a static argument needs.
         object.__setattr__(self, "controls", tuple(self.controls))
-        for kind, values in (
-            (Control, self.controls),
-            (Plain, (self.sharpness,)),
-            (Batches, (self.batches,)),
-        ):
-            for value in values:
-                if not isinstance(value, kind):
-                    raise TypeError(f"a recipe takes instances of {kind.__name__}, not {value!r}")
+        for control in self.controls:
+            instance(Control, control=control)
+            if not any(overriding([control], method) for method in METHODS):
+                raise TypeError(
+                    f"the control {type(control).__name__} overrides none of {', '.join(METHODS)}"
+                )
         if self.sharpness.start >= self.epochs:
             raise InputError(
                 f"start={self.sharpness.start} of {type(self.sharpness).__name__} must be below "

@@ -8,7 +8,7 @@ import numpy as np
 
 from sast_jax.data.packing import Frames
 from sast_jax.errors import DivergedError, InputError, needed
-from sast_jax.fields import require
+from sast_jax.fields import instance, require
 from sast_jax.training import passes, stepping
 from sast_jax.training.recipe import RANGES, Hyperparameters, Recipe, grid, reaches_rho
 from sast_jax.training.trained import Trained
@@ -21,7 +21,7 @@ def train(
     frames: Frames,
     *,
     rho: Values,
-    seeds: int | Iterable[int] = (0,),
+    seeds: Iterable[int] = (0,),
     learning_rate: Values = 1e-3,
     slope: Values = 2.0,
     slope_end: float = 8.0,
@@ -39,8 +39,8 @@ def train(
       frames: the training set, from :func:`sast_jax.frames`.
       rho: SAM radius, 0 or more, or several; 0 trains without SAM, at the cost of one gradient a
         step.
-      seeds: of the initial weights, the order of the recordings and all that is drawn; one or
-        several whole numbers.
+      seeds: of the initial weights, the order of the recordings and all that is drawn:
+        several whole numbers, such as ``range(5)``.
       learning_rate: at the start of the schedule, above 0, or several.
       slope: of the smooth spike at the start of training, above 0, or several.
       slope_end: the slope at the end for the first value of ``slope``; the others grow by the same
@@ -77,9 +77,15 @@ def train(
       >>> len(runs), [run["hard_accuracy"] for run in sast_jax.evaluate(runs, train)]
       (4, [1.0, 1.0, 1.0, 1.0])
     """
+    instance(Recipe, recipe=recipe)
+    instance(Frames, frames=frames)
     given = {"rho": rho, "learning_rate": learning_rate, "slope": slope, "decay": decay}
     given |= {"warmup": warmup, "slope_end": slope_end}
     values = {name: _several(name, value, RANGES[name]) for name, value in given.items()}
+    if np.ndim(seeds) == 0 and not isinstance(seeds, Iterable):
+        raise InputError(f"seeds={seeds!r} must be several, such as range(5), or (5,) for seed 5")
+    if any(values["rho"]) and not recipe.sharpness.takes_radius:
+        raise InputError(f"{type(recipe.sharpness).__name__} trains without SAM; take rho=0")
     runs = grid(values, _several("seeds", seeds, RANGES["seed"]))
     bound = recipe.on(frames.frame_shape, len(frames.labels_N))
     bound.model.require_outputs(frames.labels_N)
@@ -115,7 +121,7 @@ def train(
 def _several(name, value, wanted) -> list:
     """One value or several as plain numbers, checked one by one."""
     try:
-        values = list(value)
+        values = [value] if isinstance(value, str) else list(value)
     except TypeError:  # a number, or an array without axes
         values = [value]
     if not values:

@@ -18,7 +18,7 @@ from sast_jax.training.stepping import RunState
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Trained:
     """The models of R runs, with a leading run axis on each leaf, or of one run without it.
 
@@ -61,6 +61,21 @@ class Trained:
         if np.ndim(self.hyper.seed):
             return self
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self)
+
+    def __repr__(self) -> str:
+        """The runs in a line; their arrays would fill the screen."""
+        if isinstance(self.hyper.seed, jax.core.Tracer):
+            return "Trained: traced"
+        rho, seed = (np.asarray(leaf) for leaf in (self.hyper.rho, self.hyper.seed))
+        if not seed.ndim:
+            return f"Trained: a single run, rho {rho:g}, seed {seed}"
+        ends = f"rho {rho.min():g} to {rho.max():g}, seeds {seed.min()} to {seed.max()}"
+        return f"Trained: {len(self)} runs, {ends}"
+
+    def require_single(self) -> None:
+        """Raises TypeError for several runs where one is meant."""
+        if np.ndim(self.hyper.seed):
+            raise TypeError(f"{len(self)} runs are given where one is meant; take runs[0]")
 
     @property
     def model(self) -> Model:

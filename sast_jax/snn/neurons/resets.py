@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from sast_jax.errors import InputError
+from sast_jax.fields import instance
 from sast_jax.snn.neurons.base import Neuron
 
 
@@ -74,6 +75,10 @@ class Resetting(Neuron):
     """
 
     reset: Reset = ToZero()
+
+    def __post_init__(self):
+        super().__post_init__()
+        instance(Reset, reset=self.reset)
 
     def require_zero_reset(self) -> None:
         """Raises InputError for a reset that NIR cannot say."""
