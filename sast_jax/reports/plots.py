@@ -2,16 +2,16 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import matplotlib
-import matplotlib.colors
-import matplotlib.figure
 import numpy as np
 
 from sast_jax.evaluation import confidence
 from sast_jax.reports import results
 from sast_jax.reports.results import KINDS, NETWORKS
+
+if TYPE_CHECKING:  # loading it takes a third of a second, which no command should wait for at first
+    from matplotlib.figure import Figure
 
 SOFT, HARD, INTEGER = "#1f77b4", "#d62728", "#2ca02c"  # Matplotlib's own blue, red, green
 _AXES = {
@@ -44,7 +44,7 @@ class Example(NamedTuple):
     hard_prediction: str
 
 
-def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
+def curves(log: Sequence[dict]) -> "Figure":
     """Loss, and soft and hard accuracy, over the epochs of every run, from a log's lines."""
     figure, (left, right) = _axes(1, 2, (11, 4))
     looks = _Looks(log)
@@ -65,7 +65,7 @@ def curves(log: Sequence[dict]) -> matplotlib.figure.Figure:
     return figure
 
 
-def early(runs: Sequence[dict]) -> matplotlib.figure.Figure:
+def early(runs: Sequence[dict]) -> "Figure":
     """Accuracy if the input stopped after each step; one line a run."""
     figure, axis = _axes(1, 1, (7, 4))
     looks = _Looks(runs)
@@ -79,7 +79,7 @@ def early(runs: Sequence[dict]) -> matplotlib.figure.Figure:
     return figure
 
 
-def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
+def conditions(summary: Sequence[dict], key: str) -> "Figure":
     """Accuracy over the levels of each kind of condition, starting with the trained network.
 
     Args:
@@ -114,7 +114,7 @@ def conditions(summary: Sequence[dict], key: str) -> matplotlib.figure.Figure:
     return figure
 
 
-def reliability(runs: Sequence[dict]) -> matplotlib.figure.Figure:
+def reliability(runs: Sequence[dict]) -> "Figure":
     """Accuracy of answers over their confidence; the runs of a setting are taken together."""
     figure, axis = _axes(1, 1, (5, 4.5))
     looks = _Looks(runs)
@@ -139,7 +139,7 @@ def reliability(runs: Sequence[dict]) -> matplotlib.figure.Figure:
     return figure
 
 
-def rates(runs: Sequence[dict]) -> matplotlib.figure.Figure:
+def rates(runs: Sequence[dict]) -> "Figure":
     """Mean spike of each layer, soft and hard: a dot for each run, a line for a setting's mean."""
     figure, axis = _axes(1, 1, (7, 4))
     looks = _Looks(runs)
@@ -171,7 +171,11 @@ class _Looks:
     def colour(self, row, alone) -> str:
         several = len(self.settings) > 1
         place = self.settings.index(self.setting(row)) / max(len(self.settings) - 1, 1)
-        return matplotlib.colors.to_hex(matplotlib.colormaps["turbo"](place)) if several else alone
+        if not several:
+            return alone
+        import matplotlib
+
+        return matplotlib.colors.to_hex(matplotlib.colormaps["turbo"](place))
 
     def line(self, row, kind) -> dict:
         colour, style = {"soft": (SOFT, "--"), "hard": (HARD, "-"), "integer": (INTEGER, ":")}[kind]
@@ -186,7 +190,7 @@ def _legend(axis):
     axis.legend(once.values(), once.keys(), fontsize="small", ncols=-(-len(once) // 10))
 
 
-def confusion(run: dict, class_names: Sequence[str]) -> matplotlib.figure.Figure:
+def confusion(run: dict, class_names: Sequence[str]) -> "Figure":
     """Confusion matrices of a run, soft and hard, in percent of the true class."""
     figure, axes = _axes(1, 2, (11, 5))
     turned = 0 if max(map(len, class_names)) < 3 else 90
@@ -210,7 +214,7 @@ def confusion(run: dict, class_names: Sequence[str]) -> matplotlib.figure.Figure
     return figure
 
 
-def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
+def examples(recordings: Sequence[Example]) -> "Figure":
     """One row a recording: its input in three parts of time, and the layers' spikes."""
     # Each recording has two lines of axes, soft above hard; its three pictures of the input take
     # the place of both.
@@ -251,7 +255,7 @@ def examples(recordings: Sequence[Example]) -> matplotlib.figure.Figure:
     return figure
 
 
-def sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
+def sweep(summary: Sequence[dict]) -> "Figure":
     """Accuracies and gap over the first key that was swept, a line for each value of the others.
 
     They are of the validation split if there is one, else of the test split.
@@ -286,6 +290,8 @@ def sweep(summary: Sequence[dict]) -> matplotlib.figure.Figure:
 
 
 def _axes(rows, columns, size, **options):
+    import matplotlib.figure
+
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 
