@@ -28,15 +28,16 @@ class Run(NamedTuple):
     test: packing.Frames
 
 
+RECORDINGS = 900
 KINDS = {
-    "MLP": {"network.hidden": (64, 32), "epochs": 4},
-    "ConvNet": {"network.channels": (8, 12), "network.hidden": (32,), "epochs": 3},
+    "MLP": {"network.hidden": (64, 32), "epochs": 7},
+    "ConvNet": {"network.channels": (8, 12), "network.hidden": (32,), "epochs": 5},
 }
 
 
 @functools.cache
 def train(kind: str, folder: pathlib.Path | None) -> Run:
-    """Trains with a reset to zero, on 1,500 recordings of a folder or on simulated ones."""
+    """Trains with a reset to zero, on few recordings of a folder or on simulated ones."""
     config = nmnist.get_config()
     config.update_from_flattened_dict(KINDS[kind])
     config.lif.reset = "zero"
@@ -48,11 +49,11 @@ def train(kind: str, folder: pathlib.Path | None) -> Run:
         "simulated" if folder is None else "folder",
         "" if folder is None else folder,
         time_bins=config.data.time_bins,
-        train_limit=1500,
+        train_limit=RECORDINGS,
         test_limit=200,
     )
     given = settings.read(config)
-    recipe = build.recipe(given, source.frame_shape, source.classes, 1500)
+    recipe = build.recipe(given, source.frame_shape, source.classes, RECORDINGS)
     hyper_R = build.hyperparameters(given)
     state_R = stepping.initialise(recipe, hyper_R)
     for _ in range(config.epochs):
