@@ -84,26 +84,13 @@ def train(
     values = {name: _several(name, value, RANGES[name]) for name, value in given.items()}
     if np.ndim(seeds) == 0 and not isinstance(seeds, Iterable):
         raise InputError(f"seeds={seeds!r} must be several, such as range(5), or (5,) for seed 5")
-    if any(values["rho"]) and not recipe.sharpness.takes_radius:
-        raise InputError(f"{type(recipe.sharpness).__name__} trains without SAM; take rho=0")
-    runs = grid(values, _several("seeds", seeds, RANGES["seed"]))
-    bound = recipe.on(frames.frame_shape, len(frames.labels_N))
-    bound.model.require_outputs(frames.labels_N)
     if len(values["slope_end"]) > 1:
         raise InputError("slope_end is one number, the end of the first slope")
-    start, segment = bound.sharpness.start, bound.model.segment
-    for each in values["warmup"]:
-        if not reaches_rho(start, bound.epochs, each):
-            raise InputError(
-                f"start={start} and warmup={each} end after the {bound.epochs} epochs of training, "
-                "so that the radius never reaches rho; lower one"
-            )
-    if segment and frames.packed_NxTxP.shape[1] % segment:
-        raise InputError(
-            f"segment={segment} must divide the {frames.packed_NxTxP.shape[1]} time bins"
-        )
     growth = values["slope_end"][0] / values["slope"][0]
+    runs = grid(values, _several("seeds", seeds, RANGES["seed"]))
     hyper_R = Hyperparameters.of(runs, growth)
+    bound = recipe.on(frames.frame_shape, len(frames.labels_N))
+    _require_fit(bound, frames, runs)
     streamed = passes.is_streamed("auto", frames)
     start_R = stepping.initialise(bound, hyper_R)
     epochs = passes.passes(bound, hyper_R, frames, streamed, start_R, begin=0)
@@ -130,6 +117,23 @@ def _several(name, value, wanted) -> list:
     for v in values:
         require(wanted, **{name: v})
     return values
+
+
+def _require_fit(recipe, frames, runs) -> None:
+    """Raises InputError for a recipe that cannot train these runs on these recordings."""
+    recipe.model.require_outputs(frames.labels_N)
+    segment, time_bins = recipe.model.segment, frames.packed_NxTxP.shape[1]
+    if segment and time_bins % segment:
+        raise InputError(f"segment={segment} must divide the {time_bins} time bins")
+    start = recipe.sharpness.start
+    for run in runs:
+        if run["rho"] and not recipe.sharpness.takes_radius:
+            raise InputError(f"{type(recipe.sharpness).__name__} trains without SAM; take rho=0")
+        if not reaches_rho(start, recipe.epochs, run["warmup"]):
+            raise InputError(
+                f"start={start} and warmup={run['warmup']} end after the {recipe.epochs} epochs of "
+                "training, so that the radius never reaches rho; lower one"
+            )
 
 
 def _shown(epochs, total, progress) -> Iterator:
