@@ -37,7 +37,8 @@ def write_page(folder: pathlib.Path, name: str, title: str, text: str) -> None:
 def settings(config: dict, environment: dict) -> list[str]:
     """The last parts of a page: the settings, and the machine."""
     asked = f"```json\n{json.dumps(config, indent=2)}\n```"
-    return ["## Settings", asked, f"Machine: {listed(environment)}."]
+    choice = "The papers publish no settings: those that the user did not set are our choice."
+    return ["## Settings", choice, asked, f"Machine: {listed(environment)}."]
 
 
 def listed(environment: dict) -> str:
