@@ -43,8 +43,11 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
             flag.value.to_dict()  # a file that could not be read says so when it is first used
         except OSError as error:
             raise InputError(error) from error
-        except AttributeError as error:
-            raise InputError("get_config() of --config's file must return a ConfigDict") from error
+        except (AttributeError, flags.IllegalFlagValueError) as error:
+            raise InputError(
+                "get_config() of --config's file must return a ConfigDict: end it with 'return "
+                "config'"
+            ) from error
         return flag.value
 
     return config

@@ -213,6 +213,7 @@ def test_a_checkpoint_that_is_none_and_a_folder_without_tests_are_named(trained,
         (None, "No such file or directory"),
         ("from experiments import nothing", "cannot import name 'nothing'"),
         ("def get_config():\n    return {'rho': 0.4}", "must return a ConfigDict"),
+        ("def get_config():\n    pass", "must return a ConfigDict: end it with 'return config'"),
         (
             "from experiments.configs.nmnist import get_config as base\n"
             "def get_config():\n    config = base()\n    config.epochs = 'ten'\n    return config",
@@ -224,7 +225,7 @@ def test_a_checkpoint_that_is_none_and_a_folder_without_tests_are_named(trained,
             "is missing; a config starts from",
         ),
     ],
-    ids=["missing", "import", "dict", "type", "keys"],
+    ids=["missing", "import", "dict", "nothing", "type", "keys"],
 )
 def test_a_wrong_config_file_is_one_line(tmp_path, text, message):
     if text is not None:
@@ -234,6 +235,11 @@ def test_a_wrong_config_file_is_one_line(tmp_path, text, message):
     assert err.startswith("error: ")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_command_for_any_data_set_asks_for_a_config():
+    code, _, err = command("train", "--config.epochs=1")
+    assert (code, err) == (2, "error: name a config: --config=my_config.py\n")
 
 
 def test_a_full_disk_is_named(tmp_path):
