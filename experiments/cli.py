@@ -33,6 +33,7 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
     """
     default = _CONFIGS / f"{name}.py"
     sys.argv[1:] = _with_files(sys.argv[1:])
+    logging.set_verbosity(logging.ERROR)  # a flag on the command line sets it again
     try:  # looks at the command line at once
         flag = config_flags.DEFINE_config_file("config", str(default), "the run's settings")
     except Exception as error:
