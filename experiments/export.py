@@ -45,8 +45,8 @@ def main() -> None:
     one = found.trained[_RUN.value]
     if _FORMAT.value == "nir":
         _check_nir(one)
-    trained = found.settings.weights
-    bits = _BITS.value or trained.bits
+    weights = found.settings.weights
+    bits = _BITS.value or weights.bits
     network, scales = one.connections(), None
     if bits:
         chip, grams = dataclasses.replace(build.chip(found.settings), weight_bits=bits), None
@@ -54,7 +54,7 @@ def main() -> None:
             calibration = measure.few(reloaded.calibration_set(found), found.settings)
             grams = formats.grams(one, network, chip, calibration)
         else:  # rounded already, by training: these are the formats without an error
-            chip = dataclasses.replace(chip, per_channel=trained.per_channel, scale="error")
+            chip = dataclasses.replace(chip, per_channel=weights.per_channel, scale="error")
         kernels = formats.kernels(network, chip, grams)
         network, scales = formats.rounded(network, kernels), [k.scale for k in kernels]
     time_bins = found.settings.data.time_bins

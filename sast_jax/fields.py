@@ -127,13 +127,12 @@ def text(default: str, about: str, before: Any = None) -> Any:
     return setting(default, about, lambda v: None if isinstance(v, str) else "a text", before)
 
 
-def checked(given: Any, prefix: str = "", shown: str = "config.") -> None:
+def checked(given: Any, prefix: str = "") -> None:
     """Checks a dataclass, and the dataclasses in its fields, with the checks of their fields.
 
     Args:
       given: the dataclass.
-      prefix: put before the names of its fields, with dots.
-      shown: put before these names in messages.
+      prefix: put before the names of its fields, with dots; messages begin with "config.".
 
     Raises:
       InputError: a value is wrong; it names the first such field, its value, and what it may be.
@@ -141,10 +140,10 @@ def checked(given: Any, prefix: str = "", shown: str = "config.") -> None:
     for field in dataclasses.fields(given):
         value, name = getattr(given, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
-            checked(value, f"{name}.", shown)
+            checked(value, f"{name}.")
         elif (wanted := field.metadata.get("wanted")) and (why := wanted(value)):
             value, why = why if isinstance(why, Fault) else (value, why)
-            raise InputError(f"{shown}{name}={value!r} must be {why}")
+            raise InputError(f"config.{name}={value!r} must be {why}")
 
 
 class Checked:

@@ -106,11 +106,10 @@ class Bench:
         try:
             kernels = self._kernels(chip)
             neurons, layers = formats.to_integers(self.trained, self.network, chip, kernels)
-        except UnsupportedError as error:
-            row |= {"error": str(error), "unsupported": True}
-            return {}
         except InputError as error:
             row["error"] = str(error)
+            if isinstance(error, UnsupportedError):
+                row["unsupported"] = True
             return {}
         answer = _respond(OnChip(self.trained.model, neurons), devices, frames, layers)
         row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()

@@ -169,12 +169,11 @@ class _Looks:
         return results.setting(row, self._varied)
 
     def colour(self, row, alone) -> str:
-        several = len(self.settings) > 1
-        place = self.settings.index(self.setting(row)) / max(len(self.settings) - 1, 1)
-        if not several:
+        if len(self.settings) == 1:
             return alone
         import matplotlib
 
+        place = self.settings.index(self.setting(row)) / (len(self.settings) - 1)
         return matplotlib.colors.to_hex(matplotlib.colormaps["turbo"](place))
 
     def line(self, row, kind) -> dict:

@@ -139,8 +139,7 @@ def _hardware(config, decays) -> str:
         "decay), is multiplied by a factor, normal around 1 with this standard deviation. Dead: "
         "this share of the neurons, outputs included, sends no spikes. Dropped: a spike is lost "
         "with this probability. Spurious: a spike is added with this probability at each step "
-        "without one. "
-        "Integer networks meet these three faults with weights of the first width. "
+        "without one. Integer networks meet these three faults with weights of the first width. "
         f"Brackets: over {chip['draws']} devices for a single run (Student's t; over recordings "
         "for INT, Wilson), else over runs."
     )

@@ -73,11 +73,8 @@ class LIF(Resetting):
 
     @classmethod
     def from_nir(cls, node, dt):
-        nir = needed("nir", "export")
-        if not isinstance(node, nir.LIF):
-            raise TypeError("not a node LIF")
-        nir_nodes.require_zeros(node)
-        tau, resistance, threshold = nir_nodes.uniform(node, ("tau", "r", "v_threshold"))
+        names = ("tau", "r", "v_threshold")
+        tau, resistance, threshold = nir_nodes.values_of(node, "LIF", names)
         leak = dt / tau
         nir_nodes.require_leaks(leak)
         return cls(threshold), 1 - leak, resistance * leak

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sast_jax.errors import InputError
+from sast_jax.errors import InputError, needed
 
 
 def leak_of(decay: float) -> float:
@@ -15,6 +15,24 @@ def leak_of(decay: float) -> float:
             f"a decay of {decay:g} has no time constant in NIR; train with one below 1"
         )
     return 1 - decay
+
+
+def values_of(node: Any, kind: str, names: Sequence[str]) -> list[float]:
+    """The values of a node of NIR that all its neurons share.
+
+    Args:
+      node: any node.
+      kind: name of the class that it must have.
+      names: of the values.
+
+    Raises:
+      TypeError: it is of another kind.
+      ValueError: it leaks or resets elsewhere than to zero, or its neurons differ.
+    """
+    if not isinstance(node, getattr(needed("nir", "export"), kind)):
+        raise TypeError(f"not a node {kind}")
+    require_zeros(node)
+    return uniform(node, names)
 
 
 def require_zeros(node: Any) -> None:

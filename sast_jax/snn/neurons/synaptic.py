@@ -79,12 +79,8 @@ class Synaptic(Resetting):
 
     @classmethod
     def from_nir(cls, node, dt):
-        nir = needed("nir", "export")
-        if not isinstance(node, nir.CubaLIF):
-            raise TypeError("not a node CubaLIF")
         names = ("tau_syn", "tau_mem", "r", "w_in", "v_threshold")
-        nir_nodes.require_zeros(node)
-        tau_syn, tau_mem, r, w_in, threshold = nir_nodes.uniform(node, names)
+        tau_syn, tau_mem, r, w_in, threshold = nir_nodes.values_of(node, "CubaLIF", names)
         leaks = dt / tau_syn, dt / tau_mem
         nir_nodes.require_leaks(*leaks)
         neuron = cls(threshold, synapse_decay=1 - leaks[0])
