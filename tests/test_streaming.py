@@ -108,7 +108,7 @@ def test_a_streamed_run_is_the_resident_one_and_goes_on_from_it(tmp_path):
         "nmnist", *flags, "--config.data.stream=always", f"--config.workdir={tmp_path / 'never'}"
     )
     assert code == 0, err
-    assert "its results again" in out
+    assert "these are its results" in out
     runs = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("never", "always")]
     assert runs[0]["runs"][0]["hard_accuracy"] == runs[1]["runs"][0]["hard_accuracy"]
 
