@@ -23,7 +23,7 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data import cache, packing, recordings
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 from sast_jax.errors import InputError
 from sast_jax.reports import pages
 from sast_jax.runs import files, machine, timing

@@ -13,7 +13,7 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data import packing, recordings, sets
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 from sast_jax.data.simulated import digits, likeness
 from sast_jax.errors import InputError
 

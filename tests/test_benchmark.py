@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import benchmark
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 from sast_jax.runs import timing
 from sast_jax.training import stepping
 

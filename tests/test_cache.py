@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sast_jax.data import cache, packing, recordings
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tonic
 
 from sast_jax.data import corruptions, packing, recordings, sets
 from sast_jax.data.corruptions import DVS_GESTURE_LEVELS, KINDS, NMNIST_LEVELS, corrupt
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 from sast_jax.data.recordings import DURATION, Events
 from sast_jax.data.sets import loading, nmnist as nmnist_set
 

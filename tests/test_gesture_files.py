@@ -10,7 +10,7 @@ import numpy.lib.recfunctions  # which tonic takes for granted
 import pytest
 import tonic
 
-from sast_jax.data.formats import tonic_gestures
+from sast_jax.data.layouts import tonic_gestures
 from sast_jax.errors import InputError
 
 

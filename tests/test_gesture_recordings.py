@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tonic.io
 
-from sast_jax.data.formats import ibm_gestures
+from sast_jax.data.layouts import ibm_gestures
 from sast_jax.errors import InputError
 
 

@@ -9,7 +9,7 @@ import pytest
 import tonic
 
 from sast_jax.data import packing
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 
 SHAPE = (34, 34, 2)
 DURATION = 310_000

@@ -10,7 +10,7 @@ import pytest
 import tonic.io
 from hypothesis import given, settings, strategies as st
 
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 from sast_jax.errors import InputError
 
 DTYPE = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])

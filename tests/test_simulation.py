@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sast_jax.data import packing, recordings
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 from sast_jax.data.simulated import digits, likeness
 
 IDEAL = digits.Sensor(

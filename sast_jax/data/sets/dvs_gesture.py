@@ -5,7 +5,7 @@ import math
 import os
 
 from sast_jax.data import corruptions, packing, recordings, windows
-from sast_jax.data.formats import ibm_gestures, tonic_gestures
+from sast_jax.data.layouts import ibm_gestures, tonic_gestures
 from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.loading import Framing, Source, load
 from sast_jax.data.sets.published import Published

@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from sast_jax.data import corruptions, packing, recordings
-from sast_jax.data.formats import nmnist_archives
+from sast_jax.data.layouts import nmnist_archives
 from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.loading import Framing, Source, load
 from sast_jax.data.sets.published import Published

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.data import recordings
-from sast_jax.data.formats import tonic_gestures
+from sast_jax.data.layouts import tonic_gestures
 from sast_jax.data.simulated import people, sensor
 
 # Pictures are soft as they are, and blindness is shorter than a step.

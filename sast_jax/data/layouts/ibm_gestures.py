@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sast_jax.data import recordings
-from sast_jax.data.formats import tonic_gestures
-from sast_jax.data.formats.tonic_gestures import Gestures
+from sast_jax.data.layouts import tonic_gestures
+from sast_jax.data.layouts.tonic_gestures import Gestures
 from sast_jax.errors import InputError
 
 COLUMNS = ["class", "startTime_usec", "endTime_usec"]

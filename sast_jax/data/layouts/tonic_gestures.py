@@ -4,7 +4,7 @@ A split is ``ibmGestureTrain.tar.gz`` / ``ibmGestureTest.tar.gz``, read in place
 tree ``ibmGestureTrain/`` / ``ibmGestureTest/``; in both a gesture is
 ``<split>/user<number>_<light>/<class>.npy``, an array of rows x, y, polarity and time in
 milliseconds. A folder with IBM's own recordings is read as well; see
-:mod:`sast_jax.data.formats.ibm_gestures`.
+:mod:`sast_jax.data.layouts.ibm_gestures`.
 
 Recordings: Amir et al., A low power, fully event-based gesture recognition system, CVPR 2017.
 """
