@@ -9,28 +9,55 @@ import numpy as np
 
 from sast_jax.data.formats.stream import Stream, columns, refused
 
-OVERFLOW_Y = 240
-OVERFLOW_MICROSECONDS = 2**13
+_OVERFLOW_Y = 240
+_OVERFLOW_MICROSECONDS = 2**13
 _PLAUSIBLE = 0.99  # share of steps in time that go on by little, for rows without a header
 _LARGEST_STEP = 10**6  # microseconds
 
 
+def decode_40(
+    data: bytes, lengths_N: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Decodes rows of 40 bits of N recordings, one after another.
+
+    Args:
+      data: the rows.
+      lengths_N: bytes of each recording.
+
+    Returns:
+      Index of its recording, time, x, y and polarity of each event.
+    """
+    row_Mx5 = np.frombuffer(data, np.uint8).reshape(-1, 5)
+    recording = np.repeat(np.arange(len(lengths_N), dtype=np.int32), lengths_N // 5)
+    x, y, high = row_Mx5[:, 0], row_Mx5[:, 1], row_Mx5[:, 2]
+    p = high >> 7
+    t = (high & 127).astype(np.int32) << 16
+    t |= row_Mx5[:, 3].astype(np.int32) << 8
+    t |= row_Mx5[:, 4]
+    overflow = y == _OVERFLOW_Y
+    if overflow.any():
+        # An event is late by the markers before it in its own recording: all markers before it,
+        # less those of earlier recordings. In 64 bits, as a damaged file may hold any number.
+        markers = np.cumsum(overflow, dtype=np.int64)
+        ends = np.cumsum(lengths_N // 5)
+        before = np.concatenate([[0], markers])[np.concatenate([[0], ends[:-1]])]
+        t = t + (markers - before[recording]) * _OVERFLOW_MICROSECONDS
+        kept = ~overflow
+        recording, t, x, y, p = (column[kept] for column in (recording, t, x, y, p))
+    return recording, t, x, y, p
+
+
 def read_40(data: bytes, name: str) -> Stream:
-    """Decodes rows of 40 bits."""
-    row_Mx5 = _rows(data, 5, name)
-    high_M = row_Mx5[:, 2]
-    t_M = (high_M & 127).astype(np.int64) << 16
-    t_M |= row_Mx5[:, 3].astype(np.int64) << 8 | row_Mx5[:, 4]
-    x_M, y_M = row_Mx5[:, 0], row_Mx5[:, 1]
-    marker_M = y_M == OVERFLOW_Y
-    t_M += np.cumsum(marker_M) * OVERFLOW_MICROSECONDS
-    found = (column[~marker_M] for column in (x_M, y_M, t_M, high_M >> 7))
-    return Stream(*columns(*found), "40 bits")
+    """Decodes rows of 40 bits of one recording."""
+    _whole(data, 5, name)
+    _, t_M, x_M, y_M, p_M = decode_40(data, np.array([len(data)]))
+    return Stream(*columns(x_M, y_M, t_M, p_M), "40 bits")
 
 
 def read_56(data: bytes, name: str) -> Stream:
     """Decodes rows of 56 bits."""
-    row_Mx7 = _rows(data, 7, name).astype(np.int64)
+    _whole(data, 7, name)
+    row_Mx7 = np.frombuffer(data, np.uint8).reshape(-1, 7).astype(np.int64)
     x_M = row_Mx7[:, 0] << 4 | row_Mx7[:, 1] >> 4
     y_M = (row_Mx7[:, 1] & 15) << 8 | row_Mx7[:, 2]
     t_M = row_Mx7[:, 4] << 16 | row_Mx7[:, 5] << 8 | row_Mx7[:, 6]
@@ -54,7 +81,6 @@ def guess(data: bytes) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _rows(data, size, name) -> np.ndarray:
+def _whole(data, size, name) -> None:
     if len(data) % size:
         raise refused(name, f"{len(data)} bytes is no multiple of {size}; it was cut off")
-    return np.frombuffer(data, np.uint8).reshape(-1, size)

@@ -5,12 +5,9 @@ after another; ``user<number>_<light>_labels.csv`` says which (1-11), from when 
 microseconds of the recording's clock. ``trials_to_train.txt`` and ``trials_to_test.txt`` name the
 recordings of a split.
 
-Format: Amir et al., CVPR 2017; a file is a header of lines that begin with #, then packets: 28
-bytes (type, source, event size, time offset, time overflow, capacity, number, valid), then events
-of 8 bytes. Of an event's first word bit 1 is the polarity, bits 2-16 are y and bits 17-31 are x.
-Packets of other types than polarity are skipped; events marked as invalid (bit 0 is 0) are kept, as
-tonic keeps them. ``tonic.io.read_dvs_ibm`` itself fails: that of tonic 1.7.0 unpacks two of the
-three values that its reader of headers returns.
+The format is that of Amir et al., CVPR 2017, read by :mod:`sast_jax.data.formats.aedat`. Events
+marked as invalid are kept, as tonic keeps them. ``tonic.io.read_dvs_ibm`` itself fails: that of
+tonic 1.7.0 unpacks two of the three values that its reader of headers returns.
 """
 
 import csv
@@ -25,14 +22,12 @@ from typing import NamedTuple
 import numpy as np
 
 from sast_jax.data import recordings
+from sast_jax.data.formats import aedat
 from sast_jax.data.layouts import tonic_gestures
 from sast_jax.data.layouts.tonic_gestures import Gestures
 from sast_jax.errors import InputError
 
 COLUMNS = ["class", "startTime_usec", "endTime_usec"]
-_HEADER = np.dtype([("type", "<i2"), ("source", "<i2"), ("fields", "<i4", 6)])
-_EVENT = np.dtype([("address", "<u4"), ("time", "<u4")])
-_POLARITY = 1  # type of a packet
 _NAME = re.compile(r"user(?P<subject>[0-9]{1,9})_.+\.aedat$")
 _WHOLE = re.compile("[0-9]{1,18}")  # which 64 bits hold
 
@@ -78,59 +73,10 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
     Raises:
       InputError: it is no AEDAT 3.1 of this sensor, or is cut off.
     """
-    at = _header(data, name)
-    parts = []
-    while at < len(data):
-        if at + _HEADER.itemsize > len(data):
-            raise _cut_off(name, at)
-        header = np.frombuffer(data, _HEADER, 1, at)[0]
-        # Python's integers: products of what a damaged header says cannot overflow.
-        size, _, overflow, capacity, number, _ = map(int, header["fields"])
-        at += _HEADER.itemsize
-        known = header["type"] != _POLARITY or size == _EVENT.itemsize
-        if not known or size < 0 or not 0 <= number <= capacity:
-            raise InputError(
-                f"{name}: a packet of type {header['type']} with {number} of {capacity} events of "
-                f"{size} bytes at byte {at}; those of polarity have {_EVENT.itemsize} bytes, so "
-                "the file is damaged or of another sensor"
-            )
-        if at + size * capacity > len(data):
-            raise _cut_off(name, at)
-        if header["type"] == _POLARITY:
-            # A time has 31 bits, and the packet says how often they have wrapped around.
-            events = np.frombuffer(data, _EVENT, number, at)
-            parts.append((events["address"], events["time"] + (np.int64(overflow) << 31)))
-        at += size * capacity
-    if not parts:
-        raise _empty(name)
-    address_M, t_M = (
-        np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True)
-    )
-    rows_Mx4 = np.stack(
-        [address_M >> 17 & 0x7FFF, address_M >> 2 & 0x7FFF, address_M >> 1 & 1, t_M], axis=1
-    )
+    found = aedat.read_3(data, name, valid_only=False)
+    rows_Mx4 = np.column_stack([found.x_M, found.y_M, found.p_M, found.t_M])
     tonic_gestures.check(rows_Mx4, name)
     return rows_Mx4
-
-
-def _header(data, name) -> int:
-    """The byte at which the packets begin."""
-    at = 0
-    if not data.startswith(b"#!AER-DAT3.1"):
-        raise InputError(f"{name}: not AEDAT 3.1; it is damaged or not of DVS Gesture")
-    while data[at : at + 1] == b"#":
-        at = data.find(b"\n", at) + 1 or len(data)
-    if at >= len(data):
-        raise _empty(name)
-    return at
-
-
-def _empty(name):
-    return InputError(f"{name}: holds no events; fetch it again or remove it")
-
-
-def _cut_off(name, at):
-    return InputError(f"{name}: cut off in the packet at byte {at}; fetch it again")
 
 
 def _split(paths) -> Gestures:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sast_jax.data.formats import fixed_rows
 from sast_jax.data.recordings import (
     SENSOR_HEIGHT,
     SENSOR_WIDTH,
@@ -31,8 +32,6 @@ from sast_jax.data.recordings import (
 )
 from sast_jax.errors import InputError
 
-_OVERFLOW_Y = 240
-_OVERFLOW_MICROSECONDS = 2**13
 # What reading a damaged archive raises; ValueError includes names that are no text.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 _NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/]+)\.bin$")
@@ -127,25 +126,7 @@ def decode(recordings: Sequence[bytes], names: Sequence[str]) -> Events:
             f"{names[bad]}: {lengths[bad]} bytes is no multiple of 5, so it is not an N-MNIST "
             "recording or was cut off; fetch it again or remove it"
         )
-    raw = np.frombuffer(b"".join(recordings), dtype=np.uint8).reshape(-1, 5)
-    recording = np.repeat(np.arange(len(recordings), dtype=np.int32), lengths // 5)
-    x, y, high = raw[:, 0], raw[:, 1], raw[:, 2]
-    p = high >> 7
-    t = (high & 127).astype(np.int32) << 16
-    t |= raw[:, 3].astype(np.int32) << 8
-    t |= raw[:, 4]
-
-    overflow = y == _OVERFLOW_Y
-    if overflow.any():
-        # An event is late by the markers before it in its own recording: all markers before it,
-        # less those of earlier recordings. In 64 bits, as a damaged file may hold any number.
-        markers = np.cumsum(overflow, dtype=np.int64)
-        ends = np.cumsum(lengths // 5)
-        before = np.concatenate([[0], markers])[np.concatenate([[0], ends[:-1]])]
-        t = t + (markers - before[recording]) * _OVERFLOW_MICROSECONDS
-        kept = ~overflow
-        recording, t, x, y, p = (column[kept] for column in (recording, t, x, y, p))
-
+    recording, t, x, y, p = fixed_rows.decode_40(b"".join(recordings), lengths)
     outside = (x >= SENSOR_WIDTH) | (y >= SENSOR_HEIGHT)
     if outside.any():
         bad = int(np.argmax(outside))
