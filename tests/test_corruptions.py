@@ -30,9 +30,8 @@ def events():
 
 
 def of(events, n):
-    *columns, unsorted_N = events
     own = events.recording_M == n
-    return Events(*(column[own] for column in columns), unsorted_N[n : n + 1])
+    return events.those(own)._replace(unsorted_N=events.unsorted_N[n : n + 1])
 
 
 def in_tonics_form(events, time=np.int64):
@@ -58,7 +57,8 @@ def test_five_severities_give_events_in_order(events, kind):
     changes = []
     for level in levels:
         worse = corrupt(events, kind, level, SEEDS)
-        for column, same, before in zip(worse, recordings.in_order(worse), events, strict=True):
+        both = zip(worse[:6], recordings.in_order(worse)[:6], events[:6], strict=True)
+        for column, same, before in both:
             np.testing.assert_array_equal(column, same)
             assert column.dtype == before.dtype
         assert (worse.x_M < 34).all() and (worse.y_M < 34).all() and (worse.t_M >= 0).all()

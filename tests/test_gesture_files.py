@@ -11,6 +11,7 @@ import pytest
 import tonic
 
 from sast_jax.data.layouts import tonic_gestures
+from sast_jax.data.layouts.split import Split
 from sast_jax.errors import InputError
 
 
@@ -91,8 +92,13 @@ def test_times_may_lie_between_milliseconds():
 def test_an_empty_gesture_and_times_that_run_backwards_are_kept():
     assert tonic_gestures.decode(files.npy(np.zeros((0, 4))), "a").shape == (0, 4)
     late = np.array([[1, 2, 0, 9], [3, 4, 1, 5]])
-    split = tonic_gestures.Gestures(
-        ("a", "b"), np.array([0, 1]), np.array([1, 1]), "", lambda _: iter([late, late[::-1]])
+    split = Split(
+        ("a", "b"),
+        np.array([0, 1]),
+        "",
+        lambda _: iter([late, late[::-1]]),
+        lambda: np.array([1, 2]),
+        subjects_N=np.array([1, 1]),
     )
     (events,) = tonic_gestures.select(split, np.arange(2)).events()
     assert events.unsorted_N.tolist() == [True, False]
@@ -117,7 +123,6 @@ BAD = {
     "far too large a place": (files.npy(np.array([[1e300, 1, 0, 5]])), "larger than an hour"),
     "more than an hour": (files.npy(np.array([[1, 1, 0, 3_600_001]])), "larger than an hour"),
     "the largest": (files.npy(np.full((1, 4), 2**64 - 1, np.uint64)), "larger than an hour"),
-    "another sensor": (files.npy(np.array([[1, 1, 0, 5], [240, 180, 1, 9]])), "x=240, y=180"),
     "another polarity": (files.npy(np.array([[1, 1, -1, 5]])), "polarity -1"),
     "between places": (files.npy(np.array([[1, 1, 0, 5], [-0.9, 2, 1, 9]])), "x=-0.9, y=2.0"),
     "between polarities": (files.npy(np.array([[1, 1, 1.5, 5]])), "polarity 1.5"),

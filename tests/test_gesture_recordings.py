@@ -102,7 +102,6 @@ BAD_RECORDINGS = {
         files.aedat(some_rows(), between=struct.pack("<hhiiiiii", 3, 0, 36, 4, 0, 10**6, 1, 1)),
         "cut off in the packet",
     ),
-    "another sensor": (files.aedat(some_rows() + np.array([200, 0, 0, 0])), "none of a 128x128"),
 }
 
 

@@ -111,9 +111,13 @@ def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
         rows = files.random_rows(np.random.default_rng(label), count=60 if label == 1 else 0)
         name = f"ibmGestureTest/user05_led/{label}.npy"
         files.write(tmp_path / "tree", {name: files.npy(rows)})
-    empty, shared = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings
+    empty, shared, absent = sets.load_dvs_gesture("folder", tmp_path / "tree", **FRAMES).warnings
     assert "test: 2 empty windows are kept, first " in empty and empty.endswith("user05_led/4.npy")
     assert shared == "persons in both splits, which should be apart: 1, first user 5"
+    assert absent == (
+        "train: no recording is of these classes of the test split: right hand wave, "
+        "right arm counter-clockwise"
+    )
 
 
 def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch):
@@ -129,14 +133,13 @@ def test_auto_simulates_for_the_default_folder_and_says_so(tmp_path, monkeypatch
     assert set(made.train.subjects_N).isdisjoint(made.test.subjects_N)
 
 
-def test_auto_says_what_it_does_not_read_in_the_default_folder(tmp_path, monkeypatch):
+def test_auto_simulates_nothing_where_the_default_folder_holds_recordings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     limits = {"train_limit": 2, "test_limit": 2}
     files.write(tmp_path / "data" / "dvs_gesture", {"DvsGesture.tar.gz": b"IBM's own"})
-    (warning,) = sets.load_dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits).warnings
-    assert warning.startswith(
-        "recordings are simulated: data/dvs_gesture holds DvsGesture.tar.gz, but not ibmGestureTr"
-    )
+    unpack = r"there is DvsGesture\.tar\.gz, which may have to be unpacked; name a folder"
+    with pytest.raises(InputError, match=unpack):
+        sets.load_dvs_gesture("auto", "data/dvs_gesture", **FRAMES, **limits)
     files.write(tmp_path / "data" / "dvs_gesture", {"trials_to_train.txt": b"user01_led.aedat\n"})
     missing = r"trials_to_train\.txt: none of its 1 recordings is there, first user01_led\.aedat"
     with pytest.raises(InputError, match=missing):

@@ -84,13 +84,13 @@ def in_memory(data: Recordings) -> Recordings:
 
 
 def _drop(events, share, generators, extent):
-    return _those(events, _of_events(events, generators, lambda g, n: g.random(n)) >= share)
+    return events.those(_of_events(events, generators, lambda g, n: g.random(n)) >= share)
 
 
 def _jitter_time(events, deviation, generators, extent):
     late_M = _of_events(events, generators, lambda g, n: g.normal(0, deviation, n))
     t_M = np.rint(events.t_M + late_M).astype(events.t_M.dtype)
-    return recordings.in_order(_those(events._replace(t_M=t_M), t_M >= 0))
+    return recordings.in_order(events._replace(t_M=t_M).those(t_M >= 0))
 
 
 def _jitter_space(events, deviation, generators, extent):
@@ -101,7 +101,7 @@ def _jitter_space(events, deviation, generators, extent):
     x_M, y_M = moved(events.x_M), moved(events.y_M)
     inside_M = (x_M >= 0) & (x_M < extent.width) & (y_M >= 0) & (y_M < extent.height)
     columns = {"x_M": x_M.astype(events.x_M.dtype), "y_M": y_M.astype(events.y_M.dtype)}
-    return _those(events._replace(**columns), inside_M)
+    return events._replace(**columns).those(inside_M)
 
 
 def _flip(events, share, generators, extent):
@@ -131,7 +131,7 @@ def _dead_pixels(events, share, generators, extent):
     for alive_P, generator in zip(alive_NxP, generators, strict=True):
         alive_P[_some_pixels(generator, share, extent)] = False
     pixel_M = events.y_M.astype(np.int64) * extent.width + events.x_M
-    return _those(events, alive_NxP[events.recording_M, pixel_M])
+    return events.those(alive_NxP[events.recording_M, pixel_M])
 
 
 def _occlude(events, side, generators, extent):
@@ -141,7 +141,7 @@ def _occlude(events, side, generators, extent):
     left_M, top_M = corner_Nx2[events.recording_M].T
     behind_M = (events.x_M >= left_M) & (events.x_M < left_M + side)
     behind_M &= (events.y_M >= top_M) & (events.y_M < top_M + side)
-    return _those(events, ~behind_M)
+    return events.those(~behind_M)
 
 
 def _interrupt(events, share, generators, extent):
@@ -149,7 +149,7 @@ def _interrupt(events, share, generators, extent):
     each = zip(generators, duration_N, strict=True)
     start_N = np.array([g.uniform(0, (1 - share) * duration) for g, duration in each])
     since_M = events.t_M - start_N[events.recording_M]
-    return _those(events, (since_M < 0) | (since_M >= share * duration_N[events.recording_M]))
+    return events.those((since_M < 0) | (since_M >= share * duration_N[events.recording_M]))
 
 
 def _skew(events, change, generators, extent):
@@ -173,11 +173,6 @@ def _some_pixels(generator, share, extent):
     return generator.permutation(pixels)[: round(share * pixels)]
 
 
-def _those(events, kept_M):
-    *columns, unsorted_N = events
-    return Events(*(column[kept_M] for column in columns), unsorted_N)
-
-
 def _with_events(events, pixels, generators, extent):
     """The events, with more in these pixels at random times and of random polarity."""
     pixel_M = np.concatenate(pixels)
@@ -191,9 +186,11 @@ def _with_events(events, pixels, generators, extent):
         pixel_M // extent.width,
         np.concatenate(signs),
     )
-    *columns, unsorted_N = events
-    both = (np.concatenate((a, b.astype(a.dtype))) for a, b in zip(columns, added, strict=True))
-    return recordings.in_order(Events(*both, unsorted_N))
+    columns = {}
+    for name, more in zip(recordings.COLUMNS, added, strict=True):
+        own = getattr(events, name)
+        columns[name] = np.concatenate((own, more.astype(own.dtype)))
+    return recordings.in_order(events._replace(**columns))
 
 
 KINDS = {

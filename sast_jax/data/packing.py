@@ -32,6 +32,7 @@ class Frames(NamedTuple):
         they give one answer.
       frame_shape: (H, W, C) of the unpacked frames.
       subjects_N: the person seen in each; None for recordings without people.
+      survey_N: what each recording held (:mod:`sast_jax.data.survey`); None if that was not seen.
     """
 
     packed_NxTxP: np.ndarray
@@ -43,6 +44,7 @@ class Frames(NamedTuple):
     recordings_N: np.ndarray
     frame_shape: tuple[int, int, int]
     subjects_N: np.ndarray | None = None
+    survey_N: np.ndarray | None = None
 
     def __repr__(self) -> str:
         """What they are in a line; their arrays would fill the screen."""
@@ -87,7 +89,7 @@ class Frames(NamedTuple):
         return np.unique(self.recordings_N, return_index=True, return_inverse=True)[1:]
 
     def take(self, indices) -> "Frames":
-        """The rows at these indices; ``profile_TxC`` and ``unsorted`` remain those of all rows."""
+        """The rows at these indices; what was seen of all recordings remains that of all."""
         return self._replace(
             packed_NxTxP=self.packed_NxTxP[indices],
             labels_N=self.labels_N[indices],

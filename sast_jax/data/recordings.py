@@ -2,10 +2,12 @@
 
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from sast_jax.errors import InputError
 
 SENSOR_HEIGHT, SENSOR_WIDTH, POLARITIES = 34, 34, 2
 DURATION = 310_000  # microseconds that the bins of a recording cover
@@ -22,6 +24,19 @@ class Extent(NamedTuple):
 NMNIST = Extent(SENSOR_HEIGHT, SENSOR_WIDTH, DURATION)
 
 
+class Outside(NamedTuple):
+    """Events that lay outside the sensor and were left out.
+
+    Attributes:
+      count_N: their number in each recording.
+      x_N, y_N: the largest pixels of each recording.
+    """
+
+    count_N: np.ndarray
+    x_N: np.ndarray
+    y_N: np.ndarray
+
+
 class Events(NamedTuple):
     """Events of N recordings, one recording after another, each sorted by time.
 
@@ -31,6 +46,7 @@ class Events(NamedTuple):
       x_M, y_M: pixels from the left and from the top.
       p_M: polarity bit of the file; its meaning depends on the data set.
       unsorted_N: whether the times of each recording ran backwards in the file.
+      outside: what was left out; None for nothing.
     """
 
     recording_M: np.ndarray
@@ -39,6 +55,15 @@ class Events(NamedTuple):
     y_M: np.ndarray
     p_M: np.ndarray
     unsorted_N: np.ndarray
+    outside: Outside | None = None
+
+    def those(self, kept_M: np.ndarray) -> "Events":
+        """The events at these indices, or those of a mask."""
+        columns = {name: getattr(self, name)[kept_M] for name in COLUMNS}
+        return self._replace(**columns)
+
+
+COLUMNS = ("recording_M", "t_M", "x_M", "y_M", "p_M")  # of Events, with an entry for each event
 
 
 class Recordings(NamedTuple):
@@ -87,10 +112,10 @@ def take(data: Recordings, indices: np.ndarray) -> Recordings:
             start += len(own_N)
             if not own_N.any():
                 continue
-            kept_M = own_N[part.recording_M]
             number_M = (np.cumsum(own_N) - 1)[part.recording_M]
-            *columns, unsorted_N = part._replace(recording_M=number_M)
-            yield Events(*(column[kept_M] for column in columns), unsorted_N[own_N])
+            kept = part._replace(recording_M=number_M).those(own_N[part.recording_M])
+            outside = part.outside and Outside(*(column[own_N] for column in part.outside))
+            yield kept._replace(unsorted_N=part.unsorted_N[own_N], outside=outside)
 
     return with_each(data, lambda x_N: x_N[chosen])._replace(events=events)
 
@@ -109,9 +134,42 @@ def seed(name: str) -> int:
 
 def in_order(events: Events) -> Events:
     """The events sorted by recording and time; equal times keep their order."""
-    *columns, unsorted_N = events
-    order = np.lexsort((events.t_M, events.recording_M))
-    return Events(*(column[order] for column in columns), unsorted_N)
+    return events.those(np.lexsort((events.t_M, events.recording_M)))
+
+
+def within(events: Events, extent: Extent, names: Sequence[str], what: str) -> Events:
+    """The events on the sensor; others are left out and counted.
+
+    Args:
+      events: of N recordings.
+      extent: of the sensor.
+      names: of the recordings, for messages.
+      what: what a file that fits may be, such as "N-MNIST".
+
+    Raises:
+      InputError: half of a recording's events or more lie outside.
+    """
+    outside_M = (events.x_M >= extent.width) | (events.y_M >= extent.height)
+    if not outside_M.any():
+        return events
+    N = len(events.unsorted_N)
+    count_N = np.bincount(events.recording_M[outside_M], minlength=N)
+    all_N = np.bincount(events.recording_M, minlength=N)
+    wrong_N = (count_N > 0) & (2 * count_N >= all_N)
+    if wrong_N.any():
+        bad = int(wrong_N.argmax())
+        first = int(np.argmax(outside_M & (events.recording_M == bad)))
+        more = f" and {count_N[bad] - 1} others" if count_N[bad] > 1 else ""
+        raise InputError(
+            f"{names[bad]}: an event at x={events.x_M[first]}, y={events.y_M[first]} lies outside "
+            f"the {extent.width}x{extent.height} sensor{more}; the file is damaged or not {what}"
+        )
+    largest = []
+    for column in (events.x_M, events.y_M):
+        reached_N = np.zeros(N, np.int32)
+        np.maximum.at(reached_N, events.recording_M, column)
+        largest.append(reached_N)
+    return events.those(~outside_M)._replace(outside=Outside(count_N, *largest))
 
 
 def stamp(path: pathlib.Path, root: pathlib.Path) -> str:

@@ -23,8 +23,8 @@ import numpy as np
 
 from sast_jax.data import recordings
 from sast_jax.data.formats import aedat
-from sast_jax.data.layouts import tonic_gestures
-from sast_jax.data.layouts.tonic_gestures import Gestures
+from sast_jax.data.layouts import finding, tonic_gestures
+from sast_jax.data.layouts.split import Split, content, kept_contents
 from sast_jax.errors import InputError
 
 COLUMNS = ["class", "startTime_usec", "endTime_usec"]
@@ -40,7 +40,7 @@ class _Gesture(NamedTuple):
     end: int
 
 
-def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
+def find_split(folder: pathlib.Path, split: str) -> Split | None:
     """Looks for IBM's recordings of a split in a folder or in ``DvsGesture`` in it.
 
     Returns:
@@ -50,10 +50,12 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
     Raises:
       InputError: a list or a csv is not what it should be, or no recording of a list is there.
     """
-    for place in (pathlib.Path(folder), pathlib.Path(folder, "DvsGesture")):
-        trials = place / f"trials_to_{split}.txt"
-        if trials.is_file():
-            names = _text(trials).split()
+    for place in finding.places(pathlib.Path(folder), "DvsGesture"):
+        lists = {name: finding.named(place, f"trials_to_{name}.txt") for name in ("train", "test")}
+        trials = lists[split]
+        if trials is not None and trials.is_file():
+            named = {name: _text(list_).split() for name, list_ in lists.items() if list_}
+            names = named[split]
             there = [place / name for name in names if (place / name).is_file()]
             if not there:
                 first = f", first {names[0]}" if names else ""
@@ -61,9 +63,12 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
                     f"{trials}: none of its {len(names)} recordings is there{first}; fetch them, "
                     "or move the list away"
                 )
-            missing = [name for name in names if place / name not in there]
             found = _split(there)
-            return found._replace(warnings=_lacks(trials, missing)) if missing else found
+            missing = [name for name in names if place / name not in there]
+            listed = {name for own in named.values() for name in own}
+            found_there = (path.name for path in sorted(place.iterdir()) if path.is_file())
+            unread = finding.unread(place, found_there, listed.__contains__)
+            return found._replace(warnings=(*_lacks(trials, missing), *unread))
     return None
 
 
@@ -79,7 +84,7 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
     return rows_Mx4
 
 
-def _split(paths) -> Gestures:
+def _split(paths) -> Split:
     gestures, digest = [], hashlib.sha256()
     for path in paths:
         labels = path.with_name(f"{path.stem}_labels.csv")
@@ -95,16 +100,26 @@ def _split(paths) -> Gestures:
         for i in indices:
             yield _part(whole(gestures[i].recording), gestures[i])
 
-    return Gestures(
+    def contents():
+        def make():
+            own = {path: content(path.read_bytes()) for path in paths}
+            return [content(f"{own[g.recording]} {g.begin} {g.end}".encode()) for g in gestures]
+
+        return kept_contents(digest.hexdigest(), make)
+
+    return Split(
         tuple(f"{g.recording}/{g.label}/{g.begin}" for g in gestures),
         np.array([g.label for g in gestures]),
-        np.array([g.subject for g in gestures]),
         digest.hexdigest(),
         read,
+        contents,
+        subjects_N=np.array([g.subject for g in gestures]),
     )
 
 
-def _lacks(trials, missing) -> tuple[str]:
+def _lacks(trials, missing) -> tuple[str, ...]:
+    if not missing:
+        return ()
     return (
         f"{trials}: recordings of the list that are missing: {len(missing)}, first {missing[0]}",
     )
@@ -150,7 +165,7 @@ def _part(rows_Mx4, gesture):
 
 def _text(path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise InputError(f"{path}: cannot be read ({reason}); fetch it again") from error

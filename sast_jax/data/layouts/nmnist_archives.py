@@ -1,9 +1,8 @@
 """Reading recordings in N-MNIST's layout, and decoding their events.
 
 A split is ``train.zip`` / ``test.zip`` as published, read in place, or an unpacked tree ``Train/``
-/ ``Test/``; in both a recording is ``<split>/<digit>/<number>.bin``. A recording is a row of 5-byte
-events: x, y, then polarity in the top bit and 23 bits of time in microseconds. An event with y =
-240 is no event: it adds 2**13 microseconds to every later time.
+/ ``Test/``, whatever the case of their letters; in both a recording is
+``<split>/<digit>/<number>.bin``, in rows of 40 bits (:mod:`sast_jax.data.formats.fixed_rows`).
 
 Format: Orchard et al., Converting static image datasets to spiking neuromorphic datasets using
 saccades, Frontiers in Neuroscience 9:437, 2015.
@@ -15,68 +14,48 @@ import pathlib
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from sast_jax.data.formats import fixed_rows
-from sast_jax.data.recordings import (
-    SENSOR_HEIGHT,
-    SENSOR_WIDTH,
-    Events,
-    Recordings,
-    in_order,
-    seed,
-    stamp,
-)
+from sast_jax.data.layouts import finding
+from sast_jax.data.layouts.split import Split, content, kept_contents
+from sast_jax.data.recordings import NMNIST, Events, Recordings, in_order, seed, stamp, within
 from sast_jax.errors import InputError
 
 # What reading a damaged archive raises; ValueError includes names that are no text.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
-_NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/]+)\.bin$")
-
-
-class Split(NamedTuple):
-    """The recordings of one split, in order of their names, not yet read.
-
-    Attributes:
-      names: where each one is, for messages.
-      labels_N: digit, int64.
-      numbers_N: number of the file, which is the number of the MNIST image + 1, or -1.
-      fingerprint: changes when a recording is added, removed or changed.
-      read: yields the bytes of the recordings at the given indices, one after another.
-      warnings: what a person should know of the split, one line each.
-    """
-
-    names: tuple[str, ...]
-    labels_N: np.ndarray
-    numbers_N: np.ndarray
-    fingerprint: str
-    read: Callable[[Sequence[int]], Iterator[bytes]]
-    warnings: tuple[str, ...] = ()
+_NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/.][^/]*)\.(?:bin|bs2)$", re.IGNORECASE)
+_OTHER = {"train": "test", "test": "train"}
+_ENCRYPTED = 1  # a bit of a zip member's flags
+_PACKING = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES"}  # not in Python
 
 
 def find_split(folder: str | os.PathLike, split: str) -> Split | None:
     """Looks for a split in a folder.
 
     Args:
-      folder: holds ``train.zip`` / ``test.zip`` or ``Train/`` / ``Test/``.
+      folder: holds ``train.zip`` / ``test.zip`` or ``Train/`` / ``Test/``, in any case.
       split: "train" or "test".
 
     Returns:
       The split, or None if the folder has none of that name.
 
     Raises:
-      InputError: the archive is damaged, holds no recording, or a class folder is no digit.
+      InputError: the archive is damaged or packed in a way that Python cannot read, holds no
+        recording or the other split's, or a class folder is no digit.
     """
-    archive = pathlib.Path(folder, f"{split}.zip")
-    tree = pathlib.Path(folder, split.capitalize())
     try:
-        if archive.is_file():
-            return _open_archive(archive, split)
-        if tree.is_dir():
-            return _open_tree(tree)
+        folder = pathlib.Path(folder)
+        archive = finding.named(folder, f"{split}.zip")
+        tree = finding.named(folder, split.capitalize())
+        if archive is not None and archive.is_file():
+            found = _open_archive(archive, split)
+            beside = f"{tree} is not read, as {archive.name} lies beside it"
+            return found if tree is None else found._replace(warnings=(*found.warnings, beside))
+        if tree is not None and tree.is_dir():
+            return _open_tree(tree, split)
     except OSError as error:
         raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     return None
@@ -114,10 +93,10 @@ def decode(recordings: Sequence[bytes], names: Sequence[str]) -> Events:
       names: what to call each in an error.
 
     Returns:
-      The events of all, without overflow markers.
+      The events of all, without overflow markers and without those outside the sensor.
 
     Raises:
-      InputError: a length is no multiple of 5, or an event lies outside the sensor.
+      InputError: a length is no multiple of 5, or half of a recording lies outside the sensor.
     """
     lengths = np.array([len(r) for r in recordings], dtype=np.int64)
     if (lengths % 5).any():
@@ -127,32 +106,34 @@ def decode(recordings: Sequence[bytes], names: Sequence[str]) -> Events:
             "recording or was cut off; fetch it again or remove it"
         )
     recording, t, x, y, p = fixed_rows.decode_40(b"".join(recordings), lengths)
-    outside = (x >= SENSOR_WIDTH) | (y >= SENSOR_HEIGHT)
-    if outside.any():
-        bad = int(np.argmax(outside))
-        raise InputError(
-            f"{names[recording[bad]]}: an event at x={x[bad]}, y={y[bad]} lies outside the "
-            f"{SENSOR_WIDTH}x{SENSOR_HEIGHT} sensor; the file is damaged or not N-MNIST"
-        )
-
     unsorted = np.zeros(len(recordings), dtype=bool)
     backwards = (np.diff(t) < 0) & (np.diff(recording) == 0)
     if backwards.any():
         unsorted[recording[1:][backwards]] = True
     events = Events(recording, t, x, y, p, unsorted)
-    return in_order(events) if backwards.any() else events
+    events = in_order(events) if backwards.any() else events
+    return within(events, NMNIST, names, "N-MNIST")
 
 
 def _open_archive(path: pathlib.Path, split: str) -> Split:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if _is_recording(m.filename)]
+            everything = archive.infolist()
     except _DAMAGE as error:
         raise InputError(f"{path}: not a whole zip archive ({error}); fetch it again") from error
-    members = [m for m in members if split.capitalize() in m.filename.split("/")] or members
-    members.sort(key=lambda m: m.filename)
+    members = {m.filename: m for m in everything if _NAME.search(m.filename)}
+    names = sorted(_own(path, members, split))
+    chosen = [members[name] for name in names]
+    for m in chosen:
+        method = "encrypted" if m.flag_bits & _ENCRYPTED else _PACKING.get(m.compress_type)
+        if method:
+            how = method if method == "encrypted" else f"packed by {method}"
+            raise InputError(
+                f"{path}/{m.filename}: {how}, which cannot be read in place; unpack the archive "
+                f"to {split.capitalize()}/ beside it, and move it away"
+            )
     digest = hashlib.sha256()
-    for m in members:
+    for m in chosen:
         digest.update(f"{m.filename} {m.file_size} {m.CRC}\n".encode())
 
     def read(indices):
@@ -160,42 +141,59 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
         try:
             with zipfile.ZipFile(path) as archive:
                 for i in indices:
-                    where = f"{path}/{members[i].filename}"
-                    yield archive.read(members[i])
+                    where = f"{path}/{names[i]}"
+                    yield archive.read(chosen[i])
         except (*_DAMAGE, OSError) as error:
             raise InputError(
                 f"{where}: damaged in the archive ({error}); fetch it again"
             ) from error
 
-    names = tuple(f"{path}/{m.filename}" for m in members)
-    return _split(path, names, digest.hexdigest(), read)
+    def contents():
+        return np.array([m.file_size << 32 | m.CRC for m in chosen], np.int64)
+
+    notes = finding.unread(path, (m.filename for m in everything), members.__contains__)
+    named = tuple(f"{path}/{name}" for name in names)
+    return _split(path, named, digest.hexdigest(), read, contents, notes)
 
 
-def _open_tree(root: pathlib.Path) -> Split:
-    def refuse(error):
-        raise error  # a folder that cannot be read, which a walk would leave out
-
-    paths = sorted(
-        pathlib.Path(folder, name)
-        for folder, _, names in os.walk(root, onerror=refuse)
-        for name in names
-        if _is_recording(os.path.join(folder, name))
-    )
+def _open_tree(root: pathlib.Path, split: str) -> Split:
+    everything = {f"{root.name}/{path.relative_to(root)}": path for path in finding.files(root)}
+    names = _own(root, [name for name in everything if _NAME.search(name)], split, root.name)
+    paths = [everything[name] for name in names]
     lines = "".join(stamp(path, root) for path in paths)
+    fingerprint = hashlib.sha256(lines.encode()).hexdigest()
 
     def read(indices):
         for i in indices:
             yield paths[i].read_bytes()
 
-    return _split(root, tuple(map(str, paths)), hashlib.sha256(lines.encode()).hexdigest(), read)
+    def contents():
+        make = lambda: [content(path.read_bytes()) for path in paths]  # noqa: E731
+        return kept_contents(fingerprint, make)
+
+    notes = finding.unread(root, everything, lambda name: bool(_NAME.search(name)))
+    return _split(root, tuple(map(str, paths)), fingerprint, read, contents, notes)
 
 
-def _is_recording(name: str) -> bool:
-    match = _NAME.search(name)
-    return bool(match) and not match["stem"].startswith(".")  # hidden copies that macOS leaves
+def _own(where, names, split: str, root: str = "") -> list[str]:
+    """The names below the split's own folder, or all if they are below neither split's.
+
+    Raises:
+      InputError: all are below the other split's folder.
+    """
+    folders = {name: name.lower().removeprefix(root.lower()).split("/")[:-2] for name in names}
+    own = [name for name in names if split in folders[name]]
+    if own:
+        return own
+    if others := [name for name in names if _OTHER[split] in folders[name]]:
+        raise InputError(
+            f"{where}: holds {len(others)} recordings of the {_OTHER[split]} split, first "
+            f"{others[0]}, and none of the {split} split; fetch that, or move this away"
+        )
+    return list(names)
 
 
-def _split(where, names, fingerprint, read) -> Split:
+def _split(where, names, fingerprint, read, contents, notes) -> Split:
     if not names:
         raise InputError(f"{where}: no recordings; they should be at <split>/<digit>/<number>.bin")
     labels, numbers = [], []
@@ -205,4 +203,12 @@ def _split(where, names, fingerprint, read) -> Split:
             raise InputError(f"{name}: its folder {folder!r} is no digit 0-9; move or remove it")
         labels.append(int(folder))
         numbers.append(int(stem) if stem.isdecimal() else -1)
-    return Split(names, np.array(labels), np.array(numbers), fingerprint, read)
+    return Split(
+        names,
+        np.array(labels),
+        fingerprint,
+        read,
+        contents,
+        numbers_N=np.array(numbers),
+        warnings=notes,
+    )

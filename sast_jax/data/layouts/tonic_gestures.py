@@ -18,12 +18,13 @@ import pathlib
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
 from sast_jax.data import cache, recordings, windows
+from sast_jax.data.layouts import finding
+from sast_jax.data.layouts.split import Split, content, kept_contents
 from sast_jax.errors import InputError
 
 CLASSES = (
@@ -41,33 +42,15 @@ CLASSES = (
 )
 SIDE = 128  # pixels of the sensor
 EXTENT = recordings.Extent(SIDE, SIDE, windows.WHOLE)  # most gestures last about so long
+FAR = 2**16  # pixels; no sensor is as large
 _HOUR = np.float64(3_600_000)  # milliseconds; longer than any recording
 _DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
-_NAME = re.compile(r"(?:^|/)user(?P<subject>[0-9]{1,9})_[^/]+/(?P<label>[^/.][^/]*)\.npy$")
+_NAME = re.compile(
+    r"(?:^|/)user(?P<subject>[0-9]{1,9})_[^/]+/(?P<label>[^/.][^/]*)\.npy$", re.IGNORECASE
+)
 
 
-class Gestures(NamedTuple):
-    """The gestures of one split, not yet read.
-
-    Attributes:
-      names: where each one is, for messages.
-      labels_N: class, 0..10.
-      subjects_N: number of the person.
-      fingerprint: changes when a gesture is added, removed or changed.
-      read: yields the events of the gestures at the given indices, rows (M, 4) of x, y, polarity
-        and time in microseconds, one after another; the indices ascend.
-      warnings: what a person should know of the split, one line each.
-    """
-
-    names: tuple[str, ...]
-    labels_N: np.ndarray
-    subjects_N: np.ndarray
-    fingerprint: str
-    read: Callable[[Sequence[int]], Iterator[np.ndarray]]
-    warnings: tuple[str, ...] = ()
-
-
-def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
+def find_split(folder: pathlib.Path, split: str) -> Split | None:
     """Looks for a split in a folder, archive first.
 
     Args:
@@ -80,19 +63,22 @@ def find_split(folder: pathlib.Path, split: str) -> Gestures | None:
     Raises:
       InputError: an archive is damaged, or what is there is no DVS Gesture.
     """
-    tree = pathlib.Path(folder, f"ibmGesture{split.capitalize()}")
-    archive = tree.with_name(f"{tree.name}.tar.gz")
+    name = f"ibmGesture{split.capitalize()}"
     try:
-        if archive.is_file():
-            return _open_archive(archive)
-        if tree.is_dir():
+        archive = finding.named(pathlib.Path(folder), f"{name}.tar.gz")
+        tree = finding.named(pathlib.Path(folder), name)
+        if archive is not None and archive.is_file():
+            found = _open_archive(archive)
+            beside = f"{tree} is not read, as {archive.name} lies beside it"
+            return found if tree is None else found._replace(warnings=(*found.warnings, beside))
+        if tree is not None and tree.is_dir():
             return _open_tree(tree)
     except OSError as error:
         raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     return None
 
 
-def select(split: Gestures, indices: np.ndarray, chunk: int = 16) -> recordings.Recordings:
+def select(split: Split, indices: np.ndarray, chunk: int = 16) -> recordings.Recordings:
     """Some gestures of a split, read a chunk at a time so that memory stays small.
 
     Args:
@@ -106,9 +92,9 @@ def select(split: Gestures, indices: np.ndarray, chunk: int = 16) -> recordings.
     """
 
     def events():
-        rows = split.read(indices)
+        rows, names = split.read(indices), (split.names[i] for i in indices)
         while part := list(itertools.islice(rows, chunk)):  # to the end, where checksums are
-            yield _joined(part)
+            yield _joined(part, list(itertools.islice(names, len(part))))
 
     seeds = [recordings.seed("/".join(split.names[i].split("/")[-3:])) for i in indices]
     return recordings.Recordings(
@@ -162,14 +148,15 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def check(rows_Mx4: np.ndarray, name: str) -> None:
-    """Raises InputError where an event cannot be of this sensor."""
-    within = np.array([SIDE, SIDE, 2, np.iinfo(np.int64).max])
-    wrong_M = ((rows_Mx4 < 0) | (rows_Mx4 >= within[None])).any(axis=1)
+    """Raises InputError where an event can be of no sensor."""
+    most = np.array([FAR, FAR, 2, np.iinfo(np.int64).max])
+    wrong_M = ((rows_Mx4 < 0) | (rows_Mx4 >= most[None])).any(axis=1)
     if wrong_M.any():
         x, y, p, t = rows_Mx4[np.argmax(wrong_M)]
+        why = "; polarities are 0 and 1" if p not in (0, 1) else ""
         raise InputError(
             f"{name}: an event at x={x}, y={y} of polarity {p} at {t} microseconds is none of a "
-            f"{SIDE}x{SIDE} sensor; the file is damaged or not DVS Gesture"
+            f"{SIDE}x{SIDE} sensor{why}; the file is damaged or not DVS Gesture"
         )
 
 
@@ -181,48 +168,66 @@ def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, i
     return int(subject), int(label) - first
 
 
-def _joined(rows) -> recordings.Events:
+def _joined(rows, names) -> recordings.Events:
     counts = [len(own) for own in rows]
     x_M, y_M, p_M, t_M = np.concatenate(rows).T
     recording_M = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
     backwards_M = (np.diff(t_M) < 0) & (np.diff(recording_M) == 0)
     unsorted_N = np.zeros(len(rows), bool)
     unsorted_N[recording_M[1:][backwards_M]] = True
-    small = (column.astype(np.uint8) for column in (x_M, y_M, p_M))
-    events = recordings.Events(recording_M, t_M, *small, unsorted_N)
-    return recordings.in_order(events) if backwards_M.any() else events
+    events = recordings.Events(recording_M, t_M, x_M, y_M, p_M.astype(np.uint8), unsorted_N)
+    events = recordings.in_order(events) if backwards_M.any() else events
+    events = recordings.within(events, EXTENT, names, "DVS Gesture")
+    return events._replace(x_M=events.x_M.astype(np.uint8), y_M=events.y_M.astype(np.uint8))
 
 
-def _open_archive(path: pathlib.Path) -> Gestures:
+def _open_archive(path: pathlib.Path) -> Split:
     # A gzip file ends in checksum and size of its content. With the file's own size they stand for
     # all of it, so that an archive of gigabytes need not be read to know whether it has changed.
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 8, 0))
         key = {"archive": file.read().hex(), "size": size}
-    members = cache.listing(cache.folder(), key, lambda: [name for name, _ in _members(path)])
+    fingerprint = hashlib.sha256(str(key).encode()).hexdigest()
+    # Names and contents are found in one pass, which decompresses everything.
+    listed = cache.listing(
+        cache.folder(),
+        key | {"with": "contents"},
+        lambda: [(name, content(data)) for name, data in _members(path, _All())],
+    )
+    everything = [name for name, _ in listed]
+    members = [(name, own) for name, own in listed if _NAME.search(name)]
 
     def read(indices):
-        for name, data in _members(path, frozenset(map(int, indices))):
+        wanted = {members[i][0] for i in indices}
+        for name, data in _members(path, wanted):
             if data is not None:
                 yield decode(data, f"{path}/{name}")
 
-    names = [f"{path}/{name}" for name in members]
-    return _split(path, names, hashlib.sha256(str(key).encode()).hexdigest(), read)
+    names = [f"{path}/{name}" for name, _ in members]
+    notes = finding.unread(path, everything, lambda name: bool(_NAME.search(name)))
+    contents = np.array([own for _, own in members], np.int64)
+    return _split(path, names, fingerprint, read, lambda: contents, notes)
 
 
-def _members(path, wanted=frozenset()) -> Iterator[tuple[str, bytes | None]]:
-    """Names of the gestures in an archive, in its order, each with its content if wanted."""
-    name, count = "", 0
+class _All:
+    """Every name is among these."""
+
+    def __contains__(self, name):
+        return True
+
+
+def _members(path, wanted) -> Iterator[tuple[str, bytes | None]]:
+    """Names of the files in an archive, in its order, each with its content if wanted."""
+    name = ""
     try:
-        with gzip.open(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
+        with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
             for member in archive:
-                if member.isfile() and _NAME.search(member.name):
+                if member.isfile():
                     name = f"/{member.name}"
-                    data = archive.extractfile(member).read() if count in wanted else None
-                    yield member.name, data
-                    count += 1
-            while content.read(2**20):  # to the checksum
+                    there = member.name in wanted
+                    yield member.name, archive.extractfile(member).read() if there else None
+            while packed.read(2**20):  # to the checksum
                 pass
     except _DAMAGE as error:
         raise InputError(
@@ -230,18 +235,25 @@ def _members(path, wanted=frozenset()) -> Iterator[tuple[str, bytes | None]]:
         ) from error
 
 
-def _open_tree(root: pathlib.Path) -> Gestures:
-    found = sorted(path for path in root.glob("*/*.npy") if _NAME.search(str(path)))
+def _open_tree(root: pathlib.Path) -> Split:
+    everything = {f"{root.name}/{path.relative_to(root)}": path for path in finding.files(root)}
+    found = [path for name, path in everything.items() if _NAME.search(name)]
     lines = "".join(recordings.stamp(path, root) for path in found)
+    fingerprint = hashlib.sha256(lines.encode()).hexdigest()
 
     def read(indices):
         for i in indices:
             yield decode(found[i].read_bytes(), str(found[i]))
 
-    return _split(root, list(map(str, found)), hashlib.sha256(lines.encode()).hexdigest(), read)
+    def contents():
+        make = lambda: [content(path.read_bytes()) for path in found]  # noqa: E731
+        return kept_contents(fingerprint, make)
+
+    notes = finding.unread(root, everything, lambda name: bool(_NAME.search(name)))
+    return _split(root, list(map(str, found)), fingerprint, read, contents, notes)
 
 
-def _split(where, names, fingerprint, read) -> Gestures:
+def _split(where, names, fingerprint, read, contents, notes) -> Split:
     if not names:
         raise InputError(
             f"{where}: no gestures; they should be at {where.name.partition('.')[0]}/"
@@ -250,4 +262,6 @@ def _split(where, names, fingerprint, read) -> Gestures:
     parts = [_NAME.search(name) for name in names]
     known = [numbers(n, *match.groups()) for n, match in zip(names, parts, strict=True)]
     subjects_N, labels_N = np.array(known).T
-    return Gestures(tuple(names), labels_N, subjects_N, fingerprint, read)
+    return Split(
+        tuple(names), labels_N, fingerprint, read, contents, subjects_N=subjects_N, warnings=notes
+    )

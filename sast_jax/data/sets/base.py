@@ -8,7 +8,7 @@ from typing import ClassVar
 from sast_jax.data import recordings
 from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
-from sast_jax.fields import between, choice, number, text
+from sast_jax.fields import between, choice, number, switch, text
 
 STREAMS = ("auto", "always", "never")
 _SEED = 2**31 - 1
@@ -38,6 +38,9 @@ class Data:
         0.0, 0, 1, "share of the training recordings held out, reported as well", below=True
     )
     seed: int = number(0, 0, _SEED, "of the validation split, the limits and the simulation")
+    allow_overlap: bool = switch(
+        False, "accept recordings that are in both splits, with a warning", before=False
+    )
     stream: str = choice(
         "auto", STREAMS, "stream from the host's memory: always, never, or if the set is large"
     )
@@ -77,5 +80,5 @@ class Data:
         return {key: getattr(self, key) for key in self.shaping}
 
     def _shared(self, splits) -> dict:
-        keys = ("time_bins", "train_limit", "test_limit", "seed")
+        keys = ("time_bins", "train_limit", "test_limit", "seed", "allow_overlap")
         return {key: getattr(self, key) for key in keys} | {"splits": splits}

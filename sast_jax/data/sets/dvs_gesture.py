@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 
-from sast_jax.data import corruptions, packing, recordings, windows
+from sast_jax.data import corruptions, packing, recordings, survey, windows
 from sast_jax.data.layouts import ibm_gestures, tonic_gestures
 from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.loading import Framing, Source, load
@@ -78,7 +78,8 @@ def load_dvs_gesture(
         return packing.pack(cut, **size, bins=packing.BINS[bins], least=least)
 
     shape = (side, side, recordings.POLARITIES)
-    return load(DVS_GESTURE, Framing(key, {}, pack, shape), source, path, **options)
+    expected = survey.Expected(*tonic_gestures.EXTENT, time_bins, fixed=False)
+    return load(DVS_GESTURE, Framing(key, {}, pack, shape, expected), source, path, **options)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data import cache, corruptions, packing, recordings
+from sast_jax.data import cache, corruptions, packing, recordings, survey
+from sast_jax.data.layouts import finding, split as splits_lib
 from sast_jax.data.sets.published import Published
 from sast_jax.errors import InputError
 
@@ -35,7 +36,12 @@ class Recorded(NamedTuple):
 
     def frames(self) -> packing.Frames:
         """The frames, from the cache if they have been made before."""
-        return cache.frames(cache.folder(), self.key, lambda: self.pack(self.recordings, None))
+        return cache.frames(cache.folder(), self.key, self._made)
+
+    def _made(self) -> packing.Frames:
+        watch, data = survey.Watch(), self.recordings
+        watched = data._replace(events=lambda: watch.through(data.events()))
+        return self.pack(watched, None)._replace(survey_N=watch.table())
 
     def corrupted(
         self, kinds: Sequence[str], severities: Sequence[int], seed: int
@@ -98,12 +104,14 @@ class Framing(NamedTuple):
       real: additions to the cache key for real recordings.
       pack: (recordings, what corrupts them or None) -> frames.
       frame_shape: (H, W, C).
+      expected: what the recordings should be like.
     """
 
     key: dict
     real: dict
     pack: Callable[[recordings.Recordings, Change], packing.Frames]
     frame_shape: tuple[int, int, int]
+    expected: survey.Expected
 
 
 def load(
@@ -116,6 +124,7 @@ def load(
     test_limit: int = 0,
     seed: int = 0,
     splits: Sequence[str] = ("train", "test"),
+    allow_overlap: bool = False,
 ) -> Source:
     """A data set from a folder, or simulated.
 
@@ -129,33 +138,42 @@ def load(
       train_limit, test_limit: number of recordings to draw at random from each split; 0 takes all.
       seed: of that draw, and of the simulation.
       splits: which to read.
+      allow_overlap: warn of recordings that are in both splits, rather than refuse them.
 
     Raises:
-      InputError: there are no recordings at ``path``, or one is damaged.
+      InputError: there are no recordings at ``path``, one is damaged, or both splits share some.
     """
     both = {"train": train_limit, "test": test_limit}
     limits = {split: both[split] for split in splits}
     if source == "simulated":
         return _simulated(published, framing, limits, seed, ())
     folder = pathlib.Path(path).expanduser()
-    inner = folder / published.inner
-    places = [inner, folder] if source == "tonic" else [folder, inner]
-    for place in places:
-        found = {name: published.find(place, name) for name in limits}
-        if any(found.values()):
-            return _recorded(published, framing, place, found, limits, seed)
+    places = finding.places(folder, published.inner)
+    if source == "tonic":
+        places = [*places[1:], folder]
+    found = {place: {name: published.find(place, name) for name in limits} for place in places}
+    found = {place: both for place, both in found.items() if any(both.values())}
+    if first := next(iter(found), None):
+        if first not in (folder, folder / published.inner) and len(found) > 1:
+            some = " and ".join(str(place) for place in list(found)[:2])
+            raise InputError(f"{folder}: recordings lie in {some}; name one of these folders")
+        return _recorded(published, framing, first, found[first], limits, seed, allow_overlap)
     wanted = " or ".join(map(published.wanted, limits))
-    if source == "auto" and folder == pathlib.Path(published.path):
+    like = finding.like_recordings(folder)
+    if source == "auto" and folder == pathlib.Path(published.path) and like is None:
         return _simulated(published, framing, limits, seed, _unused(folder, wanted))
+    there = "no recordings there"
+    if like is not None:
+        unpack = ", which may have to be unpacked" if like.endswith(finding.ARCHIVES) else ""
+        there = f"no recordings found; there is {like}{unpack}"
     raise InputError(
-        f"{folder}: no recordings there; name a folder that holds {wanted}, or fetch "
-        f"{published.name} with 'python -m experiments.download{published.flags}', which puts it "
-        f"in {published.path}"
+        f"{folder}: {there}; name a folder that holds {wanted}, or fetch {published.name} with "
+        f"'python -m experiments.download{published.flags}', which puts it in {published.path}"
     )
 
 
-def _recorded(published, framing, folder, splits, limits, seed) -> Source:
-    recorded, fingerprints, names, notes = {}, [], {}, []
+def _recorded(published, framing, folder, splits, limits, seed, allow_overlap) -> Source:
+    recorded, fingerprints, names, notes = {}, [], {}, _copies(splits, allow_overlap)
     for name, split in splits.items():
         if split is None:
             continue
@@ -174,15 +192,57 @@ def _recorded(published, framing, folder, splits, limits, seed) -> Source:
         names[name] = [split.names[i] for i in indices]
         notes += split.warnings
     frames = {name: where.frames() for name, where in recorded.items()}
-    notes += [note for name, each in frames.items() for note in _notes(name, each, names[name])]
-    notes += _shared(frames)
+    for name, each in frames.items():
+        notes += _notes(name, each, names[name], framing.expected)
+    notes += _people_shared(frames) + _classes_apart(published, frames)
     words = f"{published.name}, recordings from {folder} ({_counts(frames)})"
     return _source(
         published, framing, words, False, "+".join(fingerprints), recorded, frames, notes
     )
 
 
-def _notes(name, frames, names) -> list[str]:
+def _copies(splits, allow_overlap) -> list[str]:
+    """Warnings of recordings that are there twice.
+
+    Raises:
+      InputError: some are in both splits, and that is not allowed.
+    """
+    notes, there = [], {name: split for name, split in splits.items() if split is not None}
+    for name, split in there.items():
+        if pairs := splits_lib.repeated(split):
+            copy, first = (split.names[i] for i in pairs[0])
+            notes.append(f"{name}: {len(pairs)} recordings are copies, first {copy} of {first}")
+    if len(there) == 2:
+        test, train = there["test"], there["train"]
+        if pairs := splits_lib.shared(test, train):
+            i, j = pairs[0]
+            both = (
+                f"{len(pairs)} of {len(test.names)} test recordings are training recordings as "
+                f"well, first {test.names[i]} as {train.names[j]}"
+            )
+            if not allow_overlap:
+                raise InputError(
+                    f"{both}; a test on them measures nothing: take them out of one split, or "
+                    "insist with --config.data.allow_overlap=True"
+                )
+            notes.append(both)
+    return notes
+
+
+def _classes_apart(published, frames) -> list[str]:
+    """Warnings of classes that one split lacks and the other has."""
+    notes, own = [], {name: {*each.labels_N.tolist()} for name, each in frames.items()}
+    if len(own) == 2:
+        for name, other in (("train", "test"), ("test", "train")):
+            if absent := sorted(own[other] - own[name]):
+                named = ", ".join(published.classes[label] for label in absent)
+                notes.append(
+                    f"{name}: no recording is of these classes of the {other} split: {named}"
+                )
+    return notes
+
+
+def _notes(name, frames, names, expected) -> list[str]:
     empty = np.flatnonzero(frames.events_NxC.sum(axis=1) == 0)
     each = len(frames.labels_N) // len(names)  # windows of a recording
     notes = []
@@ -192,10 +252,12 @@ def _notes(name, frames, names) -> list[str]:
         notes.append(f"{name}: {len(empty)} empty {what} are kept, first {first}")
     if frames.unsorted:
         notes.append(f"{name}: {int(frames.unsorted)} recordings ran backwards in time; sorted")
+    if frames.survey_N is not None:
+        notes += [f"{name}: {line}" for line in survey.warnings(frames.survey_N, names, expected)]
     return notes
 
 
-def _shared(frames) -> list[str]:
+def _people_shared(frames) -> list[str]:
     """A warning if a person is in both splits."""
     people = [set(f.subjects_N.tolist()) for f in frames.values() if f.subjects_N is not None]
     both = set.intersection(*people) if len(people) == 2 else ()

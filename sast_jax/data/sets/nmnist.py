@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from sast_jax.data import corruptions, packing, recordings
+from sast_jax.data import corruptions, packing, recordings, survey
 from sast_jax.data.layouts import nmnist_archives
 from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.loading import Framing, Source, load
@@ -48,7 +48,8 @@ def load_nmnist(source: str, path: str | os.PathLike, *, time_bins: int, **optio
         return packing.pack(worse, time_bins=time_bins, duration=duration)
 
     key = {"time_bins": time_bins}
-    framing = Framing(key, {"duration": duration}, pack, FRAME_SHAPE)
+    expected = survey.Expected(*recordings.NMNIST, time_bins)
+    framing = Framing(key, {"duration": duration}, pack, FRAME_SHAPE, expected)
     return load(NMNIST, framing, source, path, **options)
 
 

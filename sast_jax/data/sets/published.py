@@ -45,5 +45,5 @@ class Published(NamedTuple):
     caveat: Callable[[packing.Frames | None], str]
     classes: tuple[str, ...]
     rises: int
-    reader: int = 1
+    reader: int = 2
     test_files: int | None = None
