@@ -98,16 +98,29 @@ def define_split() -> tuple[flags.FlagHolder[str], flags.FlagHolder[int]]:
 
 
 def run(
-    main: Callable[[], None],
+    main: Callable[..., None],
     costly: str = "config.batch_size, network.segment, data.time_bins or the network's widths",
+    argument: str = "",
 ) -> None:
     """Parses the flags, runs ``main`` and exits; a user's mistake is one line and exit code 2.
 
     Args:
       main: what to run.
       costly: what to lower where memory runs out.
+      argument: name of an argument without a flag, which ``main`` is then given; "" for none.
     """
-    app.run(lambda argv: _guard(main, argv, costly), flags_parser=_parse)
+
+    def checked(argv):
+        given = argv[1:]
+        if argument and len(given) != 1:
+            raise InputError(f"name one {argument}, and settings as --flag=value")
+        if not argument and given:
+            raise InputError(
+                f"unexpected argument {given[0]!r}; settings are given as --flag=value"
+            )
+        main(*given)
+
+    app.run(lambda argv: _guard(checked, argv, costly), flags_parser=_parse)
 
 
 def _parse(argv):
@@ -135,9 +148,7 @@ def _guard(main, argv, costly):
     sys.unraisablehook = _unraisable
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; settings are given as --flag=value")
-        main()
+        main(argv)
     except InputError as error:
         _fail(error, USER_ERROR)
     except OSError as error:

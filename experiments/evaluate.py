@@ -17,7 +17,6 @@ A network trained on simulated recordings has seen the digits of N-MNIST's train
 5848; ``--split=train --above=5848`` evaluates it on the others.
 """
 
-import dataclasses
 import json
 import pathlib
 
@@ -47,8 +46,7 @@ def main() -> None:
     train = reloaded.calibration_set(found) if tried else None
     data = settings.data
     if _DATA_PATH.value is not None:
-        elsewhere = {"source": "folder", "path": _DATA_PATH.value}
-        data = dataclasses.replace(data, **elsewhere, train_limit=0, test_limit=0)
+        data = data.elsewhere(_DATA_PATH.value)
     source = data.load((_SPLIT.value,))
     chosen_N = selection.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)

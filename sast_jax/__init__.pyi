@@ -3,6 +3,7 @@
 from sast_jax.data.arrays import frames as frames
 from sast_jax.data.augmentation import Affine as Affine, Shift as Shift
 from sast_jax.data.packing import Frames as Frames
+from sast_jax.data.sets.own import recordings as recordings
 from sast_jax.errors import DivergedError as DivergedError, InputError as InputError
 from sast_jax.evaluation.evaluate import evaluate as evaluate
 from sast_jax.sharpness import (

@@ -127,6 +127,18 @@ def text(default: str, about: str, before: Any = None) -> Any:
     return setting(default, about, lambda v: None if isinstance(v, str) else "a text", before)
 
 
+def names(default: tuple, about: str, before: Any = None) -> Any:
+    """Several names with commas between them."""
+
+    def wanted(values):
+        sound = isinstance(values, tuple) and all(isinstance(v, str) and v for v in values)
+        if not sound:
+            return "names with commas between them, or '()' for none"
+        return "free of repetitions" if len(set(values)) < len(values) else None
+
+    return setting(default, about, wanted, before)
+
+
 def checked(given: Any, prefix: str = "") -> None:
     """Checks a dataclass, and the dataclasses in its fields, with the checks of their fields.
 

@@ -45,9 +45,11 @@ def evt21(x, y, t, p, width=34, height=34, header=True, legacy=False):
     words, high, groups = [], None, {}
     for own in zip(x, y, t, p, strict=True):
         column, row, time, polarity = map(int, own)
-        key = time, row, polarity, column // 32 * 32
-        groups.setdefault(key, set()).add(column % 32)
-    for (time, row, polarity, base), bits in groups.items():
+        key = time, row, polarity, column // 32 * 32, 0
+        while column % 32 in groups.setdefault(key, set()):  # fired before at this time
+            key = (*key[:4], key[4] + 1)
+        groups[key].add(column % 32)
+    for (time, row, polarity, base, _), bits in groups.items():
         if time >> 6 != high:
             high = time >> 6
             words.append((8 << 28 | high & 0xFFFFFFF) << 32)

@@ -91,7 +91,7 @@ def some(labels):
         lambda: performances._events(0, chosen), performances.EXTENT,
         np.array([s for s, *_ in chosen]),
     )  # fmt: skip
-    cut = windows.cut(data, window=2_000_000, count=1, side=32)
+    cut = windows.cut(data, window=2_000_000, count=1, shrink=4)
     frames = packing.pack(cut, time_bins=32, duration=2_000_000, least=2)
     bits = np.unpackbits(frames.packed_NxTxP, axis=-1).reshape(N, 32, 32, 32, 2)
     return bits.astype(np.float64), frames

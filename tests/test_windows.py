@@ -33,7 +33,7 @@ def some(seed=0, lengths=(50, 0, 1, 80), chunk=3):
 
 def test_recordings_without_persons_have_none_in_windows():
     data = some()[0]._replace(subjects_N=None)
-    cut = windows.cut(data, window=100_000, count=3, side=32)
+    cut = windows.cut(data, window=100_000, count=3, shrink=4)
     assert cut.subjects_N is None
     assert cut.labels_N.tolist() == np.repeat(data.labels_N, 3).tolist()
 
@@ -52,7 +52,7 @@ def listed(data):
 )
 def test_windows_hold_the_events_that_a_loop_finds(window, count):
     data, rows = some()
-    cut = windows.cut(data, window=window, count=count, side=32)
+    cut = windows.cut(data, window=window, count=count, shrink=4)
     found = listed(cut)
     assert len(found) == count * len(rows)
     for r, own in enumerate(rows):
@@ -76,7 +76,7 @@ def test_windows_hold_the_events_that_a_loop_finds(window, count):
 
 def test_a_whole_recording_is_stretched_to_one_length():
     data, rows = some()
-    found = listed(windows.cut(data, window=0, count=1, side=64))
+    found = listed(windows.cut(data, window=0, count=1, shrink=2))
     for own, got in zip(rows, found, strict=True):
         assert len(own) == len(got)
         if len(own) > 1:
@@ -103,7 +103,7 @@ def change(kind, level):
 
 @pytest.mark.parametrize("kind, level", [("dead_pixels", 0.3), ("occlusion", 40)])
 def test_windows_of_a_recording_lose_the_same_pixels(kind, level):
-    cut = windows.cut(everywhere(), window=100_000, count=3, side=128, change=change(kind, level))
+    cut = windows.cut(everywhere(), window=100_000, count=3, shrink=1, change=change(kind, level))
     seen = [set(map(tuple, own[:, 1:3])) for own in listed(cut)]
     lost = level * 128**2 if kind == "dead_pixels" else level**2
     assert [len(own) for own in seen] == [128**2 - round(lost)] * 6
@@ -113,7 +113,7 @@ def test_windows_of_a_recording_lose_the_same_pixels(kind, level):
 
 @pytest.mark.parametrize("window, count", [(100_000, 3), (0, 1)])
 def test_noise_is_of_the_sensor_as_long_as_a_recording_lasts(window, count):
-    size = {"window": window, "count": count, "side": 16}
+    size = {"window": window, "count": count, "shrink": 8}
     clean = listed(windows.cut(everywhere(), **size))
     worse = listed(windows.cut(everywhere(), **size, change=change("noise", 4.0)))
     seconds = (window or 500_000) * 1e-6
@@ -127,7 +127,7 @@ def test_noise_is_of_the_sensor_as_long_as_a_recording_lasts(window, count):
 
 def test_every_event_of_the_sensor_is_one_of_the_smaller_frame():
     data, rows = some(lengths=(500,))
-    cut = windows.cut(data, window=0, count=1, side=8)
+    cut = windows.cut(data, window=0, count=1, shrink=16)
     size = {"time_bins": 4, "duration": cut.extent.duration}
     frames = packing.pack(cut, **size)
     assert frames.events_NxC.sum() == 500

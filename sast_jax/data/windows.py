@@ -15,7 +15,7 @@ def cut(
     *,
     window: int,
     count: int,
-    side: int,
+    shrink: int,
     change: Callable[..., Events] | None = None,
 ) -> Recordings:
     """Windows of each recording, evenly spread from its first event to its last.
@@ -27,12 +27,10 @@ def cut(
       data: the recordings.
       window: length in microseconds; 0 for the whole recording, stretched or shrunk to ``WHOLE``.
       count: windows of a recording; 1 for the whole recording.
-      side: pixels of a row and a column after merging pixels; it divides the sensor's side. All
-        events of merged pixels are kept.
+      shrink: pixels of a row and of a column that become one; see :func:`merged`.
       change: corrupts the recordings before they are cut, at the sensor's resolution; see
         :func:`sast_jax.data.corruptions.corrupted`. It does not move the windows.
     """
-    shrink = data.extent.width // side
 
     def events() -> Iterator[Events]:
         for chunk, seeds in recordings.seeded(data):
@@ -41,15 +39,34 @@ def cut(
             if change is not None:
                 extent = data.extent._replace(duration=length_N)
                 chunk = change(chunk, seeds_N=seeds, extent=extent)
-            small = chunk._replace(x_M=chunk.x_M // shrink, y_M=chunk.y_M // shrink)
             if window == 0:
-                yield _stretched(small, length_N)
+                yield _stretched(chunk, length_N)
             else:
-                yield _cut(small, length_N, window, count)
+                yield _cut(chunk, length_N, window, count)
 
-    return recordings.with_each(data, lambda x_N: np.repeat(x_N, count))._replace(
-        events=events, extent=Extent(side, side, window or WHOLE), windows=count
+    windows = recordings.with_each(data, lambda x_N: np.repeat(x_N, count))._replace(
+        events=events, extent=data.extent._replace(duration=window or WHOLE), windows=count
     )
+    return merged(windows, shrink)
+
+
+def merged(data: Recordings, shrink: int) -> Recordings:
+    """The same recordings, of which a block of pixels is one pixel; all events are kept.
+
+    Args:
+      data: the recordings.
+      shrink: pixels of a side of a block. A last block may be smaller.
+    """
+    if shrink == 1:
+        return data
+    height, width, duration = data.extent
+
+    def events() -> Iterator[Events]:
+        for chunk in data.events():
+            yield chunk._replace(x_M=chunk.x_M // shrink, y_M=chunk.y_M // shrink)
+
+    extent = Extent(-(-height // shrink), -(-width // shrink), duration)
+    return data._replace(events=events, extent=extent)
 
 
 def _span(events) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """One experiment from its config to its report, whatever the data set."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -42,6 +43,7 @@ def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
     Raises:
       InputError: a setting or a file is wrong; nothing is overwritten before that is known.
     """
+    given = dataclasses.replace(given, data=given.data.resolved())
     source = given.data.load()
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:

@@ -22,7 +22,7 @@ from sast_jax.data.formats.stream import Stream, refused
 from sast_jax.errors import InputError
 from sast_jax.fields import require
 
-__all__ = ["Stream", "identify", "read"]
+__all__ = ["ORDER", "UNIT", "Stream", "identify", "read"]
 
 _HEAD = 4096  # bytes that formats are told by
 _KNOWN = (
@@ -91,8 +91,8 @@ def read(path: str | os.PathLike, *, order: str = "", unit: str = "") -> Stream:
     Raises:
       InputError: the file cannot be read, is damaged, or holds no events of pixels.
     """
-    require(_unit_wanted, unit=unit)
-    require(_order_wanted, order=order)
+    require(UNIT, unit=unit)
+    require(ORDER, order=order)
     given = _Given(pathlib.Path(path), str(path), order, unit)
     try:
         _, reader = _identify(given.path)
@@ -148,10 +148,12 @@ def _of_prophesee(path) -> tuple[str, _Read]:
     return kind or "RAW", lambda g: prophesee.read_raw(g.data(), g.name)
 
 
-def _unit_wanted(value) -> str | None:
+def UNIT(value: object) -> str | None:
+    """What a unit of times should be; None for one that is known."""
     return None if value in ("", *tables.UNITS) else "s, ms, us or ns"
 
 
-def _order_wanted(value) -> str | None:
+def ORDER(value: object) -> str | None:
+    """What an order of columns should be; None for one that is sound."""
     sound = isinstance(value, str) and (not value or tables.is_order(value))
     return None if sound else "letters of x, y, t, p, once each, such as txyp, with _ for others"

@@ -200,7 +200,8 @@ def read_4(path: str, name: str) -> Stream:
                 packets.append(packet["events"])
             else:
                 kind = streams[packet["stream_id"]]["type"]
-                beside[kind] = beside.get(kind, 0) + len(packet.get(kind, "1"))
+                label = {"frame": "frames", "imus": "imu"}.get(kind, kind)
+                beside[label] = beside.get(label, 0) + len(packet.get(kind, "1"))
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # Rust's panics are no Exception

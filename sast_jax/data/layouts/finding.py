@@ -11,9 +11,9 @@ ENDINGS = (
     ".bin", ".bs2", ".npy", ".npz", ".mat", ".raw", ".dat", ".aedat", ".aedat4", ".es", ".h5",
     ".hdf5",
 )  # fmt: skip
-_PAPERS = (
+PAPERS = (
     ".md", ".rst", ".txt", ".pdf", ".html", ".json", ".yaml", ".yml", ".xml", ".csv", ".ini", ".db",
-    ".log", ".py", ".m", ".sh", ".part", ".png", ".jpg",
+    ".log", ".py", ".m", ".sh", ".part", ".png", ".jpg", ".tmp_index", ".bias",
 )  # fmt: skip
 _DEPTH = 3  # levels of folders that are searched for what looks like recordings
 
@@ -83,7 +83,7 @@ def unread(where: object, names: Iterable[str], is_read: Callable[[str], bool]) 
         for name in names
         if not is_read(name)
         and not name.endswith("/")
-        and not name.lower().endswith(_PAPERS)
+        and not name.lower().endswith(PAPERS)
         and not any(hidden(pathlib.PurePath(part)) for part in name.split("/"))
         and not pathlib.PurePath(name).name.upper().startswith(("README", "LICENSE"))
     ]

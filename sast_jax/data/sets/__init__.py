@@ -3,6 +3,7 @@
 from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.dvs_gesture import GestureData, load_dvs_gesture
 from sast_jax.data.sets.nmnist import NMNIST, NmnistData, load_nmnist
+from sast_jax.data.sets.own import OwnData
 
 __all__ = [
     "NMNIST",
@@ -10,8 +11,9 @@ __all__ = [
     "Data",
     "GestureData",
     "NmnistData",
+    "OwnData",
     "load_dvs_gesture",
     "load_nmnist",
 ]
 
-SETS = {kind.name: kind for kind in (NmnistData, GestureData)}
+SETS = {kind.name: kind for kind in (NmnistData, GestureData, OwnData)}

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from sast_jax.data import recordings
 from sast_jax.data.sets.loading import Source
+from sast_jax.data.sets.published import Published
 from sast_jax.errors import InputError
 from sast_jax.fields import between, choice, number, switch, text
 
@@ -22,6 +23,7 @@ class Data:
     """
 
     name: ClassVar[str]  # of its experiment
+    published: ClassVar[Published | None] = None
     shaping: ClassVar[tuple[str, ...]] = ("time_bins",)  # keys that shape the frames
 
     source: str = choice(
@@ -74,6 +76,14 @@ class Data:
           InputError: they are missing or damaged.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no load")
+
+    def resolved(self) -> "Data":
+        """The same settings, with what is left to the recordings looked up there."""
+        return self
+
+    def elsewhere(self, path: str) -> "Data":
+        """The same frames of all recordings in another folder, to evaluate on."""
+        return dataclasses.replace(self, source="folder", path=path, train_limit=0, test_limit=0)
 
     def framing(self) -> dict:
         """The settings that shape the frames of a recording, by key."""

@@ -66,14 +66,16 @@ def load_dvs_gesture(
       time_bins: frames of a window.
       bins: key of ``packing.BINS``.
       least: events that make a pixel of a frame 1.
-      window, windows_each, side: see :func:`sast_jax.data.windows.cut`.
+      window, windows_each: see :func:`sast_jax.data.windows.cut`.
+      side: pixels of a row and a column of a frame; it divides the sensor's.
       **options: of :func:`load`.
     """
     key = {"time_bins": time_bins, "bins": bins, "least": least, "side": side}
     key |= {"window": window, "windows": windows_each, "whole": windows.WHOLE}
 
     def pack(data, change):
-        cut = windows.cut(data, window=window, count=windows_each, side=side, change=change)
+        shrink = data.extent.width // side
+        cut = windows.cut(data, window=window, count=windows_each, shrink=shrink, change=change)
         size = {"time_bins": time_bins, "duration": cut.extent.duration}
         return packing.pack(cut, **size, bins=packing.BINS[bins], least=least)
 
@@ -87,6 +89,7 @@ class GestureData(Data):
     """DVS Gesture, real or simulated."""
 
     name = "dvs_gesture"
+    published = DVS_GESTURE
     shaping = ("time_bins", "bins", "window", "windows", "side", "least")
 
     path: str = text("data/dvs_gesture", "holds what experiments.download puts there, or IBM's")

@@ -10,7 +10,8 @@ import numpy as np
 
 from sast_jax.data import cache, corruptions, packing, recordings, survey
 from sast_jax.data.layouts import finding, split as splits_lib
-from sast_jax.data.sets.published import Published
+from sast_jax.data.layouts.split import Split
+from sast_jax.data.sets.published import Known, Published
 from sast_jax.errors import InputError
 
 CORRUPTIONS_VERSION = 2  # part of cache keys: raise it when corruptions change
@@ -148,16 +149,10 @@ def load(
     if source == "simulated":
         return _simulated(published, framing, limits, seed, ())
     folder = pathlib.Path(path).expanduser()
-    places = finding.places(folder, published.inner)
-    if source == "tonic":
-        places = [*places[1:], folder]
-    found = {place: {name: published.find(place, name) for name in limits} for place in places}
-    found = {place: both for place, both in found.items() if any(both.values())}
-    if first := next(iter(found), None):
-        if first not in (folder, folder / published.inner) and len(found) > 1:
-            some = " and ".join(str(place) for place in list(found)[:2])
-            raise InputError(f"{folder}: recordings lie in {some}; name one of these folders")
-        return _recorded(published, framing, first, found[first], limits, seed, allow_overlap)
+    if found := located(published, folder, tuple(limits), source == "tonic"):
+        place, splits = found
+        words = f"recordings from {place}"
+        return of_splits(published, framing, splits, words, limits, seed, allow_overlap)
     wanted = " or ".join(map(published.wanted, limits))
     like = finding.like_recordings(folder)
     if source == "auto" and folder == pathlib.Path(published.path) and like is None:
@@ -172,7 +167,56 @@ def load(
     )
 
 
-def _recorded(published, framing, folder, splits, limits, seed, allow_overlap) -> Source:
+def located(
+    published: Published, folder: pathlib.Path, splits: Sequence[str], tonic: bool = False
+) -> tuple[pathlib.Path, dict[str, Split | None]] | None:
+    """The folder that holds recordings of a set, and its splits; None if there are none.
+
+    Args:
+      published: which set.
+      folder: this folder, or one in it.
+      splits: to look for.
+      tonic: look into the folder that tonic keeps first.
+
+    Raises:
+      InputError: recordings lie in several folders.
+    """
+    places = finding.places(folder, published.inner)
+    if tonic:
+        places = [*places[1:], folder]
+    found = {place: {name: published.find(place, name) for name in splits} for place in places}
+    found = {place: both for place, both in found.items() if any(both.values())}
+    if not found:
+        return None
+    first = next(iter(found))
+    usual = first == folder or first.name.lower() == published.inner.lower()
+    if not usual and len(found) > 1:
+        some = " and ".join(str(place) for place in list(found)[:2])
+        raise InputError(f"{folder}: recordings lie in {some}; name one of these folders")
+    return first, found[first]
+
+
+def of_splits(
+    known: Known,
+    framing: Framing,
+    splits: Mapping[str, Split | None],
+    words: str,
+    limits: Mapping[str, int],
+    seed: int,
+    allow_overlap: bool,
+) -> Source:
+    """A data set of real recordings.
+
+    Args:
+      known: what is known of it.
+      framing: how its recordings become frames.
+      splits: its recordings; None for a split that is not there.
+      words: where they are from.
+      limits, seed, allow_overlap: see :func:`load`.
+
+    Raises:
+      InputError: a recording is damaged, or both splits share some.
+    """
     recorded, fingerprints, names, notes = {}, [], {}, _copies(splits, allow_overlap)
     for name, split in splits.items():
         if split is None:
@@ -181,24 +225,22 @@ def _recorded(published, framing, folder, splits, limits, seed, allow_overlap) -
         # The fingerprint stands for the files, and no path does, so a folder can be moved. The seed
         # counts only where it draws something.
         key = {
-            "reader": published.reader,
+            "reader": known.reader,
             "recordings": split.fingerprint,
             "limit": [limits[name], seed] if limits[name] else 0,
         }
-        data = published.select(split, indices)
+        data = known.select(split, indices)
         key |= framing.key | framing.real
-        recorded[name] = Recorded(data, key, framing.pack, published.levels)
+        recorded[name] = Recorded(data, key, framing.pack, known.levels)
         fingerprints.append(split.fingerprint)
         names[name] = [split.names[i] for i in indices]
         notes += split.warnings
     frames = {name: where.frames() for name, where in recorded.items()}
     for name, each in frames.items():
         notes += _notes(name, each, names[name], framing.expected)
-    notes += _people_shared(frames) + _classes_apart(published, frames)
-    words = f"{published.name}, recordings from {folder} ({_counts(frames)})"
-    return _source(
-        published, framing, words, False, "+".join(fingerprints), recorded, frames, notes
-    )
+    notes += _people_shared(frames) + _classes_apart(known, frames)
+    named = f"{known.name}, {words} ({_counts(frames)})"
+    return _source(known, framing, named, False, "+".join(fingerprints), recorded, frames, notes)
 
 
 def _copies(splits, allow_overlap) -> list[str]:
@@ -229,13 +271,13 @@ def _copies(splits, allow_overlap) -> list[str]:
     return notes
 
 
-def _classes_apart(published, frames) -> list[str]:
+def _classes_apart(known, frames) -> list[str]:
     """Warnings of classes that one split lacks and the other has."""
     notes, own = [], {name: {*each.labels_N.tolist()} for name, each in frames.items()}
     if len(own) == 2:
         for name, other in (("train", "test"), ("test", "train")):
             if absent := sorted(own[other] - own[name]):
-                named = ", ".join(published.classes[label] for label in absent)
+                named = ", ".join(known.classes[label] for label in absent)
                 notes.append(
                     f"{name}: no recording is of these classes of the {other} split: {named}"
                 )
@@ -289,37 +331,37 @@ def _simulated(published, framing, limits, seed, notes) -> Source:
     return _source(published, framing, words, True, print_, recorded, frames, notes)
 
 
-def _source(published, framing, name, simulated, fingerprint, recorded, frames, notes) -> Source:
-    own = [published.caveat(frames.get("train"))] if simulated else _own(published, frames)
+def _source(known, framing, name, simulated, fingerprint, recorded, frames, notes) -> Source:
+    own = [known.caveat(frames.get("train"))] if simulated else _own(known, frames)
     return Source(
         name,
         simulated,
         fingerprint,
         framing.frame_shape,
-        published.classes,
-        published.rises,
+        known.classes,
+        known.rises,
         frames.get("train"),
         frames.get("test"),
         recorded,
         tuple(notes),
-        (*_people(frames), *own),
+        (*_people(frames), *known.caveats, *own),
     )
 
 
-def _own(published, frames) -> list[str]:
+def _own(known, frames) -> list[str]:
     """How a test split of real recordings differs from the published one."""
     test = frames.get("test")
     if test is None:
         return []
-    lines, absent = [], sorted({*range(len(published.classes))} - {*test.labels_N.tolist()})
+    lines, absent = [], sorted({*range(len(known.classes))} - {*test.labels_N.tolist()})
     if absent:
-        named = ", ".join(published.classes[label] for label in absent)
+        named = ", ".join(known.classes[label] for label in absent)
         lines.append(f"No test recording is of these classes: {named}.")
-    foreign = int((test.numbers_N > published.test_files).sum()) if published.test_files else 0
+    foreign = int((test.numbers_N > known.test_files).sum()) if known.test_files else 0
     if foreign:
         lines.append(
-            f"The test split is not {published.name}'s own: {foreign} of its recordings have "
-            f"numbers above {published.test_files}, which only the training split has there."
+            f"The test split is not {known.name}'s own: {foreign} of its recordings have "
+            f"numbers above {known.test_files}, which only the training split has there."
         )
     return lines
 

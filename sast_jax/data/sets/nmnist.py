@@ -58,6 +58,7 @@ class NmnistData(Data):
     """N-MNIST, real or simulated."""
 
     name = "nmnist"
+    published = NMNIST
 
     path: str = text("data/nmnist", "holds train.zip and test.zip, or Train/ and Test/")
 

@@ -1,0 +1,177 @@
+"""Says what a file or a folder of recordings holds, and what training would make of it.
+
+    python -m experiments.inspect FILE --json=FILE
+    python -m experiments.inspect FOLDER
+
+For a file: its format, told by content, and which formats it is not; sensor, events, first and last
+time, share of ON, what is odd; and a picture of its events by polarity over three parts of the time
+(``--picture``). For a folder: recordings by class and split, and the frames that training makes.
+``--order`` and ``--unit`` state what text and plain arrays leave open.
+"""
+
+import json
+import pathlib
+
+import tabulate
+from absl import flags
+
+from experiments import cli
+from sast_jax.data import inspection, sets
+from sast_jax.data.sets import loading
+from sast_jax.data.sets.own import warnings_of
+from sast_jax.errors import InputError
+from sast_jax.reports import event_picture
+from sast_jax.runs import files
+
+_JSON = flags.DEFINE_string("json", None, "file to write what was found to")
+_PICTURE = flags.DEFINE_string(
+    "picture", None, "file to draw the events to, .png or .svg; NAME.events.png by default"
+)
+_ORDER = flags.DEFINE_string("order", "", "columns of text and arrays, such as txyp")
+_UNIT = flags.DEFINE_string("unit", "", "of the times of text and arrays: s, ms, us or ns")
+
+
+def main(name: str) -> None:
+    file, path = files.asked_for(_JSON.value), pathlib.Path(name).expanduser()
+    found = _folder(path) if path.is_dir() else _file(path)
+    if file is not None:
+        files.write(file, json.dumps(found, indent=2))
+
+
+def _file(path) -> dict:
+    found, stream = _inspected(path)
+    length = (found["t_last"] - found["t_first"]) * 1e-6
+    lines = {
+        "format": found["format"],
+        "not": ", ".join(found["not_formats"]),
+        "sensor": f"{found['width']} x {found['height']} pixels",
+        "events": f"{found['events']:,}",
+        "times": f"{found['t_first']} to {found['t_last']} microseconds ({length:.4g} s)",
+        "ON": f"{100 * found['on_share']:.1f} %" if found["events"] else "",
+        "rate": f"{found['events_per_second']:,.0f} events a second" if length else "",
+        "beside": ", ".join(f"{count} {kind}" for kind, count in found["beside"].items()),
+    }
+    print(f"{path}")
+    for title, words in lines.items():
+        if words:
+            print(f"  {title:7} {words}")
+    for line in found["warnings"]:
+        print(f"warning: {line}")
+    if found["events"]:
+        target = pathlib.Path(_PICTURE.value or f"{path.stem}.events.png").expanduser()
+        size = found["height"], found["width"]
+        columns = stream.x_M, stream.y_M, stream.t_M, stream.p_M
+        event_picture.picture(*columns, size).savefig(target, dpi=100)
+        print(f"picture: {target}")
+    return found
+
+
+def _folder(path) -> dict:
+    for kind in sets.SETS.values():
+        if kind.published and (found := _splits(kind, path)):
+            return _published(path, kind, found)
+    data = sets.OwnData(path=str(path), order=_ORDER.value, unit=_UNIT.value)
+    try:
+        own = data.resolved()
+    except InputError:
+        alone = [entry for entry in sorted(path.iterdir()) if _reads(entry)]
+        if not alone:
+            raise
+        return _alone(alone)
+    found, chosen, how = own.contents()
+    counts = {split: [found.files[i].label for i in some] for split, some in chosen.items()}
+    rows = {name: {split: own.count(name) for split, own in counts.items()} for name in own.classes}
+    _table(path, rows)
+    events = sum(fact["events"] for fact in found.facts)
+    formats = sorted({fact["format"] for fact in found.facts})
+    height, width, _ = own.extent
+    print(f"{len(found.files)} recordings of {events:,} events; formats: {', '.join(formats)}")
+    print(
+        f"Training makes {own.time_bins} frames of {width} x {height} pixels over {own.duration} "
+        f"ms, from a sensor of {own.sensor[1]} x {own.sensor[0]}; split: {how}:\n"
+        f"  python -m experiments.recordings --config.data.path={path}"
+    )
+    training = {
+        "sensor": list(own.sensor),
+        "duration": own.duration,
+        "time_bins": own.time_bins,
+        "frame_shape": [height, width, 2],
+        "split": how,
+    }
+    about = {"set": "recordings", "formats": formats, "events": events, "training": training}
+    warnings = [*found.warnings, *warnings_of(found, range(len(found.files)))]
+    return _told(path, rows, about, warnings)
+
+
+def _splits(kind, path) -> dict | None:
+    """The splits of a published set that a folder holds; None if it holds something else."""
+    try:
+        found = loading.located(kind.published, path, ("train", "test"))
+    except InputError:
+        return None
+    splits = {name: split for name, split in found[1].items() if split} if found else {}
+    # Recordings in other formats beside them: the folder is somebody's own.
+    return (
+        None if any("not read" in line for s in splits.values() for line in s.warnings) else splits
+    )
+
+
+def _published(path, kind, found) -> dict:
+    rows = {
+        name: {split: int((own.labels_N == label).sum()) for split, own in found.items()}
+        for label, name in enumerate(kind.published.classes)
+    }
+    _table(path, rows)
+    print(
+        f"{kind.published.name}; train on it:\n"
+        f"  python -m experiments.{kind.name} --config.data.path={path}"
+    )
+    warnings = [line for own in found.values() for line in own.warnings]
+    return _told(path, rows, {"set": kind.name}, warnings)
+
+
+def _told(path, rows, about, warnings) -> dict:
+    for line in warnings:
+        print(f"warning: {line}")
+    count = sum(sum(own.values()) for own in rows.values())
+    return {"folder": str(path), **about, "recordings": count, "classes": rows} | {
+        "warnings": warnings
+    }
+
+
+def _alone(alone) -> dict:
+    """Files in no class folder."""
+    found = {path.name: _inspected(path)[0] for path in alone}
+    keys = ("format", "width", "height", "events", "t_first", "t_last")
+    rows = [
+        [name, *(own[key] for key in keys), len(own["warnings"])] for name, own in found.items()
+    ]
+    print(tabulate.tabulate(rows, ["file", *keys, "warnings"]))
+    line = "the files lie in no folder of a class, so they have no labels to train on"
+    print(f"warning: {line}")
+    return {"folder": str(alone[0].parent), "set": None, "files": found, "warnings": [line]}
+
+
+def _inspected(path):
+    return inspection.of_file(path, order=_ORDER.value, unit=_UNIT.value)
+
+
+def _reads(path) -> bool:
+    try:
+        return path.is_file() and bool(
+            inspection.of_file(path, order=_ORDER.value, unit=_UNIT.value)
+        )
+    except InputError:
+        return False
+
+
+def _table(path, rows) -> None:
+    splits = list(dict.fromkeys(split for own in rows.values() for split in own))
+    table = [[name, *(own.get(split, 0) for split in splits)] for name, own in rows.items()]
+    table.append(["all", *(sum(row[i + 1] for row in table) for i in range(len(splits)))])
+    print(f"{path}")
+    print(tabulate.tabulate(table, ["class", *splits]))
+
+
+if __name__ == "__main__":
+    cli.run(main, argument="FILE_OR_FOLDER")

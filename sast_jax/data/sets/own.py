@@ -1,0 +1,309 @@
+"""Recordings of one's own: a folder for each class, in whatever event formats."""
+
+import dataclasses
+import math
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
+from sast_jax.data.formats import ORDER, UNIT
+from sast_jax.data.layouts import class_folders
+from sast_jax.data.layouts.class_folders import Found, Reading
+from sast_jax.data.sets.base import Data
+from sast_jax.data.sets.loading import Framing, Source, of_splits
+from sast_jax.data.sets.published import Known
+from sast_jax.errors import InputError
+from sast_jax.fields import between, checked, choice, names, number, setting, several, switch, text
+
+_SIDE = 40  # pixels of a frame's longer side at most, unless a setting says otherwise
+_LARGE = 64  # pixels; a sensor with a longer side has the gestures' levels of corruption
+_LONGEST = 3_600_000  # milliseconds
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnData(Data):
+    """Recordings of one's own."""
+
+    name = "recordings"
+    shaping = (
+        *("time_bins", "bins", "duration", "window", "windows", "sensor", "side", "least"),
+        *("rebase", "order", "unit"),
+    )
+
+    source: str = choice("folder", ("folder",), "'folder': a folder with one for each class")
+    path: str = text(
+        "", "holds a folder for each class, or train/ and test/ with these, in any event format"
+    )
+    time_bins: int = number(10, 1, math.inf, "frames of a recording, or of a window of one")
+    bins: str = choice("time", packing.BINS, "bins of equal time, or of equally many events")
+    duration: int = number(
+        0, 0, _LONGEST, "milliseconds that the frames cover; 0: from the recordings"
+    )
+    window: int = number(
+        0, 0, _LONGEST, "milliseconds that a recording is cut to; 0: frames from its beginning"
+    )
+    windows: int = number(1, 1, 100, "windows of a recording, evenly spread; they give one answer")
+    sensor: tuple = several(
+        (), "height and width in pixels; none: from the recordings", between(1, 2**16, whole=True)
+    )
+    side: int = number(
+        0, 0, 2**16, f"pixels of a frame's longer side at most; 0: {_SIDE} or the sensor's"
+    )
+    least: int = number(1, 1, 1000, "events at least for a pixel of a frame to be 1")
+    rebase: bool = switch(True, "count times from the first event of each recording")
+    order: str = setting("", "columns of text and arrays, such as txyp; empty: told by them", ORDER)
+    unit: str = setting("", "of the times of text and arrays: s, ms, us, ns; empty: told", UNIT)
+    classes: tuple = names((), "of the classes, in order; none: the folders of the recordings")
+    test_share: float = number(
+        0.2, 0, 1, "share of the recordings to test on, where there is no train/ and test/"
+    )
+    test_list: str = text("", "file that names those to test on, a line each, in place of a share")
+    person: str = text(
+        "", "regular expression with a group for the person in a file's name; a share is of persons"
+    )
+    rotation: float = number(
+        0.0, 0, 90, "degrees that training recordings turn and shear by, at most"
+    )
+    zoom: float = number(0.0, 0, 0.9, "share by which training recordings grow or shrink, at most")
+
+    @property
+    def extent(self):
+        """Of a frame; only once :meth:`resolved`."""
+        height, width = self.sensor
+        shrink = self._shrink()
+        return recordings_lib.Extent(
+            -(-height // shrink), -(-width // shrink), 1000 * (self.window or self.duration)
+        )
+
+    def check(self):
+        if self.sensor and len(self.sensor) != 2:
+            raise InputError(f"config.data.sensor={self.sensor!r} must be height and width")
+        if self.windows > 1 and not self.window:
+            raise InputError(
+                f"config.data.windows={self.windows} must be 1 without a config.data.window"
+            )
+        if self.test_list and self.person:
+            raise InputError("config.data.test_list and config.data.person both split; leave one")
+        if self._is_resolved():
+            super().check()
+
+    def resolved(self):
+        if not self.path:
+            raise InputError("name the folder of your recordings: --config.data.path=FOLDER")
+        if self._is_resolved():
+            return self
+        found = self._found()
+        sensor = self.sensor or _sensor(found)
+        longer = max(sensor)
+        side = -(-longer // _shrink(longer, self.side or _SIDE))
+        return dataclasses.replace(
+            self,
+            sensor=sensor,
+            side=side,
+            duration=self.duration or _duration(found, self.rebase),
+            classes=self.classes or class_folders.class_names(found.files),
+        )
+
+    def elsewhere(self, path):
+        there = super().elsewhere(path)
+        same = pathlib.Path(path).expanduser().resolve() == pathlib.Path(self.path).resolve()
+        return (
+            there if same else dataclasses.replace(there, test_share=1.0, test_list="", person="")
+        )
+
+    def load(self, splits=("train", "test")):
+        own = self.resolved()
+        found, chosen, how = own.contents()
+        if absent := sorted({file.label for file in found.files} - {*own.classes}):
+            raise InputError(
+                f"{own.path}: the class {absent[0]!r} is none of {', '.join(own.classes)}; rename "
+                "or remove its folder"
+            )
+        reading = own._reading()
+        subjects = class_folders.persons(own.person, found)[0] if own.person else None
+        notes = {split: warnings_of(found, chosen[split]) for split in splits}
+        parts = {
+            split: class_folders.split_of(
+                found, chosen[split], own.classes, reading, subjects, notes[split]
+            )
+            if len(chosen[split])
+            else None
+            for split in splits
+        }
+        if not any(parts.values()):
+            raise InputError(f"{own.path}: no recordings for {' or '.join(splits)} ({how})")
+        first = next(split for split in parts if parts[split] is not None)
+        parts[first] = parts[first]._replace(warnings=(*found.warnings, *parts[first].warnings))
+        limits = {"train": own.train_limit, "test": own.test_limit}
+        return of_splits(
+            own._known(found, chosen, how),
+            own._framing(),
+            parts,
+            f"recordings from {own.path}",
+            {split: limits[split] for split in splits},
+            own.seed,
+            own.allow_overlap,
+        )
+
+    def contents(self) -> tuple[Found, dict[str, list[int]], str]:
+        """The recordings, the indices of those of each split, and how they were split, in words."""
+        found = self._found()
+        everything = range(len(found.files))
+        if self.test_list:
+            test = class_folders.listed(pathlib.Path(self.test_list).expanduser(), found)
+            how = f"the test recordings are those that {self.test_list} names"
+        elif any(file.split for file in found.files):
+            test = [i for i in everything if found.files[i].split == "test"]
+            how = "train/ and test/"
+        else:
+            test, how = self._drawn(found)
+        return found, {"train": sorted({*everything} - {*test}), "test": test}, how
+
+    def _is_resolved(self) -> bool:
+        return bool(self.sensor and self.side and self.duration and self.classes)
+
+    def _shrink(self) -> int:
+        return _shrink(max(self.sensor), self.side)
+
+    def _reading(self) -> Reading:
+        return Reading(self.order, self.unit)
+
+    def _found(self) -> Found:
+        return class_folders.find(pathlib.Path(self.path).expanduser(), self._reading())
+
+    def _drawn(self, found) -> tuple[list[int], str]:
+        rng = np.random.default_rng(self.seed)
+        if self.person:
+            subjects, everyone = class_folders.persons(self.person, found)
+            count = round(self.test_share * len(everyone))
+            drawn = set(rng.permutation(len(everyone))[:count].tolist())
+            test = [i for i, subject in enumerate(subjects) if subject in drawn]
+            return test, f"{count} of {len(everyone)} persons, drawn with seed {self.seed}, to test"
+        test = []
+        for label in class_folders.class_names(found.files):
+            own = [i for i, file in enumerate(found.files) if file.label == label]
+            test += rng.permutation(own)[: round(self.test_share * len(own))].tolist()
+        return sorted(
+            test
+        ), f"{self.test_share:g} of each class, drawn with seed {self.seed}, to test"
+
+    def _known(self, found, chosen, how) -> Known:
+        seeds = {
+            split: [recordings_lib.seed(found.files[i].stem) for i in own]
+            for split, own in chosen.items()
+        }
+        extent = recordings_lib.Extent(*self.sensor, 1000 * self.duration)
+        test = {str(found.files[i].path) for i in chosen["test"]}
+
+        def select(split, indices):
+            which = "test" if split.names[0] in test else "train"
+            return class_folders.select(split, indices, seeds[which], extent, self.rebase)
+
+        large = max(self.sensor) > _LARGE
+        like = "DVS Gesture" if large else "N-MNIST"
+        size = "{1} x {0} pixels, {2} ms".format(*self.sensor, self.duration)
+        if self.window:
+            size += f", {self.windows} windows of {self.window} ms"
+        height, width, _ = self.extent
+        return Known(
+            name="own recordings",
+            select=select,
+            levels=corruptions.DVS_GESTURE_LEVELS if large else corruptions.NMNIST_LEVELS,
+            classes=self.classes,
+            rises=1,
+            reader=class_folders.READER,
+            caveats=(
+                f"Own recordings of {len(self.classes)} classes, {size}, in {self.time_bins} "
+                f"frames of {width} x {height}; split: {how}. Corruptions have the levels of "
+                f"{like}, whose cost was measured there.",
+            ),
+        )
+
+    def _framing(self) -> Framing:
+        shrink, duration = self._shrink(), 1000 * self.duration
+        key = {**self.framing(), "shrink": shrink}
+
+        def pack(data, change):
+            if self.window:
+                size = {"window": 1000 * self.window, "count": self.windows, "shrink": shrink}
+                cut = windows.cut(data, **size, change=change)
+            else:
+                worse = data if change is None else corruptions.corrupted(data, change)
+                cut = windows.merged(worse, shrink)
+            size = {"time_bins": self.time_bins, "duration": cut.extent.duration}
+            return packing.pack(cut, **size, bins=packing.BINS[self.bins], least=self.least)
+
+        fixed = not self.window
+        expected = survey.Expected(*self.sensor, duration, self.time_bins, fixed)
+        height, width, _ = self.extent
+        return Framing(key, {}, pack, (height, width, recordings_lib.POLARITIES), expected)
+
+
+def recordings(path: str | os.PathLike, **options) -> Source:
+    """Recordings of one's own, ready to train and to evaluate on.
+
+    Args:
+      path: a folder with one for each class, or with ``train/`` and ``test/`` that hold these. The
+        files may be of any event format, mixed.
+      **options: ``time_bins``, ``sensor``, ``duration``, ``test_share``, ``person`` and the other
+        keys of ``config.data``; see docs/settings.md.
+
+    Returns:
+      A data set with ``train`` and ``test``, which ``train`` and ``evaluate`` take, and
+      ``class_names``, ``warnings`` and ``caveats``.
+
+    Raises:
+      InputError: there are no recordings, one is damaged, or an option is wrong.
+    """
+    known = {field.name for field in dataclasses.fields(OwnData)}
+    if unknown := sorted(set(options) - known):
+        raise InputError(f"{unknown[0]} is no option; those are {', '.join(sorted(known))}")
+    data = OwnData(path=str(path), **options)
+    checked(data, "data.")
+    data.check()
+    return data.load()
+
+
+def _shrink(longer: int, side: int) -> int:
+    return -(-longer // side)
+
+
+def _sensor(found) -> tuple[int, int]:
+    """(height, width) that holds all recordings."""
+    return tuple(max(1, *(fact[key] for fact in found.facts)) for key in ("height", "width"))
+
+
+def _duration(found, rebase) -> int:
+    """Milliseconds that hold nine of ten recordings whole, rounded up to two digits."""
+    some = [fact for fact in found.facts if fact["events"]]
+    if not some:
+        raise InputError("none of the recordings holds an event")
+    lengths = [fact["last"] - (fact["first"] if rebase else 0) for fact in some]
+    whole = max(1, math.ceil((np.quantile(lengths, 0.9) + 1) / 1000))
+    step = 10 ** max(len(str(whole)) - 2, 0)
+    return min(math.ceil(whole / step) * step, _LONGEST)
+
+
+def warnings_of(found, chosen: Sequence[int]) -> list[str]:
+    """Warnings of what files say, and of sensors that differ."""
+    notes, odd = [], {}
+    for i in chosen:
+        for line in found.facts[i]["odd"]:
+            # Lines that differ in their numbers alone are of one kind.
+            odd.setdefault(re.sub(r"\d+", "N", line), []).append((found.files[i].name, line))
+    for own in odd.values():
+        name, line = own[0]
+        notes.append(f"{len(own)} recordings: {line}, first {name}")
+    stated = {}
+    for i in chosen:
+        fact = found.facts[i]
+        if fact["stated"]:
+            stated.setdefault((fact["width"], fact["height"]), found.files[i].name)
+    if len(stated) > 1:
+        sizes = ", ".join(f"{w}x{h} (first {name})" for (w, h), name in stated.items())
+        notes.append(f"recordings of different sensors: {sizes}")
+    return notes
