@@ -105,13 +105,15 @@ def facts_of(work: tuple[str, str, str]) -> dict[str, Any]:
       InputError: a recording is damaged, or its ending says that it is one, but not its content.
     """
     path, order, unit = work
+    kind = ""
     try:
-        identify(path)
+        kind = identify(path)
+        stream = read(path, order=order, unit=unit)
     except InputError:
-        if path.lower().endswith((*finding.ENDINGS, *_TEXTS)):
-            raise  # its ending says that it is one
+        # Its ending or its first bytes say that it is one; but much that is none begins as text.
+        if path.lower().endswith((*finding.ENDINGS, *_TEXTS)) or kind not in ("", "text"):
+            raise
         return {"format": ""}
-    stream = read(path, order=order, unit=unit)
     events = as_events(stream)
     row = survey.of_events(events)[0]
     some = len(stream.t_M) > 0
@@ -179,9 +181,16 @@ def split_of(
         hashlib.sha256(f"{reading} {lines}".encode()).hexdigest(),
         streams,
         lambda: contents,
+        same=_same,
         subjects_N=None if subjects is None else np.array([subjects[i] for i in chosen]),
         warnings=tuple(notes),
     )
+
+
+def _same(one: Stream, other: Stream) -> bool:
+    both = as_events(one), as_events(other)
+    first, second = ([e.t_M - e.t_M[:1], e.x_M, e.y_M, e.p_M] for e in both)
+    return all(map(np.array_equal, first, second))
 
 
 def select(

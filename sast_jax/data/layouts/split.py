@@ -9,6 +9,10 @@ import numpy as np
 from sast_jax.data import cache
 
 
+def _equal(one, other) -> bool:
+    return one == other if isinstance(one, bytes) else np.array_equal(one, other)
+
+
 class Split(NamedTuple):
     """The recordings of one split, in order of their names, not yet read.
 
@@ -22,6 +26,7 @@ class Split(NamedTuple):
       numbers_N: number of each file, or -1; None for recordings without numbers.
       subjects_N: number of the person seen in each; None for recordings without people.
       warnings: what a person should know of the split, one line each.
+      same: whether two of what ``read`` yields are the same recording.
     """
 
     names: tuple[str, ...]
@@ -32,6 +37,7 @@ class Split(NamedTuple):
     numbers_N: np.ndarray | None = None
     subjects_N: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
+    same: Callable[[Any, Any], bool] = _equal
 
 
 def content(data: bytes) -> int:
@@ -56,7 +62,7 @@ def shared(one: Split, other: Split) -> list[tuple[int, int]]:
         (int(i), first_M[int(contents_N[i])]) for i in np.flatnonzero(np.isin(contents_N, common))
     ]
     # Equal lengths and checksums need not be equal contents: that is seen by reading one pair.
-    while pairs and not _equal(next(one.read(pairs[0][:1])), next(other.read(pairs[0][1:]))):
+    while pairs and not one.same(next(one.read(pairs[0][:1])), next(other.read(pairs[0][1:]))):
         pairs.pop(0)
     return pairs
 
@@ -67,7 +73,3 @@ def repeated(split: Split) -> list[tuple[int, int]]:
     _, first, inverse = np.unique(contents_N, return_index=True, return_inverse=True)
     copies = np.flatnonzero((first[inverse] != np.arange(len(contents_N))) & (contents_N != 0))
     return [(int(i), int(first[inverse[i]])) for i in copies]
-
-
-def _equal(one, other) -> bool:
-    return one == other if isinstance(one, bytes) else np.array_equal(one, other)

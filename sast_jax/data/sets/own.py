@@ -117,6 +117,7 @@ class OwnData(Data):
 
     def load(self, splits=("train", "test")):
         own = self.resolved()
+        own.check()
         found, chosen, how = own.contents()
         if absent := sorted({file.label for file in found.files} - {*own.classes}):
             raise InputError(

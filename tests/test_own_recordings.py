@@ -1,0 +1,277 @@
+"""Recordings of one's own, from a folder with one for each class, in whatever formats."""
+
+import json
+import pathlib
+
+import event_files
+import nmnist_files
+import numpy as np
+import pytest
+from commands import command
+
+import sast_jax
+from sast_jax.data import sets
+from sast_jax.data.layouts import class_folders
+from sast_jax.errors import InputError
+from sast_jax.runs import reloaded, run, settings
+
+KINDS = list(event_files.WRITERS)
+
+
+def events_of(rng, label, count=300, start=0):
+    """Events of a class lie in its own rows, so that a network can learn it."""
+    x, y, t, p = event_files.random_events(rng, count, start=start)
+    return x, 10 * label + y % 8, t, p
+
+
+def write(path: pathlib.Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def folder(root, each=8, kinds=("NPY",), splits=("train", "test"), classes=("a", "b", "c"), seed=0):
+    """Recordings of each class and split, in formats that take turns."""
+    rng, number = np.random.default_rng(seed), 0
+    for split in splits:
+        for label, name in enumerate(classes):
+            for i in range(each):
+                writer, ending = event_files.WRITERS[kinds[number % len(kinds)]]
+                data = writer(*events_of(rng, label))
+                write(root / split / name / f"user{i % 4}_{i:02d}{ending}", data)
+                number += 1
+    return root
+
+
+def same_frames(one, other):
+    for split in ("train", "test"):
+        a, b = getattr(one, split), getattr(other, split)
+        np.testing.assert_array_equal(a.packed_NxTxP, b.packed_NxTxP)
+        np.testing.assert_array_equal(a.labels_N, b.labels_N)
+        np.testing.assert_array_equal(a.events_NxC, b.events_NxC)
+        np.testing.assert_array_equal(
+            one.recorded[split].recordings.seeds_N, other.recorded[split].recordings.seeds_N
+        )
+
+
+def test_mixed_formats_give_the_frames_of_one(tmp_path):
+    size = {"sensor": (34, 34), "duration": 100}
+    mixed = sast_jax.recordings(folder(tmp_path / "mixed", 16, KINDS), **size)
+    plain = sast_jax.recordings(folder(tmp_path / "plain", 16), **size)
+    same_frames(mixed, plain)
+    assert mixed.fingerprint == plain.fingerprint
+    assert mixed.class_names == ("a", "b", "c")
+    assert len(mixed.train.labels_N) == len(mixed.test.labels_N) == 48
+    for kind in ("noise", "event_drop"):
+        made = [next(s.recorded["test"].corrupted([kind], [3], 0))[2] for s in (mixed, plain)]
+        np.testing.assert_array_equal(made[0].packed_NxTxP, made[1].packed_NxTxP)
+
+
+def test_frames_are_those_of_the_published_layout(tmp_path):
+    nmnist_files.dataset(tmp_path / "zip", 3)
+    published = sets.load_nmnist("folder", tmp_path / "zip", time_bins=6)
+    rng = np.random.default_rng(0)
+    files = {}
+    for split in ("Train", "Test"):
+        for digit in range(10):
+            for i in range(3):
+                t, x, y, p = nmnist_files.random_events(rng, 300)
+                data = nmnist_files.encode(t, x, 3 * digit + y % 4, p)
+                files[f"{split}/{digit}/{10 * i + digit + 1:05d}.bin"] = data
+    nmnist_files.write_tree(tmp_path / "tree", files)
+    size = {"sensor": (34, 34), "duration": 310, "rebase": False, "time_bins": 6}
+    own = sast_jax.recordings(tmp_path / "tree", **size)
+    np.testing.assert_array_equal(own.train.packed_NxTxP, published.train.packed_NxTxP)
+    np.testing.assert_array_equal(own.test.labels_N, published.test.labels_N)
+    assert own.class_names == tuple(map(str, range(10)))
+
+
+def test_sizes_come_from_the_recordings_and_can_be_set(tmp_path):
+    rng = np.random.default_rng(1)
+    for label in "ab":
+        for i in range(10):
+            x, y, t, p = event_files.random_events(rng, 300, 346, 260, 1_234_000, start=10**12)
+            write(tmp_path / label / f"{i}.aedat4", event_files.aedat4(x, y, t, p, 346, 260))
+    found = sast_jax.recordings(tmp_path)
+    assert found.frame_shape == (29, 39, 2)  # 9 x 9 pixels of 260 x 346 become one
+    assert "346 x 260 pixels, 1300 ms, in 10 frames of 39 x 29" in found.caveats[0]
+    assert "split: 0.2 of each class, drawn with seed 0" in found.caveats[0]
+    assert (len(found.train.labels_N), len(found.test.labels_N)) == (16, 4)
+    assert sorted(found.test.labels_N.tolist()) == [0, 0, 1, 1]
+    assert found.warnings == ()
+    fine = sast_jax.recordings(tmp_path, side=346, duration=500, time_bins=4)
+    assert fine.frame_shape == (260, 346, 2)
+    assert fine.train.packed_NxTxP.shape[1] == 4
+    windows = sast_jax.recordings(tmp_path, window=300, windows=3)
+    assert len(windows.train.labels_N) == 3 * 16 and len(windows.train.truth_M) == 16
+    # Every event of a recording is in one of its frames.
+    assert int(fine.train.events_NxC.sum()) == 16 * 300
+
+
+def test_a_share_follows_the_seed_and_the_persons(tmp_path):
+    root = folder(tmp_path, 8, splits=("",))
+    one, again, other = (sast_jax.recordings(root, seed=seed) for seed in (0, 0, 1))
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+    half = sast_jax.recordings(root, test_share=0.5)
+    assert (len(half.train.labels_N), len(half.test.labels_N)) == (12, 12)
+    people = sast_jax.recordings(root, person=r"user(\d)", test_share=0.25)
+    assert len(set(people.test.subjects_N)) == 1 and len(people.test.labels_N) == 6
+    assert set(people.train.subjects_N).isdisjoint(people.test.subjects_N)
+    assert "1 of 4 persons, drawn with seed 0" in people.caveats[1]
+
+
+def test_a_list_names_the_test_recordings(tmp_path):
+    root = folder(tmp_path / "data", 4, splits=("",))
+    names = "\ufeffa/user0_00.npy\r\n\r\nb\\user1_01.npy\r\n"
+    (tmp_path / "list.txt").write_text(names, encoding="utf-8")
+    found = sast_jax.recordings(root, test_list=str(tmp_path / "list.txt"))
+    assert found.test.labels_N.tolist() == [0, 1] and len(found.train.labels_N) == 10
+    (tmp_path / "list.txt").write_text("a/user0_00.npy\na/none.npy\n")
+    with pytest.raises(InputError, match=r"1 of its 2 lines name no recording, first a/none\.npy"):
+        sast_jax.recordings(root, test_list=str(tmp_path / "list.txt"))
+
+
+def test_recordings_that_both_splits_hold_are_refused_in_whatever_format(tmp_path):
+    root = folder(tmp_path)
+    rng = np.random.default_rng(0)
+    shared = events_of(rng, 0)  # the first of train/a
+    write(root / "test" / "c" / "other.raw", event_files.evt3(*shared))
+    said = r"1 of 25 test .*test/c/other\.raw as .*train/a/user0_00\.npy; .*allow_overlap=True"
+    with pytest.raises(InputError, match=said):
+        sast_jax.recordings(root)
+    (line,) = sast_jax.recordings(root, allow_overlap=True).warnings
+    assert line.startswith("1 of 25 test recordings are training recordings")
+
+
+def test_what_is_not_read_is_named(tmp_path):
+    root = folder(tmp_path, 3)
+    write(root / "train" / "a" / "picture.gif", b"GIF89a")
+    write(root / "train" / "beside.npy", b"x")
+    write(root / "labels.json", b"{}")
+    (line,) = sast_jax.recordings(root).warnings
+    assert line.endswith("2 files there are not read, first train/beside.npy")
+    write(root / "train" / "a" / "damaged.npy", b"no array")
+    with pytest.raises(InputError, match=r"damaged\.npy: text without rows of numbers"):
+        sast_jax.recordings(root)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"sensor": (34,)}, "config.data.sensor=(34,) must be height and width"),
+        ({"sensor": (0, 3)}, "config.data.sensor=0 must be a number from 1 to 65536"),
+        ({"windows": 2}, "config.data.windows=2 must be 1 without a config.data.window"),
+        ({"person": "user"}, "config.data.person='user' must hold a group"),
+        ({"person": "(x"}, "config.data.person='(x' must be a regular expression"),
+        ({"person": "no(t)"}, "config.data.person='no(t)' matches nothing in 'a/user0_00.npy'"),
+        ({"person": "(u)", "test_list": "x"}, "both split; leave one"),
+        ({"test_list": "none.txt"}, "none.txt: cannot be read"),
+        ({"duration": 5}, "config.data.time_bins=10 must be a number from 1 to 5"),
+        ({"shift": 34}, "config.data.shift=34 must be a number from 0 to 27"),
+        ({"classes": ("a", "b")}, "the class 'c' is none of a, b; rename or remove its folder"),
+        ({"test_share": 0.01}, "no test split"),
+        ({"unit": "hours"}, "config.data.unit='hours' must be s, ms, us or ns"),
+        ({"size": 3}, "size is no option; those are"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_named(options, message, tmp_path):
+    root = folder(tmp_path, 4, splits=("",))
+    with pytest.raises(InputError) as caught:
+        found = sast_jax.recordings(root, **options)
+        if found.test is None:
+            raise InputError("no test split")
+    assert message in str(caught.value)
+
+
+def test_folders_that_hold_no_classes_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such folder; name one with a folder for each class"):
+        sast_jax.recordings(tmp_path / "none")
+    with pytest.raises(InputError, match="no recordings in folders; put those of a class into"):
+        sast_jax.recordings(tmp_path)
+    write(tmp_path / "a.raw", b"x")
+    with pytest.raises(InputError, match=r"with its name \(there is a\.raw\)"):
+        sast_jax.recordings(tmp_path)
+
+
+def test_values_that_cannot_be_are_said(tmp_path):
+    rng = np.random.default_rng(2)
+    root = folder(tmp_path, 6, splits=("",))
+    x, y, t, p = events_of(rng, 0)
+    write(root / "a" / "swapped.npy", event_files.npy(x, y, t, p * 0))
+    write(root / "a" / "late.npy", event_files.npy_structured(x, y, t + 5 * 10**6, p))
+    x[0] = 40
+    write(root / "b" / "wide.npy", event_files.npy_structured(x, y, t, p))
+    size = {"sensor": (34, 34), "duration": 100, "test_share": 0.0}
+    lines = sast_jax.recordings(root, **size).warnings
+    assert any("one polarity alone, first" in line and "swapped.npy" in line for line in lines)
+    assert any("outside the sensor of 34x34, 1 in all" in line for line in lines)
+    assert not any("begin later" in line for line in lines)
+    lines = sast_jax.recordings(root, **size, rebase=False).warnings
+    assert any("begin later than 20 ms of the 100 ms" in line for line in lines)
+    seconds = event_files.npy_structured(x * 0, y, t // 1000, p)
+    for label in "abc":
+        for path in (root / label).iterdir():
+            path.write_bytes(seconds[:-1] + bytes([hash(str(path)) % 2]))
+    lines = sast_jax.recordings(root, **size, allow_overlap=True).warnings
+    assert any("last less than 2 ms" in line and "in milliseconds?" in line for line in lines)
+
+
+def test_a_network_trains_on_them_and_is_evaluated_elsewhere(tmp_path):
+    root = folder(tmp_path / "data", 12, KINDS)
+    workdir = tmp_path / "run"
+    flags = [
+        f"--config.data.path={root}",
+        "--config.data.sensor=34,34",
+        "--config.epochs=12",
+        "--config.batch_size=8",
+        "--config.network.hidden=32,",
+        "--config.network.gain=2.0",
+        "--config.learning_rate=0.01",
+        "--config.hardware.weight_bits=4,",
+        "--config.hardware.draws=0",
+        "--config.corruptions.kinds=noise",
+    ]
+    code, out, err = command("recordings", *flags, f"--config.workdir={workdir}")
+    assert code == 0, err
+    done = json.loads((workdir / "results.json").read_text())
+    (entry,) = done["runs"]
+    assert entry["soft_accuracy"] > 0.8
+    assert done["class_names"] == ["a", "b", "c"]
+    data = done["config"]["data"]
+    assert (data["sensor"], data["side"], data["duration"]) == ([34, 34], 34, 100)
+    assert data["classes"] == ["a", "b", "c"]
+    assert "Own recordings of 3 classes" in (workdir / "report.md").read_text()
+    # Elsewhere with another sensor and fewer classes, frames and classes stay those of the run.
+    rng = np.random.default_rng(9)
+    for i in range(6):
+        data = event_files.dat(*events_of(rng, 2), 64, 64)
+        write(tmp_path / "new" / "c" / f"{i}.dat", data)
+    file = tmp_path / "e.json"
+    code, out, err = command(
+        "evaluate", f"--checkpoint={workdir}", f"--data_path={tmp_path / 'new'}", f"--json={file}"
+    )
+    assert code == 0, err
+    assert "6 test recordings" in out
+    assert json.loads(file.read_text())["soft_accuracy"] > 0.8
+    write(tmp_path / "new" / "d" / "0.dat", event_files.dat(*events_of(rng, 1)))
+    code, _, err = command("evaluate", f"--checkpoint={workdir}", f"--data_path={tmp_path / 'new'}")
+    assert code == 2 and "the class 'd' is none of a, b, c" in err
+
+
+def test_a_run_remembers_what_its_recordings_said(tmp_path):
+    root = folder(tmp_path / "data", 6)
+    quick = {"epochs": 1, "batch_size": 8, "network.hidden": (4,), "corruptions.kinds": ""}
+    quick |= {"hardware.weight_bits": (), "hardware.draws": 0, "data.path": str(root)}
+    given = settings.read(settings.config("recordings")).changed(quick)
+    run.run(given.changed({"workdir": str(tmp_path / "run")}))
+    found = reloaded.load(tmp_path / "run")
+    assert found.settings.data.sensor == (28, 34)
+    assert found.settings.data.classes == ("a", "b", "c")
+    assert reloaded.training_set(found).packed_NxTxP.shape[0] == 18
+    with pytest.raises(InputError, match=r"name the folder of your recordings: --config\.data"):
+        run.run(given.changed({"data.path": ""}))
+
+
+def test_many_files_are_read_by_several_processes(tmp_path):
+    folder(tmp_path, 90, splits=("",))
+    facts = class_folders.find(tmp_path, class_folders.Reading()).facts
+    assert len(facts) == 270 and {fact["events"] for fact in facts} == {300}
