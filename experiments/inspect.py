@@ -79,13 +79,13 @@ def _folder(path) -> dict:
             raise
         return _alone(alone)
     found, chosen, how = own.contents()
-    counts = {split: [found.files[i].label for i in some] for split, some in chosen.items()}
+    counts = {split: [found.items[i].label for i in some] for split, some in chosen.items()}
     rows = {name: {split: own.count(name) for split, own in counts.items()} for name in own.classes}
     _table(path, rows)
     events = sum(fact["events"] for fact in found.facts)
     formats = sorted({fact["format"] for fact in found.facts})
     height, width, _ = own.extent
-    print(f"{len(found.files)} recordings of {events:,} events; formats: {', '.join(formats)}")
+    print(f"{len(found.items)} recordings of {events:,} events; formats: {', '.join(formats)}")
     print(
         f"Training makes {own.time_bins} frames of {width} x {height} pixels over {own.duration} "
         f"ms, from a sensor of {own.sensor[1]} x {own.sensor[0]}; split: {how}:\n"
@@ -99,7 +99,7 @@ def _folder(path) -> dict:
         "split": how,
     }
     about = {"set": "recordings", "formats": formats, "events": events, "training": training}
-    warnings = [*found.warnings, *warnings_of(found, range(len(found.files)))]
+    warnings = [*found.warnings, *warnings_of(found, range(len(found.items)))]
     return _told(path, rows, about, warnings)
 
 

@@ -273,5 +273,5 @@ def test_a_run_remembers_what_its_recordings_said(tmp_path):
 
 def test_many_files_are_read_by_several_processes(tmp_path):
     folder(tmp_path, 90, splits=("",))
-    facts = class_folders.find(tmp_path, class_folders.Reading()).facts
+    facts = class_folders.find(tmp_path).facts
     assert len(facts) == 270 and {fact["events"] for fact in facts} == {300}

@@ -8,7 +8,7 @@ import numpy as np
 
 from sast_jax.data import survey
 from sast_jax.data.formats import Stream, read
-from sast_jax.data.layouts import class_folders
+from sast_jax.data.layouts import gathered
 
 _LATE = 10**6  # microseconds after which a recording begins late
 _QUICKEST = 1e4  # events a second of one pixel, on average, that no sensor gives
@@ -50,7 +50,7 @@ def of_file(
       InputError: it cannot be read.
     """
     stream = read(path, order=order, unit=unit)
-    events = class_folders.as_events(stream)
+    events = gathered.as_events(stream)
     row = survey.of_events(events)[0]
     count, first, last = int(row["events"]), int(row["first"]), int(row["last"])
     reached = [int(column.max()) + 1 if count else 0 for column in (stream.y_M, stream.x_M)]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sast_jax.data.formats import (
     aedat,
+    aedat4,
     arrays,
     event_stream,
     fixed_rows,
@@ -58,7 +59,7 @@ _Read = Callable[[_Given], Stream]
 _MAGIC: dict[bytes, tuple[str, _Read]] = {
     aedat.MAGIC_2: ("AEDAT2", lambda g: aedat.read_2(g.data(), g.name)),
     aedat.MAGIC_3: ("AEDAT3.1", lambda g: aedat.read_3(g.data(), g.name)),
-    aedat.MAGIC_4: ("AEDAT4", lambda g: aedat.read_4(str(g.path), g.name)),
+    aedat4.MAGIC: ("AEDAT4", lambda g: aedat4.read(g.data(), g.name)),
     event_stream.MAGIC: ("Event Stream", lambda g: event_stream.read(g.data(), g.name)),
     hdf5.MAGIC: ("HDF5", lambda g: hdf5.read(g.data(), g.name, g.order, g.unit)),
     b"MATLAB 7.3 MAT": ("HDF5", lambda g: hdf5.read(g.data(), g.name, g.order, g.unit)),

@@ -1,7 +1,6 @@
-"""AEDAT 2, 3.1 and 4, of the DVS and DAVIS cameras of iniVation and the INI in Zurich.
+"""AEDAT 2 and 3.1, of the DVS and DAVIS cameras of iniVation and the INI in Zurich.
 
-Formats: https://docs.inivation.com under "AEDAT file formats". AEDAT 4 is decoded by the package
-``aedat``.
+Formats: https://docs.inivation.com under "AEDAT file formats".
 
 AEDAT 2 is rows of 8 bytes, big-endian: address and time in microseconds. What the bits of an
 address mean depends on the chip. Both axes begin at the far corner, as jAER's viewer draws them.
@@ -12,14 +11,13 @@ event is valid, bit 1 is the polarity, bits 2-16 are y and bits 17-31 are x.
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from sast_jax.data.formats.stream import Stream, columns, counts, refused, unwrapped
-from sast_jax.errors import needed
 
-MAGIC_2, MAGIC_3, MAGIC_4 = b"#!AER-DAT2.0", b"#!AER-DAT3.1", b"#!AER-DAT4.0"
+MAGIC_2, MAGIC_3 = b"#!AER-DAT2.0", b"#!AER-DAT3.1"
 
 _PACKET = np.dtype([("type", "<i2"), ("source", "<i2"), ("fields", "<i4", 6)])
 _EVENT = np.dtype([("address", "<u4"), ("time", "<u4")])
@@ -181,42 +179,6 @@ def read_3(data: bytes, name: str, valid_only: bool = True) -> Stream:
         address_M, t_M = address_M[valid_M], t_M[valid_M]
     found = columns(address_M >> 17, address_M >> 2 & 0x7FFF, t_M, address_M >> 1 & 1)
     return Stream(*found, "AEDAT3.1", None, beside, odd)
-
-
-def read_4(path: str, name: str) -> Stream:
-    """Decodes AEDAT 4; of several streams of events the first.
-
-    Raises:
-      InputError: it is damaged, or holds no stream of events.
-    """
-    aedat: Any = needed("aedat", "recordings")
-    packets, beside = [], {}
-    try:
-        decoder = aedat.Decoder(str(path))
-        streams = decoder.id_to_stream()
-        of_events = sorted(number for number, s in streams.items() if s["type"] == "events")
-        for packet in decoder:
-            if of_events and packet["stream_id"] == of_events[0]:
-                packets.append(packet["events"])
-            else:
-                kind = streams[packet["stream_id"]]["type"]
-                label = {"frame": "frames", "imus": "imu"}.get(kind, kind)
-                beside[label] = beside.get(label, 0) + len(packet.get(kind, "1"))
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # Rust's panics are no Exception
-        raise refused(name, f"damaged AEDAT 4 ({error}); copy it again or remove it") from error
-    if not of_events:
-        raise refused(name, "AEDAT 4 without a stream of events")
-    if not packets:
-        raise empty(name)
-    own = streams[of_events[0]]
-    odd = ()
-    if len(of_events) > 1:
-        odd = (f"the first of its {len(of_events)} streams of events is taken",)
-    x, y, t, p = (np.concatenate([part[key] for part in packets]) for key in ("x", "y", "t", "on"))
-    sensor = int(own["height"]), int(own["width"])
-    return Stream(*columns(x, y, t, p), "AEDAT4", sensor, beside, odd)
 
 
 def empty(name: str):

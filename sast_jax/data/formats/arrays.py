@@ -6,13 +6,11 @@ are refused.
 """
 
 import io
-import warnings
 import zipfile
 
 import numpy as np
-import scipy.io
 
-from sast_jax.data.formats import tables
+from sast_jax.data.formats import matlab, tables
 from sast_jax.data.formats.stream import Stream, refused
 from sast_jax.errors import InputError
 
@@ -47,15 +45,9 @@ def read_npz(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
 def read_mat(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
     """Reads events from a ``.mat``; see :func:`sast_jax.data.formats.read`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored = scipy.io.loadmat(io.BytesIO(data), squeeze_me=False)
-    except Exception as error:  # whatever parsing a damaged file raises
+        found = matlab.load(data)
+    except matlab.DamagedError as error:
         raise refused(name, f"not a whole MATLAB file ({error})") from error
-    found = {key: value for key, value in stored.items() if not key.startswith("__")}
-    for value in list(found.values()):
-        if isinstance(value, np.ndarray) and value.dtype.names and value.size == 1:  # a struct
-            found |= {key: value[key].flat[0] for key in value.dtype.names}
     return _of_several(found, "MAT", name, order, unit)
 
 

@@ -75,7 +75,7 @@ def read(data: bytes, name: str) -> Stream:
     event_Mx5, start_M, left = _events(np.frombuffer(data, np.uint8, offset=20), kind)
     head_M = event_Mx5[:, 0]
     t_M = np.cumsum(kind.time(head_M), dtype=np.int64) + start_M
-    x_M, y_M = np.ascontiguousarray(event_Mx5[:, 1:]).view("<u2").T
+    x_M, y_M = np.ascontiguousarray(event_Mx5[:, 1:]).view("<u2").T.astype(np.int32)
     odd = [f"{left} bytes at the end are no whole event and are left out"] if left else []
     exposure_M = kind.exposure(head_M)
     outside_M = ((x_M >= width) | (y_M >= height)) & ~exposure_M

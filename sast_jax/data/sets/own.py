@@ -11,8 +11,8 @@ import numpy as np
 
 from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
 from sast_jax.data.formats import ORDER, UNIT
-from sast_jax.data.layouts import class_folders
-from sast_jax.data.layouts.class_folders import Found, Reading
+from sast_jax.data.layouts import class_folders, gathered
+from sast_jax.data.layouts.gathered import Gathered
 from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.loading import Framing, Source, of_splits
 from sast_jax.data.sets.published import Known
@@ -105,7 +105,7 @@ class OwnData(Data):
             sensor=sensor,
             side=side,
             duration=self.duration or _duration(found, self.rebase),
-            classes=self.classes or class_folders.class_names(found.files),
+            classes=self.classes or found.classes,
         )
 
     def elsewhere(self, path):
@@ -119,18 +119,15 @@ class OwnData(Data):
         own = self.resolved()
         own.check()
         found, chosen, how = own.contents()
-        if absent := sorted({file.label for file in found.files} - {*own.classes}):
+        if absent := sorted({item.label for item in found.items} - {*own.classes}):
             raise InputError(
                 f"{own.path}: the class {absent[0]!r} is none of {', '.join(own.classes)}; rename "
                 "or remove its folder"
             )
-        reading = own._reading()
-        subjects = class_folders.persons(own.person, found)[0] if own.person else None
+        subjects = gathered.persons(own.person, found)[0] if own.person else None
         notes = {split: warnings_of(found, chosen[split]) for split in splits}
         parts = {
-            split: class_folders.split_of(
-                found, chosen[split], own.classes, reading, subjects, notes[split]
-            )
+            split: gathered.split_of(found, chosen[split], own.classes, subjects, notes[split])
             if len(chosen[split])
             else None
             for split in splits
@@ -150,15 +147,15 @@ class OwnData(Data):
             own.allow_overlap,
         )
 
-    def contents(self) -> tuple[Found, dict[str, list[int]], str]:
+    def contents(self) -> tuple[Gathered, dict[str, list[int]], str]:
         """The recordings, the indices of those of each split, and how they were split, in words."""
         found = self._found()
-        everything = range(len(found.files))
+        everything = range(len(found.items))
         if self.test_list:
-            test = class_folders.listed(pathlib.Path(self.test_list).expanduser(), found)
+            test = gathered.listed(pathlib.Path(self.test_list).expanduser(), found)
             how = f"the test recordings are those that {self.test_list} names"
-        elif any(file.split for file in found.files):
-            test = [i for i in everything if found.files[i].split == "test"]
+        elif any(item.split for item in found.items):
+            test = [i for i in everything if found.items[i].split == "test"]
             how = "train/ and test/"
         else:
             test, how = self._drawn(found)
@@ -170,23 +167,20 @@ class OwnData(Data):
     def _shrink(self) -> int:
         return _shrink(max(self.sensor), self.side)
 
-    def _reading(self) -> Reading:
-        return Reading(self.order, self.unit)
-
-    def _found(self) -> Found:
-        return class_folders.find(pathlib.Path(self.path).expanduser(), self._reading())
+    def _found(self) -> Gathered:
+        return class_folders.find(pathlib.Path(self.path).expanduser(), self.order, self.unit)
 
     def _drawn(self, found) -> tuple[list[int], str]:
         rng = np.random.default_rng(self.seed)
         if self.person:
-            subjects, everyone = class_folders.persons(self.person, found)
+            subjects, everyone = gathered.persons(self.person, found)
             count = round(self.test_share * len(everyone))
             drawn = set(rng.permutation(len(everyone))[:count].tolist())
             test = [i for i, subject in enumerate(subjects) if subject in drawn]
             return test, f"{count} of {len(everyone)} persons, drawn with seed {self.seed}, to test"
         test = []
-        for label in class_folders.class_names(found.files):
-            own = [i for i, file in enumerate(found.files) if file.label == label]
+        for label in found.classes:
+            own = [i for i, item in enumerate(found.items) if item.label == label]
             test += rng.permutation(own)[: round(self.test_share * len(own))].tolist()
         return sorted(
             test
@@ -194,15 +188,15 @@ class OwnData(Data):
 
     def _known(self, found, chosen, how) -> Known:
         seeds = {
-            split: [recordings_lib.seed(found.files[i].stem) for i in own]
+            split: [recordings_lib.seed(found.items[i].stem) for i in own]
             for split, own in chosen.items()
         }
         extent = recordings_lib.Extent(*self.sensor, 1000 * self.duration)
-        test = {str(found.files[i].path) for i in chosen["test"]}
+        test = {found.items[i].where for i in chosen["test"]}
 
         def select(split, indices):
             which = "test" if split.names[0] in test else "train"
-            return class_folders.select(split, indices, seeds[which], extent, self.rebase)
+            return gathered.select(split, indices, seeds[which], extent, self.rebase)
 
         large = max(self.sensor) > _LARGE
         like = "DVS Gesture" if large else "N-MNIST"
@@ -295,7 +289,7 @@ def warnings_of(found, chosen: Sequence[int]) -> list[str]:
     for i in chosen:
         for line in found.facts[i]["odd"]:
             # Lines that differ in their numbers alone are of one kind.
-            odd.setdefault(re.sub(r"\d+", "N", line), []).append((found.files[i].name, line))
+            odd.setdefault(re.sub(r"\d+", "N", line), []).append((found.items[i].name, line))
     for own in odd.values():
         name, line = own[0]
         notes.append(f"{len(own)} recordings: {line}, first {name}")
@@ -303,7 +297,7 @@ def warnings_of(found, chosen: Sequence[int]) -> list[str]:
     for i in chosen:
         fact = found.facts[i]
         if fact["stated"]:
-            stated.setdefault((fact["width"], fact["height"]), found.files[i].name)
+            stated.setdefault((fact["width"], fact["height"]), found.items[i].name)
     if len(stated) > 1:
         sizes = ", ".join(f"{w}x{h} (first {name})" for (w, h), name in stated.items())
         notes.append(f"recordings of different sensors: {sizes}")
