@@ -11,7 +11,7 @@ import numpy as np
 
 from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
 from sast_jax.data.formats import ORDER, UNIT
-from sast_jax.data.layouts import class_folders, gathered
+from sast_jax.data.layouts import class_folders, gathered, tonic_sets
 from sast_jax.data.layouts.gathered import Gathered
 from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.loading import Framing, Source, of_splits
@@ -19,7 +19,7 @@ from sast_jax.data.sets.published import Known
 from sast_jax.errors import InputError
 from sast_jax.fields import between, checked, choice, names, number, setting, several, switch, text
 
-_SIDE = 40  # pixels of a frame's longer side at most, unless a setting says otherwise
+_SIDE, _LINE = 40, 140  # pixels of a frame's longer side at most, and of a sensor of one line
 _LARGE = 64  # pixels; a sensor with a longer side has the gestures' levels of corruption
 _LONGEST = 3_600_000  # milliseconds
 
@@ -34,10 +34,13 @@ class OwnData(Data):
         *("rebase", "order", "unit"),
     )
 
-    source: str = choice("folder", ("folder",), "'folder': a folder with one for each class")
+    source: str = choice("folder", ("folder",), "'folder': recordings in the folder of the path")
     path: str = text(
-        "", "holds a folder for each class, or train/ and test/ with these, in any event format"
+        "",
+        "holds a folder for each class, or train/ and test/ with these, in any event format; with "
+        "data.tonic the folder where tonic keeps its sets",
     )
+    tonic: str = text("", "name of a set of tonic.datasets, such as CIFAR10DVS, in place of own")
     time_bins: int = number(10, 1, math.inf, "frames of a recording, or of a window of one")
     bins: str = choice("time", packing.BINS, "bins of equal time, or of equally many events")
     duration: int = number(
@@ -51,7 +54,7 @@ class OwnData(Data):
         (), "height and width in pixels; none: from the recordings", between(1, 2**16, whole=True)
     )
     side: int = number(
-        0, 0, 2**16, f"pixels of a frame's longer side at most; 0: {_SIDE} or the sensor's"
+        0, 0, 2**16, f"pixels of a frame's longer side at most; 0: {_SIDE}, of a line {_LINE}"
     )
     least: int = number(1, 1, 1000, "events at least for a pixel of a frame to be 1")
     rebase: bool = switch(True, "count times from the first event of each recording")
@@ -64,6 +67,9 @@ class OwnData(Data):
     test_list: str = text("", "file that names those to test on, a line each, in place of a share")
     person: str = text(
         "", "regular expression with a group for the person in a file's name; a share is of persons"
+    )
+    shift: int = number(
+        0, 0, math.inf, "largest shift of a training recording, in pixels; others are not shifted"
     )
     rotation: float = number(
         0.0, 0, 90, "degrees that training recordings turn and shear by, at most"
@@ -92,14 +98,15 @@ class OwnData(Data):
             super().check()
 
     def resolved(self):
-        if not self.path:
+        if not self.path and not self.tonic:
             raise InputError("name the folder of your recordings: --config.data.path=FOLDER")
         if self._is_resolved():
             return self
         found = self._found()
         sensor = self.sensor or _sensor(found)
         longer = max(sensor)
-        side = -(-longer // _shrink(longer, self.side or _SIDE))
+        usual = _LINE if min(sensor) == 1 else _SIDE
+        side = -(-longer // _shrink(longer, self.side or usual))
         return dataclasses.replace(
             self,
             sensor=sensor,
@@ -121,8 +128,8 @@ class OwnData(Data):
         found, chosen, how = own.contents()
         if absent := sorted({item.label for item in found.items} - {*own.classes}):
             raise InputError(
-                f"{own.path}: the class {absent[0]!r} is none of {', '.join(own.classes)}; rename "
-                "or remove its folder"
+                f"{own._place()}: the class {absent[0]!r} is none of {', '.join(own.classes)}; "
+                "rename or remove its folder"
             )
         subjects = gathered.persons(own.person, found)[0] if own.person else None
         notes = {split: warnings_of(found, chosen[split]) for split in splits}
@@ -133,15 +140,15 @@ class OwnData(Data):
             for split in splits
         }
         if not any(parts.values()):
-            raise InputError(f"{own.path}: no recordings for {' or '.join(splits)} ({how})")
+            raise InputError(f"{own._place()}: no recordings for {' or '.join(splits)} ({how})")
         first = next(split for split in parts if parts[split] is not None)
         parts[first] = parts[first]._replace(warnings=(*found.warnings, *parts[first].warnings))
         limits = {"train": own.train_limit, "test": own.test_limit}
         return of_splits(
             own._known(found, chosen, how),
-            own._framing(),
+            own._framing(found.polarities),
             parts,
-            f"recordings from {own.path}",
+            f"recordings from {own._place()}",
             {split: limits[split] for split in splits},
             own.seed,
             own.allow_overlap,
@@ -164,10 +171,15 @@ class OwnData(Data):
     def _is_resolved(self) -> bool:
         return bool(self.sensor and self.side and self.duration and self.classes)
 
+    def _place(self) -> str:
+        return self.path or tonic_sets.FOLDER
+
     def _shrink(self) -> int:
         return _shrink(max(self.sensor), self.side)
 
     def _found(self) -> Gathered:
+        if self.tonic:
+            return tonic_sets.find(self.tonic, self.path or tonic_sets.FOLDER)
         return class_folders.find(pathlib.Path(self.path).expanduser(), self.order, self.unit)
 
     def _drawn(self, found) -> tuple[list[int], str]:
@@ -205,20 +217,20 @@ class OwnData(Data):
             size += f", {self.windows} windows of {self.window} ms"
         height, width, _ = self.extent
         return Known(
-            name="own recordings",
+            name=f"{self.tonic} by tonic" if self.tonic else "own recordings",
             select=select,
             levels=corruptions.DVS_GESTURE_LEVELS if large else corruptions.NMNIST_LEVELS,
             classes=self.classes,
             rises=1,
             reader=class_folders.READER,
             caveats=(
-                f"Own recordings of {len(self.classes)} classes, {size}, in {self.time_bins} "
-                f"frames of {width} x {height}; split: {how}. Corruptions have the levels of "
-                f"{like}, whose cost was measured there.",
+                f"{self.tonic or 'Own recordings'} of {len(self.classes)} classes, {size}, in "
+                f"{self.time_bins} frames of {width} x {height}; split: {how}. Corruptions have "
+                f"the levels of {like}, whose cost was measured there.",
             ),
         )
 
-    def _framing(self) -> Framing:
+    def _framing(self, polarities: int) -> Framing:
         shrink, duration = self._shrink(), 1000 * self.duration
         key = {**self.framing(), "shrink": shrink}
 
@@ -235,6 +247,7 @@ class OwnData(Data):
         fixed = not self.window
         expected = survey.Expected(*self.sensor, duration, self.time_bins, fixed)
         height, width, _ = self.extent
+        expected = expected._replace(polarities=polarities)
         return Framing(key, {}, pack, (height, width, recordings_lib.POLARITIES), expected)
 
 
