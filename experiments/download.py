@@ -2,9 +2,10 @@
 
     python -m experiments.download --dataset=nmnist --path=data/nmnist
     python -m experiments.download --dataset=dvs_gesture --path=data/dvs_gesture
+    python -m experiments.download --dataset=shd --path=data/shd
 
-N-MNIST: 1.2 GB, CC BY-SA 4.0. DVS Gesture: as tonic cuts it into gestures, CC BY 4.0. Only the
-archives are needed: they are read in place, never unpacked. A download that was cut off continues
+N-MNIST: 1.2 GB, CC BY-SA 4.0. DVS Gesture: as tonic cuts it into gestures, CC BY 4.0. SHD: 0.2 GB,
+CC BY 4.0. Only the archives are needed: they are read in place, never unpacked. A download that was cut off continues
 where it was, and a file that was fetched by hand is used if its checksum is right.
 """
 
@@ -36,7 +37,15 @@ class DVSGesture(tonic.datasets.DVSGesture):
     test_url = "https://api.figshare.com/v2/file/download/38020584"
 
 
-SETS = {"nmnist": tonic.datasets.NMNIST, "dvs_gesture": DVSGesture}
+class SHD(tonic.datasets.SHD):
+    """Tonic's data set, with names and addresses under the names that the others have."""
+
+    train_filename, test_filename = tonic.datasets.SHD.train_zip, tonic.datasets.SHD.test_zip
+    train_url = tonic.datasets.SHD.base_url + train_filename
+    test_url = tonic.datasets.SHD.base_url + test_filename
+
+
+SETS = {"nmnist": tonic.datasets.NMNIST, "dvs_gesture": DVSGesture, "shd": SHD}
 _DATASET = flags.DEFINE_enum("dataset", "nmnist", list(SETS), "which recordings to fetch")
 _PATH = flags.DEFINE_string("path", None, "folder to write to; data/<dataset> by default")
 

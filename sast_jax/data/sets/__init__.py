@@ -4,6 +4,7 @@ from sast_jax.data.sets.base import Data
 from sast_jax.data.sets.dvs_gesture import GestureData, load_dvs_gesture
 from sast_jax.data.sets.nmnist import NMNIST, NmnistData, load_nmnist
 from sast_jax.data.sets.own import OwnData
+from sast_jax.data.sets.shd import ShdData
 
 __all__ = [
     "NMNIST",
@@ -12,8 +13,9 @@ __all__ = [
     "GestureData",
     "NmnistData",
     "OwnData",
+    "ShdData",
     "load_dvs_gesture",
     "load_nmnist",
 ]
 
-SETS = {kind.name: kind for kind in (NmnistData, GestureData, OwnData)}
+SETS = {kind.name: kind for kind in (NmnistData, GestureData, OwnData, ShdData)}

@@ -90,5 +90,5 @@ class Data:
         return {key: getattr(self, key) for key in self.shaping}
 
     def _shared(self, splits) -> dict:
-        keys = ("time_bins", "train_limit", "test_limit", "seed", "allow_overlap")
+        keys = ("train_limit", "test_limit", "seed", "allow_overlap")
         return {key: getattr(self, key) for key in keys} | {"splits": splits}

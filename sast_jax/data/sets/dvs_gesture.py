@@ -130,6 +130,7 @@ class GestureData(Data):
         return load_dvs_gesture(
             self.source,
             self.path,
+            time_bins=self.time_bins,
             bins=self.bins,
             least=self.least,
             window=1000 * self.window,

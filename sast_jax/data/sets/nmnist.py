@@ -67,4 +67,5 @@ class NmnistData(Data):
         return recordings.NMNIST
 
     def load(self, splits=("train", "test")):
-        return load_nmnist(self.source, self.path, **self._shared(splits))
+        given = self._shared(splits)
+        return load_nmnist(self.source, self.path, time_bins=self.time_bins, **given)

@@ -1,0 +1,136 @@
+"""Spoken words as spikes of an artificial cochlea, in the HDF5 files of SHD and SSC.
+
+A split is ``shd_train.h5`` or ``shd_test.h5``, or a zip archive of it: ``spikes/times`` (seconds) and ``spikes/units``
+(channels) hold a row for each recording, ``labels`` its class, ``extra/keys`` the names of the
+classes and ``extra/speaker`` who speaks.
+
+Cramer et al., The Heidelberg spiking data sets for the systematic evaluation of spiking neural
+networks, IEEE Transactions on Neural Networks and Learning Systems 33(7):2744, 2022.
+"""
+
+import functools
+import hashlib
+import io
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sast_jax.data import recordings
+from sast_jax.data.layouts import finding
+from sast_jax.data.layouts.split import Split, content, kept_contents
+from sast_jax.errors import InputError, needed
+
+CHANNELS = 700
+EXTENT = recordings.Extent(1, CHANNELS, 1_400_000)
+_ENGLISH = "zero one two three four five six seven eight nine"
+_GERMAN = "null eins zwei drei vier fuenf sechs sieben acht neun"
+CLASSES = (*_ENGLISH.split(), *_GERMAN.split())
+_CHUNK = 256  # recordings in memory at once
+
+
+def find_split(folder: pathlib.Path, split: str) -> Split | None:
+    """Looks for a split of SHD in a folder.
+
+    Raises:
+      InputError: it is damaged, or no file of this layout.
+    """
+    path = finding.named(pathlib.Path(folder), f"shd_{split}.h5", f"shd_{split}.h5.zip")
+    if path is None:
+        return None
+    with _opened(path) as file:
+        labels_N = np.asarray(file["labels"][()]).astype(np.int64)
+        sizes = {key: len(file[f"spikes/{key}"]) for key in ("times", "units")}
+        speakers = file["extra/speaker"][()] if "extra/speaker" in file else None
+    if set(sizes.values()) != {len(labels_N)} or not len(labels_N):
+        raise InputError(f"{path}: {len(labels_N)} labels for {sizes} recordings; fetch it again")
+    if labels_N.min() < 0 or labels_N.max() >= len(CLASSES):
+        raise InputError(f"{path}: a label {labels_N.max()}, where SHD has 0 to 19; not SHD")
+    fingerprint = hashlib.sha256(recordings.stamp(path, path.parent).encode()).hexdigest()
+
+    def read(indices) -> Iterator[np.ndarray]:
+        with _opened(path) as file:
+            for i in indices:
+                yield _row(file, int(i), f"{path}/{i}")
+
+    def contents():
+        make = lambda: [content(rows.tobytes()) for rows in read(range(len(labels_N)))]  # noqa: E731
+        return kept_contents(fingerprint, make)
+
+    return Split(
+        tuple(f"{path}/{i}" for i in range(len(labels_N))),
+        labels_N,
+        fingerprint,
+        read,
+        contents,
+        subjects_N=None if speakers is None else np.asarray(speakers).astype(np.int64),
+    )
+
+
+def select(split: Split, indices: np.ndarray) -> recordings.Recordings:
+    """Some recordings of a split, read some at a time."""
+
+    def events():
+        for start in range(0, len(indices), _CHUNK):
+            part = indices[start : start + _CHUNK]
+            rows = list(split.read(part))
+            yield joined(rows, [split.names[i] for i in part])
+
+    seeds = [recordings.seed("/".join(split.names[i].split("/")[-2:])) for i in indices]
+    return recordings.Recordings(
+        split.labels_N[indices].astype(np.int32),
+        np.full(len(indices), -1),
+        np.array(seeds),
+        events,
+        EXTENT,
+    )
+
+
+def joined(rows, names) -> recordings.Events:
+    """The events of recordings, each rows (M, 2) of microseconds and channels."""
+    counts = [len(own) for own in rows]
+    t_M, x_M = np.concatenate(rows).T if sum(counts) else np.zeros((2, 0), np.int64)
+    recording_M = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+    unsorted_N = np.array([bool((np.diff(own[:, 0]) < 0).any()) for own in rows])
+    one = np.ones(len(t_M), np.uint8)
+    events = recordings.Events(recording_M, t_M, x_M, one * 0, one, unsorted_N)
+    events = recordings.in_order(events) if unsorted_N.any() else events
+    events = recordings.within(events, EXTENT, names, "SHD")
+    return events._replace(x_M=events.x_M.astype(np.uint16))
+
+
+def _row(file, i, name) -> np.ndarray:
+    try:
+        times_M = np.asarray(file["spikes/times"][i], np.float64)
+        units_M = np.asarray(file["spikes/units"][i], np.int64)
+    except Exception as error:  # whatever HDF5 raises of damaged data
+        raise InputError(f"{name}: cannot be read ({error}); fetch the file again") from error
+    sound = times_M.shape == units_M.shape and np.isfinite(times_M).all()
+    if not sound or (units_M < 0).any() or ((times_M < 0) | (times_M > 1e6)).any():
+        raise InputError(f"{name}: times or channels that cannot be; fetch the file again")
+    return np.stack([np.rint(times_M * 1e6).astype(np.int64), units_M], axis=1)
+
+
+def _opened(path) -> Any:
+    h5py: Any = needed("h5py", "recordings")
+    try:
+        packed = path.suffix.lower() == ".zip"
+        file = h5py.File(io.BytesIO(_unpacked(path, path.stat().st_mtime_ns)) if packed else path)
+        if not all(key in file for key in ("spikes/times", "spikes/units", "labels")):
+            raise InputError(f"{path}: lacks spikes/times, spikes/units or labels; not SHD")
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        raise InputError(f"{path}: not a whole HDF5 file ({error}); fetch it again") from error
+    return file
+
+
+@functools.lru_cache(2)
+def _unpacked(path, changed) -> bytes:
+    """The only HDF5 file of an archive, of which there is another copy for each time of change."""
+    with zipfile.ZipFile(path) as archive:
+        members = [m for m in archive.infolist() if m.filename.lower().endswith(".h5")]
+        if len(members) != 1:
+            raise InputError(f"{path}: holds {len(members)} HDF5 files, where one is expected")
+        return archive.read(members[0])
