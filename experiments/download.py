@@ -5,8 +5,9 @@
     python -m experiments.download --dataset=shd --path=data/shd
 
 N-MNIST: 1.2 GB, CC BY-SA 4.0. DVS Gesture: as tonic cuts it into gestures, CC BY 4.0. SHD: 0.2 GB,
-CC BY 4.0. Only the archives are needed: they are read in place, never unpacked. A download that was cut off continues
-where it was, and a file that was fetched by hand is used if its checksum is right.
+CC BY 4.0. Only the archives are needed: they are read in place, never unpacked. A download that was
+cut off continues where it was, and a file that was fetched by hand is used if its checksum is
+right.
 """
 
 import hashlib

@@ -24,6 +24,7 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data.sets import selection
+from sast_jax.errors import InputError
 from sast_jax.reports import results
 from sast_jax.runs import files, machine, measure, reloaded
 from sast_jax.runs.groups import CorruptionKeys, HardwareKeys, kinds_of
@@ -47,7 +48,11 @@ def main() -> None:
     data = settings.data
     if _DATA_PATH.value is not None:
         data = data.elsewhere(_DATA_PATH.value)
-    source = data.load((_SPLIT.value,))
+    try:
+        source = data.load((_SPLIT.value,))
+    except InputError as error:
+        more = "" if _DATA_PATH.value else "; or name another folder with --data_path=FOLDER"
+        raise InputError(f"{error}{more}") from error
     chosen_N = selection.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""

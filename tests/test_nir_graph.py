@@ -99,6 +99,15 @@ def tiny(decay=0.9, shape=(4, 4, 1), neuron=neurons.LIF()):  # noqa: B008
     return nir_graph.HardNetwork(listed, neuron, decay, shape)
 
 
+def test_a_connection_without_a_bias_is_read(tmp_path):
+    graph = nir_graph.to_graph(tiny())
+    graph.nodes["connection_1"] = nir.Linear(graph.nodes["connection_1"].weight)
+    nir.write(tmp_path / "a.nir", graph)
+    found, _ = nir_graph.read(tmp_path / "a.nir")
+    np.testing.assert_array_equal(found.connections[0].bias, np.zeros(3))
+    np.testing.assert_allclose(found.connections[0].kernel, tiny().connections[0].kernel, rtol=3e-7)
+
+
 @pytest.mark.parametrize("parameterisation", ["A", "B"])
 def test_synaptic_neurons_are_read_again(tmp_path, parameterisation):
     hard = tiny(neuron=synaptic.Synaptic(1.5, synapse_decay=0.75))

@@ -7,6 +7,7 @@ import math
 import pkgutil
 import re
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -323,3 +324,14 @@ def test_a_whole_number_is_one():
         Settings(epochs=2.5)
     with pytest.raises(InputError, match=r"config\.network\.segment=2\.0 must be a whole number"):
         Settings().changed({"network.segment": 2.0})
+
+
+def test_numbers_of_numpy_are_taken_for_pythons():
+    config = settings.config("nmnist")
+    config.batch_size, config.rho = np.int64(32), np.float32(0.5)
+    config.sweep.rho = np.array([0.0, 0.25])
+    config.network.hidden = (np.int32(16), 8)
+    read = settings.read(config)
+    assert (read.batch_size, read.rho) == (32, 0.5) and type(read.batch_size) is int
+    assert read.sweep.rho == (0.0, 0.25) and read.network.hidden == (16, 8)
+    assert settings.read(json.loads(json.dumps(read.as_dict()))) == read

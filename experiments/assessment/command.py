@@ -127,7 +127,7 @@ def _check_keys(config):
 
 def untuned(config: ConfigDict, regime: str, method: Method) -> Settings:
     """A method's runs in a regime, before anything of it is tuned."""
-    made = settings.read(REGIMES[regime].configs[config.dataset]())
+    made = settings.read(REGIMES[regime].config(config.dataset))
     changes = {f"data.{key}": value for key, value in config.data.items() if value != ""}
     changes |= {
         "rho": 0.0,

@@ -13,7 +13,7 @@ from experiments.configs import (
     nmnist_paper,
     theory_aligned,
 )
-from sast_jax.runs import workdirs
+from sast_jax.runs import settings, workdirs
 from sast_jax.runs.settings import Settings
 
 
@@ -55,6 +55,14 @@ class Regime(NamedTuple):
     configs: dict[str, Callable[[], ConfigDict]]
     about: str
     rates: tuple[float, ...]
+
+    def config(self, experiment: str) -> ConfigDict:
+        """That of an experiment; N-MNIST's on the recordings of one that has none of its own."""
+        if experiment in self.configs:
+            return self.configs[experiment]()
+        made = self.configs["nmnist"]()
+        made.data = settings.config(experiment).data
+        return made
 
 
 REGIMES = {
@@ -172,7 +180,7 @@ def grid(
 ) -> dict[str, tuple[float, ...]]:
     """The keys that are tuned for a method, with the values to try; ``made``: untuned settings."""
     own = REGIMES[regime]
-    units = {"rho": own.configs[experiment]().rho, "learning_rate": made.learning_rate}
+    units = {"rho": own.config(experiment).rho, "learning_rate": made.learning_rate}
     rates = (method.rates or {}).get(regime, own.rates)
     tried = {"learning_rate": rates} | {method.key: method.values[regime]}
     return {

@@ -176,7 +176,8 @@ def _network(graph, about) -> HardNetwork:
         neurons.add(neuron)
         node = graph.nodes[f"connection_{number}"]
         kind, kernel = _channels_last(node, (H, W, C), number)
-        leaves = [jnp.asarray(leaf * gain, jnp.float32) for leaf in (kernel, node.bias)]
+        bias = np.zeros(len(node.weight)) if isinstance(node, nir.Linear) else node.bias
+        leaves = [jnp.asarray(leaf * gain, jnp.float32) for leaf in (kernel, bias)]
         if not all(jnp.isfinite(leaf).all() for leaf in leaves):
             raise ValueError(f"connection_{number} has weights that are not finite")
         found.append(kind(*leaves))
@@ -204,7 +205,7 @@ def _neuron(node, dt, number) -> tuple[float, tuple[Neuron, float]]:
 def _channels_last(node, frame_shape, number) -> tuple[type[Connection], np.ndarray]:
     """The kind and the kernel of a node's :class:`sast_jax.snn.connections.Connection`."""
     weight = np.asarray(node.weight, np.float64)
-    if isinstance(node, nir.Affine):
+    if isinstance(node, nir.Affine | nir.Linear):
         if number > 1:
             return Full, weight.T
         H, W, C = frame_shape

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from sast_jax.data import sets
@@ -190,9 +191,31 @@ def check_severities(key: str, severities: tuple) -> None:
         refuse(key, severities, why)
 
 
+class _Config(ConfigDict):
+    """A ConfigDict that takes NumPy's numbers and arrays for Python's numbers and tuples."""
+
+    def __setattr__(self, name: str, value: Any):
+        super().__setattr__(name, _plain(value))
+
+    def __setitem__(self, name: str, value: Any):
+        super().__setitem__(name, _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = tuple(value.tolist())
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def config(data_set: str = "nmnist") -> ConfigDict:
     """The default settings on a data set, as a ConfigDict."""
-    return ConfigDict(Settings(data=sets.SETS[data_set]()).as_dict())
+
+    def made(nest):
+        return _Config({k: made(v) if isinstance(v, dict) else v for k, v in nest.items()})
+
+    return made(Settings(data=sets.SETS[data_set]()).as_dict())
 
 
 def read(given: ConfigDict | Mapping, data_set: str | None = None) -> Settings:

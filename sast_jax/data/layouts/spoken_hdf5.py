@@ -1,8 +1,8 @@
 """Spoken words as spikes of an artificial cochlea, in the HDF5 files of SHD and SSC.
 
-A split is ``shd_train.h5`` or ``shd_test.h5``, or a zip archive of it: ``spikes/times`` (seconds) and ``spikes/units``
-(channels) hold a row for each recording, ``labels`` its class, ``extra/keys`` the names of the
-classes and ``extra/speaker`` who speaks.
+A split is ``shd_train.h5`` or ``shd_test.h5``, or a zip archive of it: ``spikes/times`` (seconds)
+and ``spikes/units`` (channels) hold a row for each recording, ``labels`` its class, ``extra/keys``
+the names of the classes and ``extra/speaker`` who speaks.
 
 Cramer et al., The Heidelberg spiking data sets for the systematic evaluation of spiking neural
 networks, IEEE Transactions on Neural Networks and Learning Systems 33(7):2744, 2022.

@@ -34,7 +34,9 @@ class OwnData(Data):
         *("rebase", "order", "unit"),
     )
 
-    source: str = choice("folder", ("folder",), "'folder': recordings in the folder of the path")
+    source: str = choice(
+        "auto", ("auto", "folder"), "both take the recordings in the folder of data.path"
+    )
     path: str = text(
         "",
         "holds a folder for each class, or train/ and test/ with these, in any event format; with "
