@@ -204,7 +204,11 @@ def flags_of(command):
 def require(command, arguments):
     if command in CONFIGURED:
         return parse(command, arguments)
+    code = (ROOT / "experiments" / f"{command}.py").read_text()
     for argument in arguments:
+        if not argument.startswith("-"):
+            assert "argument=" in code, argument
+            continue
         name, _, value = argument.removeprefix("--").partition("=")
         assert name in flags_of(command), argument
         assert value, argument
