@@ -125,7 +125,7 @@ def test_every_set_gives_what_tonic_gives(name, tmp_path, monkeypatch):
         theirs = getattr(tonic.datasets, name)(save_to=str(tmp_path), **arguments)
         for i in tonic_sets._files(theirs, tmp_path):
             events, target = theirs[i]
-            ours, item = found.read(index), found.items[index]
+            ours, item = found.read(found.sources[index]), found.items[index]
             events = events.ravel()
             np.testing.assert_array_equal(ours.t_M, events["t"].astype(np.int64))
             np.testing.assert_array_equal(ours.x_M, events["x"])

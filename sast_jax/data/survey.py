@@ -54,16 +54,17 @@ class Expected(NamedTuple):
 
 def of_events(events: Events) -> np.ndarray:
     """The rows (N,) of recordings, whose events lie one recording after another, in time."""
-    counts_N = np.bincount(events.recording_M, minlength=len(events.unsorted_N))
-    table = np.zeros(len(counts_N), ROW)
-    table["events"] = counts_N
-    some = np.flatnonzero(counts_N)
+    N = len(events.unsorted_N)
+    place_N = np.searchsorted(events.recording_M, np.arange(N + 1))  # where each begins
+    table = np.zeros(N, ROW)
+    table["events"] = np.diff(place_N)
+    some = np.flatnonzero(table["events"])
     if len(some):
-        start = (np.cumsum(counts_N) - counts_N)[some]
-        end = start + counts_N[some] - 1
+        start, end = place_N[some], place_N[some + 1] - 1
         table["first"][some], table["last"][some] = events.t_M[start], events.t_M[end]
-        table["on"][some] = np.add.reduceat(events.p_M, start, dtype=np.int64)
-        step_M = np.diff(events.t_M, prepend=events.t_M[:1])
+        table["on"][some] = np.add.reduceat(events.p_M, start, dtype=np.uint32)
+        step_M = np.zeros_like(events.t_M)
+        np.subtract(events.t_M[1:], events.t_M[:-1], out=step_M[1:])
         step_M[start] = 0  # from one recording to the next
         table["pause"][some] = np.maximum.reduceat(step_M, start)
     if events.outside is not None:

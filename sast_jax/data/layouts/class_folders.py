@@ -5,6 +5,7 @@ recordings is told by their content (:mod:`sast_jax.data.formats`). Each is read
 it holds; that is kept in the cache.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -58,7 +59,8 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
         kept,
         known,
         tuple(sorted({item.label for item in kept}, key=natural)),
-        lambda i: read(kept[i].where, order=order, unit=unit),
+        tuple(item.where for item in kept),
+        functools.partial(read, order=order, unit=unit),
         f"{order} {unit}",
         finding.unread(root, others, lambda _: False),
     )

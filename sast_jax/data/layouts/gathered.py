@@ -14,6 +14,7 @@ from sast_jax.data import recordings, survey
 from sast_jax.data.formats import Stream
 from sast_jax.data.formats.text import decoded
 from sast_jax.data.layouts.split import Split
+from sast_jax.data.parallel import mapped
 from sast_jax.errors import InputError
 
 _CHUNK = 16  # recordings that are in memory together
@@ -47,7 +48,8 @@ class Gathered(NamedTuple):
       items: in order.
       facts: what each holds, as :func:`facts_of` says.
       classes: their names.
-      read: index of an item -> its events.
+      sources: of the items, what ``read`` takes.
+      read: a source -> the events of that recording; it can be sent to another process.
       reading: changes when the same recordings would be read otherwise.
       warnings: what is there and not read, one line each.
       polarities: kinds of polarity that a recording has.
@@ -56,7 +58,8 @@ class Gathered(NamedTuple):
     items: tuple[Item, ...]
     facts: tuple[dict[str, Any], ...]
     classes: tuple[str, ...]
-    read: Callable[[int], Stream]
+    sources: tuple[Any, ...]
+    read: Callable[[Any], Stream]
     reading: str
     warnings: tuple[str, ...] = ()
     polarities: int = 2
@@ -121,9 +124,11 @@ def split_of(
     both = zip(items, contents.tolist(), strict=True)
     lines = "".join(f"{item.stem} {content}\n" for item, content in both)
 
-    def streams(indices) -> Iterator[Stream]:
-        for i in indices:
-            yield found.read(chosen[i])
+    def streams(indices) -> Iterator[recordings.Events]:
+        sources = [found.sources[chosen[i]] for i in indices]
+        work = [(found.read, sources[at : at + _CHUNK]) for at in range(0, len(sources), _CHUNK)]
+        for part in mapped(_events_of, work, "packing", few=_CHUNK):
+            yield from part
 
     return Split(
         tuple(item.where for item in items),
@@ -137,9 +142,13 @@ def split_of(
     )
 
 
-def _same(one: Stream, other: Stream) -> bool:
-    both = as_events(one), as_events(other)
-    first, second = ([e.t_M - e.t_M[:1], e.x_M, e.y_M, e.p_M] for e in both)
+def _events_of(work: tuple[Callable, Sequence[Any]]) -> list[recordings.Events]:
+    read, sources = work
+    return [as_events(read(source)) for source in sources]
+
+
+def _same(one: recordings.Events, other: recordings.Events) -> bool:
+    first, second = ([e.t_M - e.t_M[:1], e.x_M, e.y_M, e.p_M] for e in (one, other))
     return all(map(np.array_equal, first, second))
 
 
@@ -157,10 +166,10 @@ def select(
     """
 
     def events():
+        each = split.read(indices)
         for start in range(0, len(indices), _CHUNK):
-            part = indices[start : start + _CHUNK]
-            names = [split.names[i] for i in part]
-            yield _together([as_events(s) for s in split.read(part)], names, extent, rebase)
+            names = [split.names[i] for i in indices[start : start + _CHUNK]]
+            yield _together([next(each) for _ in names], names, extent, rebase)
 
     return recordings.Recordings(
         split.labels_N[indices].astype(np.int32),

@@ -71,7 +71,8 @@ def find(name: str, folder: str | os.PathLike) -> Gathered:
         tuple(items),
         tuple(facts),
         tuple(classes),
-        lambda i: _stream(*work[i]),
+        tuple(work),
+        _stream,
         f"tonic {name}",
         polarities=_polarities(next(iter(sets.values()))),
     )
@@ -123,10 +124,11 @@ def _files(opened, place) -> dict[int, str]:
 def _facts(work: tuple[str, str, str, int]) -> dict[str, Any]:
     name, root, split, index = work
     _, target = _sample(name, root, split, index)
-    return facts_of(_stream(*work)) | {"target": target}
+    return facts_of(_stream(work)) | {"target": target}
 
 
-def _stream(name, root, split, index) -> Stream:
+def _stream(source: tuple[str, str, str, int]) -> Stream:
+    name, root, split, index = source
     events, _ = _sample(name, root, split, index)
     where = f"tonic.datasets.{name}: recording {index} of {split or 'all'}"
     found = tables.structured(events, where)

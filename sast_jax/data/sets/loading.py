@@ -154,7 +154,7 @@ def load(
         words = f"recordings from {place}"
         return of_splits(published, framing, splits, words, limits, seed, allow_overlap)
     wanted = " or ".join(map(published.wanted, limits))
-    like = finding.like_recordings(folder)
+    like = None if _has_a_split(published, folder) else finding.like_recordings(folder)
     if source == "auto" and folder == pathlib.Path(published.path) and like is None:
         return _simulated(published, framing, limits, seed, _unused(folder, wanted))
     there = "no recordings there"
@@ -165,6 +165,14 @@ def load(
         f"{folder}: {there}; name a folder that holds {wanted}, or fetch {published.name} with "
         f"'python -m experiments.download{published.flags}', which puts it in {published.path}"
     )
+
+
+def _has_a_split(published, folder) -> bool:
+    """Whether a folder holds a split, though none of those that are asked for."""
+    try:
+        return located(published, folder, ("train", "test")) is not None
+    except InputError:  # there is one, and something is wrong with it
+        return True
 
 
 def located(

@@ -1,0 +1,140 @@
+"""Damaged files of every format end in one clear line or in a reading, and in nothing else.
+
+SAST_MUTATIONS=100000 python -m pytest -m slow tests/test_mutated_files.py
+
+mutates that many files a format, in a process of its own, so that a reader that crashes, hangs or
+fills the memory is seen.
+"""
+
+import multiprocessing
+import os
+import pathlib
+import random
+import resource
+import time
+import warnings
+
+import event_files
+import numpy as np
+import pytest
+
+from sast_jax.data import formats
+from sast_jax.errors import InputError
+
+LONGEST = 10.0  # seconds that no damaged file of some kilobytes may take
+MEMORY = 2**28  # bytes beyond those of the process at its start
+LIMIT = 3600  # seconds that all files of a format may take
+
+
+def originals(kind):
+    rng = np.random.default_rng(1)
+    writer, _ = event_files.WRITERS[kind]
+    found = [writer(*event_files.random_events(rng, count)) for count in (3, 40, 400)]
+    events = event_files.random_events(rng, 200)
+    more = {
+        "text": lambda: [
+            event_files.text(*events, separator=",", head="\ufefft,x,y,p\n", end="\r\n"),
+            event_files.text(*events, separator=";"),
+        ],
+        "DSEC HDF5": lambda: [writer(*events, compression="gzip")],
+        "NPY": lambda: [event_files.npy(*events)],
+        "EVT2": lambda: [writer(*events, header=False)],
+        "EVT21": lambda: [writer(*events, header=False), writer(*events, legacy=True)],
+        "EVT3": lambda: [writer(*events, header=False)],
+        "AEDAT2": lambda: [writer(*events, chip="DAVIS240C")],
+    }
+    return found + more.get(kind, list)()
+
+
+def mutated(rng, data):
+    data = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        if not data:
+            break
+        # Headers are short and matter most.
+        at = rng.randrange(len(data) if rng.random() < 0.6 else min(len(data), 200))
+        kind = rng.randrange(7)
+        if kind == 0:
+            data[at] = rng.randrange(256)
+        elif kind == 1:
+            data[at] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            del data[at:]
+        elif kind == 3:
+            del data[at : at + rng.randrange(1, 64)]
+        elif kind == 4:
+            data[at:at] = rng.randbytes(rng.randrange(1, 32))
+        elif kind == 5:
+            edges = b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f", b"\0\0\0\x80"
+            data[at : at + 4] = rng.choice(edges)
+        else:
+            other = rng.randrange(len(data))
+            data[at : at + 16] = data[other : other + 16]
+    return bytes(data)
+
+
+def read_all(kinds, count, folder, queue):
+    """Reads mutated files; puts what went wrong, then how many were read and refused, by kind."""
+    warnings.simplefilter("ignore")
+    path = pathlib.Path(folder, "a")
+    whole = {kind: originals(kind) for kind in kinds}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for kind in kinds:
+        read_kind(kind, count, path, whole[kind], queue)
+    used = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    if used > MEMORY:
+        queue.put(f"used {used} bytes")
+    queue.put(None)
+
+
+def read_kind(kind, count, path, whole, queue):
+    read, refused = 0, 0
+    for number in range(count):
+        rng = random.Random(f"{kind} {number}")
+        path.write_bytes(mutated(rng, rng.choice(whole)))
+        start = time.perf_counter()
+        try:
+            found = formats.read(path)
+            sizes = {len(column) for column in found[:4]}
+            if len(sizes) != 1 or (len(found.p_M) and found.p_M.max() > 1):
+                queue.put(f"{number}: columns of sizes {sizes}")
+            read += 1
+        except InputError as error:
+            if "\n" in str(error) or not str(error).startswith(f"{path}: "):
+                queue.put(f"{number}: {error}")
+            refused += 1
+        except BaseException as error:
+            queue.put(f"{number}: {type(error).__name__}: {error}")
+        if (seconds := time.perf_counter() - start) > LONGEST:
+            queue.put(f"{number}: took {seconds:.1f} s")
+    queue.put((kind, read, refused))
+
+
+def check(kinds, count, tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    queue = context.Queue()
+    process = context.Process(target=read_all, args=(kinds, count, str(tmp_path), queue))
+    process.start()
+    found, end = [], time.monotonic() + LIMIT * len(kinds)
+    while process.is_alive() and time.monotonic() < end and None not in found:
+        process.join(0.2)
+        while not queue.empty():
+            found.append(queue.get())
+    process.join(5)
+    process.kill()
+    assert process.exitcode == 0 and found[-1] is None, (process.exitcode, found)
+    faults = [one for one in found if isinstance(one, str)]
+    assert not faults
+    for kind, read, refused in found[:-1]:
+        assert read + refused == count and min(read, refused) > 0
+        print(f"{kind}: {read} read, {refused} refused")
+
+
+def test_damaged_files_end_in_one_line(tmp_path):
+    check(list(event_files.WRITERS), 100, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", event_files.WRITERS)
+def test_very_many_damaged_files_end_in_one_line(kind, tmp_path):
+    check([kind], int(os.environ.get("SAST_MUTATIONS", 3000)), tmp_path)
