@@ -73,19 +73,20 @@ def of_rows(rows: np.ndarray, order: str, name: str) -> tuple[dict[str, np.ndarr
             f"{rows.shape[1]} columns, where {width} are expected; state them, such as "
             "order=txyp, with _ for a column to leave out",
         )
+    columns_CxM = np.ascontiguousarray(rows.T)  # each is looked at several times
     if not order:
-        order = _order(rows, name)
+        order = _order(columns_CxM, name)
         odd.append(f"its columns are taken for {', '.join(order)}")
-    found = {letter: rows[:, i] for i, letter in enumerate(order) if letter != "_"}
+    found = {letter: columns_CxM[i] for i, letter in enumerate(order) if letter != "_"}
     return found, odd
 
 
-def _order(rows, name) -> str:
-    if not len(rows):
+def _order(columns_CxM, name) -> str:
+    if not columns_CxM.size:
         return _ORDERS[0]
-    low_C, high_C = rows.min(axis=0), rows.max(axis=0)
+    low_C, high_C = columns_CxM.min(axis=1), columns_CxM.max(axis=1)
     span_C = high_C.astype(float) - low_C.astype(float)
-    whole_C = [bool((rows[:1000, i] == np.floor(rows[:1000, i])).all()) for i in range(4)]
+    whole_C = [bool((part == np.floor(part)).all()) for part in columns_CxM[:, :1000]]
     binary_C = [
         low_C[i] >= -1 and high_C[i] <= 2 and span_C[i] <= 2 and whole_C[i] for i in range(4)
     ]
@@ -94,7 +95,7 @@ def _order(rows, name) -> str:
         t, p, x, y = (order.index(letter) for letter in "tpxy")
         places = whole_C[x] and whole_C[y] and min(low_C[x], low_C[y]) >= 0
         # Times differ from places in that they go on; the longest range is no more than a hint.
-        if binary_C[p] and places and (np.diff(rows[:, t]) >= 0).mean() > 0.9:
+        if binary_C[p] and places and (np.diff(columns_CxM[t]) >= 0).mean() > 0.9:
             found.append((order, span_C[t]))
     longest = max((span for _, span in found), default=0)
     best = [order for order, span in found if span == longest]
