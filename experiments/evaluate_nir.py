@@ -12,6 +12,7 @@ import pathlib
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from absl import flags
 
 from experiments import cli
@@ -91,8 +92,8 @@ def _settings(about: dict) -> tuple[readouts.Readout, sets.Data]:
         if missing := needed - about.keys():
             raise KeyError(min(missing))
         default = sets.SETS[about["experiment"]]()
-        framing = {key: type(usual)(about[key]) for key, usual in default.framing().items()}
-        data = dataclasses.replace(default, source="folder", path=_DATA_PATH.value, **framing)
+        framing = {key: _as(usual, about[key]) for key, usual in default.framing().items()}
+        data = dataclasses.replace(default.elsewhere(_DATA_PATH.value), **framing)
         scale = float(about["readout_scale"])
         given = Settings(data=data, readout=about["readout"], readout_scale=scale)
     except (KeyError, TypeError, ValueError, InputError) as error:
@@ -100,6 +101,13 @@ def _settings(about: dict) -> tuple[readouts.Readout, sets.Data]:
             f"{_FILE.value}: its metadata cannot be used ({error}); export it with this version"
         ) from error
     return readouts.READOUTS[given.readout](given.readout_scale), given.data
+
+
+def _as(usual, value):
+    """A value of the metadata in the type that a setting usually has."""
+    if isinstance(usual, tuple):
+        return tuple(np.ravel(value).tolist())
+    return type(usual)(value)
 
 
 if __name__ == "__main__":

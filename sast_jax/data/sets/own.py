@@ -31,7 +31,7 @@ class OwnData(Data):
     name = "recordings"
     shaping = (
         *("time_bins", "bins", "duration", "window", "windows", "sensor", "side", "least"),
-        *("rebase", "order", "unit"),
+        *("rebase", "order", "unit", "tonic", "classes"),
     )
 
     source: str = choice(
@@ -166,6 +166,8 @@ class OwnData(Data):
         elif any(item.split for item in found.items):
             test = [i for i in everything if found.items[i].split == "test"]
             how = "train/ and test/"
+        elif self.test_share == 1:
+            test, how = list(everything), "all to test, so none of them may have been trained on"
         else:
             test, how = self._drawn(found)
         return found, {"train": sorted({*everything} - {*test}), "test": test}, how
@@ -196,9 +198,8 @@ class OwnData(Data):
         for label in found.classes:
             own = [i for i, item in enumerate(found.items) if item.label == label]
             test += rng.permutation(own)[: round(self.test_share * len(own))].tolist()
-        return sorted(
-            test
-        ), f"{self.test_share:g} of each class, drawn with seed {self.seed}, to test"
+        how = f"{self.test_share:g} of each class, drawn with seed {self.seed}, to test"
+        return sorted(test), how
 
     def _known(self, found, chosen, how) -> Known:
         seeds = {
