@@ -9,16 +9,18 @@ time, share of ON, what is odd; and a picture of its events by polarity over thr
 ``--order`` and ``--unit`` state what text and plain arrays leave open.
 """
 
+import dataclasses
 import json
 import pathlib
+import shlex
 
 import tabulate
 from absl import flags
 
 from experiments import cli
 from sast_jax.data import inspection, sets
+from sast_jax.data.formats import Stream
 from sast_jax.data.sets import loading
-from sast_jax.data.sets.own import warnings_of
 from sast_jax.errors import InputError
 from sast_jax.reports import event_picture
 from sast_jax.runs import files
@@ -33,12 +35,20 @@ _UNIT = flags.DEFINE_string("unit", "", "of the times of text and arrays: s, ms,
 
 def main(name: str) -> None:
     file, path = files.asked_for(_JSON.value), pathlib.Path(name).expanduser()
-    found = _folder(path) if path.is_dir() else _file(path)
+    if path.is_dir():
+        found, stream = _folder(path), None
+    else:
+        target = files.asked_for(_PICTURE.value or f"{path.stem}.events.png")
+        event_picture.check(target)
+        found, stream = _file(path)
     if file is not None:
         files.write(file, json.dumps(found, indent=2))
+    if stream is not None and found["events"]:
+        event_picture.picture(stream, (found["height"], found["width"])).savefig(target, dpi=100)
+        print(f"picture: {target}")
 
 
-def _file(path) -> dict:
+def _file(path) -> tuple[dict, Stream]:
     found, stream = _inspected(path)
     length = (found["t_last"] - found["t_first"]) * 1e-6
     lines = {
@@ -57,13 +67,7 @@ def _file(path) -> dict:
             print(f"  {title:7} {words}")
     for line in found["warnings"]:
         print(f"warning: {line}")
-    if found["events"]:
-        target = pathlib.Path(_PICTURE.value or f"{path.stem}.events.png").expanduser()
-        size = found["height"], found["width"]
-        columns = stream.x_M, stream.y_M, stream.t_M, stream.p_M
-        event_picture.picture(*columns, size).savefig(target, dpi=100)
-        print(f"picture: {target}")
-    return found
+    return found, stream
 
 
 def _folder(path) -> dict:
@@ -86,10 +90,12 @@ def _folder(path) -> dict:
     formats = sorted({fact["format"] for fact in found.facts})
     height, width, _ = own.extent
     print(f"{len(found.items)} recordings of {events:,} events; formats: {', '.join(formats)}")
+    given = {"path": str(path), "order": _ORDER.value, "unit": _UNIT.value}
+    flags_ = " ".join(f"--config.data.{k}={shlex.quote(v)}" for k, v in given.items() if v)
     print(
         f"Training makes {own.time_bins} frames of {width} x {height} pixels over {own.duration} "
         f"ms, from a sensor of {own.sensor[1]} x {own.sensor[0]}; split: {how}:\n"
-        f"  python -m experiments.recordings --config.data.path={path}"
+        f"  python -m experiments.recordings {flags_}"
     )
     training = {
         "sensor": list(own.sensor),
@@ -99,8 +105,9 @@ def _folder(path) -> dict:
         "split": how,
     }
     about = {"set": "recordings", "formats": formats, "events": events, "training": training}
-    warnings = [*found.warnings, *warnings_of(found, range(len(found.items)))]
-    return _told(path, rows, about, warnings)
+    # What training says of them, which reads all of them; the cache keeps the frames for it.
+    source = dataclasses.replace(own, allow_overlap=True).load()
+    return _told(path, rows, about, source.warnings)
 
 
 def _splits(kind, path) -> dict | None:
@@ -124,13 +131,15 @@ def _published(path, kind, found) -> dict:
     _table(path, rows)
     print(
         f"{kind.published.name}; train on it:\n"
-        f"  python -m experiments.{kind.name} --config.data.path={path}"
+        f"  python -m experiments.{kind.name} --config.data.path={shlex.quote(str(path))}"
     )
     warnings = [line for own in found.values() for line in own.warnings]
+    warnings += loading.copies(found, allow_overlap=True)
     return _told(path, rows, {"set": kind.name}, warnings)
 
 
 def _told(path, rows, about, warnings) -> dict:
+    warnings = list(warnings)
     for line in warnings:
         print(f"warning: {line}")
     count = sum(sum(own.values()) for own in rows.values())

@@ -229,7 +229,7 @@ TIMES = {
     "epoch": (lambda t: t + 16 * 10**14, "begin later than 62 ms .*since 1970"),
     "seconds": (lambda t: t // 10**6 + (t > 150_000), "have all their events in one of 6|seconds"),
     "milliseconds": (lambda t: t // 1000, "last less than 6.2 ms.*in milliseconds"),
-    "nanoseconds": (lambda t: t * 1000, "last more than 310 ms.*in nanoseconds"),
+    "nanoseconds": (lambda t: t * 1000, "last more than 387.5 ms.*in nanoseconds"),
     "still": (lambda t: t * 0, "have all their events at one time; is the clock missing"),
     "jump": (lambda t: t + 2**16 * (t > 150_000), "pause for longer .*did the clock jump"),
     "past": (lambda t: t * 4 // 3, "last more than|end later than"),

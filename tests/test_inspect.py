@@ -14,6 +14,7 @@ from matplotlib import image
 from test_own_recordings import folder
 
 from sast_jax.data import inspection
+from sast_jax.data.formats.stream import Stream, columns
 from sast_jax.reports import event_picture
 
 DATA = pathlib.Path(
@@ -82,7 +83,8 @@ def test_a_picture_shows_events_where_and_when_they_were(size, tmp_path):
     height, width = size
     x, t = np.array([0, width - 1, width // 2]), np.array([0, 500_000, 999_999])
     y, p = np.array([0, height - 1, height // 2]), np.array([1, 0, 1])
-    figure = event_picture.picture(x, y, t, p, size)
+    stream = Stream(*columns(x, y, t, p), "made up")
+    figure = event_picture.picture(stream, size)
     images = [ax.images[0].get_array() for ax in figure.axes]
     for i, picture in enumerate(images):
         coloured = np.argwhere((np.asarray(picture) < 1).any(axis=-1))

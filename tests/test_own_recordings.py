@@ -1,6 +1,7 @@
 """Recordings of one's own, from a folder with one for each class, in whatever formats."""
 
 import json
+import os
 import pathlib
 
 import event_files
@@ -107,6 +108,91 @@ def test_sizes_come_from_the_recordings_and_can_be_set(tmp_path):
     assert int(fine.train.events_NxC.sum()) == 16 * 300
 
 
+def test_a_stray_event_does_not_make_the_sensor_larger(tmp_path):
+    root = folder(tmp_path, 8, splits=("",))
+    x, y, t, p = events_of(np.random.default_rng(5), 2)
+    x[3] = 20_000
+    write(root / "c" / "stray.npy", event_files.npy_structured(x, y, t, p))
+    found = sast_jax.recordings(root, test_share=0.0)
+    assert found.frame_shape == (28, 34, 2)
+    assert any("outside the sensor of 34x28, 1 in all" in line for line in found.warnings)
+    rng = np.random.default_rng(6)
+    for label in "ab":
+        for i in range(10):
+            x, y, t, p = event_files.random_events(rng, 400, 240, 180)
+            if label == "a" and i == 3:
+                x, y = y, x
+            path = tmp_path / "other" / label / f"{i}.npy"
+            write(path, event_files.npy_structured(x, y, t, p))
+    found = sast_jax.recordings(tmp_path / "other", test_share=0.0)
+    assert "240 x 180 pixels" in found.caveats[0]
+    (line,) = found.warnings
+    assert line.startswith("train: 1 of 20 recordings have events outside") and "swapped?" in line
+
+
+def test_classes_persons_and_times_are_part_of_the_frames(tmp_path):
+    root = folder(tmp_path / "a", 4)
+    one = sast_jax.recordings(root)
+    other = sast_jax.recordings(root, classes=("c", "b", "a"))
+    np.testing.assert_array_equal(one.train.labels_N, 2 - other.train.labels_N)
+    assert one.train.subjects_N is None
+    known = sast_jax.recordings(root, person=r"user(\d)")
+    assert known.train.subjects_N.tolist() == [0, 1, 2, 3] * 3
+    rng = np.random.default_rng(1)
+    for late, place in ((0, "b"), (60_000, "c")):
+        for label in "ab":
+            x, y, t, p = event_files.random_events(rng, 300, duration=40_000)
+            for i in range(2):
+                columns = x, (y + i) % 34, t + late, p
+                path = tmp_path / place / label / f"{i}.npy"
+                write(path, event_files.npy_structured(*columns))
+        rng = np.random.default_rng(1)
+    size = {"sensor": (34, 34), "duration": 100, "rebase": False, "test_share": 0.0}
+    early, late = (sast_jax.recordings(tmp_path / place, **size) for place in "bc")
+    assert (early.train.profile_TxC[:4] > 0).all() and (late.train.profile_TxC[:6] == 0).all()
+
+
+def test_recordings_of_one_name_in_two_folders_have_seeds_of_their_own(tmp_path):
+    rng = np.random.default_rng(1)
+    for label in "ab":
+        for person in ("u1", "u2"):
+            write(tmp_path / label / person / "0.npy", event_files.npy(*events_of(rng, 1)))
+    found = sast_jax.recordings(tmp_path, test_share=0.0)
+    assert len(set(found.recorded["train"].recordings.seeds_N)) == 4
+
+
+def test_splits_are_found_one_level_down_and_under_longer_names(tmp_path):
+    one = sast_jax.recordings(folder(tmp_path / "outer" / "inner", 3))
+    two = sast_jax.recordings(tmp_path / "outer")
+    same_frames(one, two)
+    (tmp_path / "outer" / "inner" / "train").rename(tmp_path / "outer" / "inner" / "Training")
+    (tmp_path / "outer" / "inner" / "test").rename(tmp_path / "outer" / "inner" / "Testing")
+    same_frames(one, sast_jax.recordings(tmp_path / "outer" / "inner"))
+    folder(tmp_path / "alone", 3, splits=("",), classes=("a",))
+    with pytest.raises(InputError, match="one class alone, 'a', which leaves nothing to tell"):
+        sast_jax.recordings(tmp_path / "alone")
+
+
+def test_names_of_files_need_not_be_text(tmp_path):
+    root = folder(tmp_path, 3)
+    odd = os.fsdecode(b"caf\xe9.npy")
+    write(root / "train" / "a" / odd, event_files.npy(*events_of(np.random.default_rng(7), 0)))
+    assert len(sast_jax.recordings(root).train.labels_N) == 10
+
+
+def test_times_beyond_any_clock_are_refused_and_late_ones_fall_in_the_last_frame(tmp_path):
+    root = folder(tmp_path, 3)
+    x, y, t, p = events_of(np.random.default_rng(8), 0)
+    t[-1] = 2**52
+    write(root / "train" / "a" / "late.npy", event_files.npy_structured(x, y, t, p))
+    found = sast_jax.recordings(root)
+    assert any("pause for longer" in line for line in found.warnings)
+    t[-1] = 2**60
+    write(root / "train" / "a" / "late.npy", event_files.npy_structured(x, y, t, p))
+    with pytest.raises(InputError, match=r"late\.npy: a time of 1\.15292e\+18 us is beyond"):
+        sast_jax.recordings(root)
+
+
 def test_a_share_follows_the_seed_and_the_persons(tmp_path):
     root = folder(tmp_path, 8, splits=("",))
     one, again, other = (sast_jax.recordings(root, seed=seed) for seed in (0, 0, 1))
@@ -147,8 +233,12 @@ def test_what_is_not_read_is_named(tmp_path):
     write(root / "train" / "a" / "picture.gif", b"GIF89a")
     write(root / "train" / "beside.npy", b"x")
     write(root / "labels.json", b"{}")
-    (line,) = sast_jax.recordings(root).warnings
-    assert line.endswith("2 files there are not read, first train/beside.npy")
+    write(root / "train" / "a" / "empty.bin", b"")
+    write(root / "train" / "a" / "words.txt", b"a word\n")
+    write(root / "val" / "a" / "1.npy", b"x")
+    beside, without = sast_jax.recordings(root).warnings
+    assert beside.endswith("2 files there are not read, first train/beside.npy")
+    assert without.endswith("3 files in it hold no events, first train/a/empty.bin")
     write(root / "train" / "a" / "damaged.npy", b"no array")
     with pytest.raises(InputError, match=r"damaged\.npy: text without rows of numbers"):
         sast_jax.recordings(root)
@@ -207,11 +297,10 @@ def test_values_that_cannot_be_are_said(tmp_path):
     assert not any("begin later" in line for line in lines)
     lines = sast_jax.recordings(root, **size, rebase=False).warnings
     assert any("begin later than 20 ms of the 100 ms" in line for line in lines)
-    seconds = event_files.npy_structured(x * 0, y, t // 1000, p)
     for label in "abc":
         for path in (root / label).iterdir():
-            path.write_bytes(seconds[:-1] + bytes([hash(str(path)) % 2]))
-    lines = sast_jax.recordings(root, **size, allow_overlap=True).warnings
+            path.write_bytes(event_files.npy_structured(x // 2, y, t // 1000, p))
+    lines = sast_jax.recordings(root, **size).warnings
     assert any("last less than 2 ms" in line and "in milliseconds?" in line for line in lines)
 
 

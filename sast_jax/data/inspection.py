@@ -8,11 +8,10 @@ import numpy as np
 
 from sast_jax.data import survey
 from sast_jax.data.formats import Stream, read
-from sast_jax.data.layouts import gathered
+from sast_jax.data.formats.stream import reached
+from sast_jax.data.layouts import facts
 
 _LATE = 10**6  # microseconds after which a recording begins late
-_QUICKEST = 1e4  # events a second of one pixel, on average, that no sensor gives
-_SLOWEST = 1e-2
 _SHARED = {  # formats with the same usual ending
     ".raw": ("EVT2", "EVT21", "EVT3"),
     ".dat": ("DAT",),
@@ -50,11 +49,11 @@ def of_file(
       InputError: it cannot be read.
     """
     stream = read(path, order=order, unit=unit)
-    events = gathered.as_events(stream)
+    events = facts.as_events(stream)
     row = survey.of_events(events)[0]
     count, first, last = int(row["events"]), int(row["first"]), int(row["last"])
-    reached = [int(column.max()) + 1 if count else 0 for column in (stream.y_M, stream.x_M)]
-    height, width = stream.sensor or reached
+    rows, columns = reached(stream)
+    height, width = stream.sensor or (rows, columns)
     seconds = (last - first) * 1e-6
     ending = pathlib.Path(path).suffix.lower()
     shared = _SHARED.get(ending, ())
@@ -75,9 +74,9 @@ def of_file(
         odd.append(f"its ending is {ending}, but its content is {stream.format}")
     if stream.sensor is None and count:
         odd.append(f"it states no size of the sensor; the largest event fits {width}x{height}")
-    elif reached[0] > height or reached[1] > width:
-        reason = survey.elsewhere(reached[1] - 1, reached[0] - 1, height, width)
-        odd.append(f"events reach {reached[1]}x{reached[0]} pixels of {width}x{height}; {reason}")
+    elif rows > height or columns > width:
+        reason = survey.elsewhere(columns - 1, rows - 1, height, width)
+        odd.append(f"events reach {columns}x{rows} pixels of {width}x{height}; {reason}")
     return found | {"warnings": odd + _of_events(row, events)}, stream
 
 
@@ -101,14 +100,6 @@ def _of_events(row, events) -> list[str]:
         odd.append(f"it pauses for {row['pause'] * 1e-6:.4g} s of {length * 1e-6:.4g} s")
     if count > 1 and int(row["on"]) in (0, count):
         odd.append(f"all its events are {'ON' if row['on'] else 'OFF'}")
-    if length and count > 1:
-        place_M = events.y_M.astype(np.int64) << 16 | events.x_M
-        rate = count / len(np.unique(place_M)) / (length * 1e-6)
-        if not _SLOWEST < rate < _QUICKEST:
-            slow = rate <= _SLOWEST
-            unit = "nanoseconds" if slow else "milliseconds or seconds"
-            odd.append(
-                f"{rate:.3g} events a second of each active pixel are {'few' if slow else 'many'}; "
-                f"are its times in {unit}?"
-            )
-    return odd
+    pixels = len(np.unique(events.y_M.astype(np.int64) << 16 | events.x_M))
+    odd.append(survey.rate_warning(count, pixels, length))
+    return [line for line in odd if line]

@@ -111,8 +111,10 @@ class Frames(NamedTuple):
 
 def time_bin(t_M: np.ndarray, time_bins: int, duration: int) -> np.ndarray:
     """Bin of a time in microseconds: T equal bins over ``duration``, later times in the last."""
-    # In 64 bits, as microseconds times the number of bins may need more than 32.
-    return np.minimum(t_M.astype(np.int64) * time_bins // duration, time_bins - 1)
+    # In 64 bits, as microseconds times the number of bins may need more than 32; later times are
+    # cut off before, as they may need more than 64.
+    within_M = np.minimum(t_M, duration).astype(np.int64)
+    return np.minimum(within_M * time_bins // duration, time_bins - 1)
 
 
 def by_time(events: recordings.Events, time_bins: int, duration: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Recordings of every data set: their events, and what they extend over."""
 
+import hashlib
 import pathlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -129,7 +130,12 @@ def with_each(data: Recordings, change: Callable[[np.ndarray], np.ndarray]) -> R
 
 def seed(name: str) -> int:
     """The seed of a recording, made from its name alone."""
-    return zlib.crc32(name.encode())
+    return zlib.crc32(name.encode(errors="surrogateescape"))
+
+
+def fingerprint(text: str) -> str:
+    """A digest of some lines; names of files need not be text."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def in_order(events: Events) -> Events:

@@ -28,7 +28,9 @@ _FEW = 10  # events; fewer say nothing about a clock
 _LATE = 0.2  # share of the duration after which no recording begins
 _PAUSE = 0.2  # share of the duration that no pause takes
 _PAST = 1.25  # durations after which no recording ends
+_LONG = 100  # times a length that is only usual
 _SHORT = 0.02  # share of the duration that no recording is shorter than
+_QUICKEST, _SLOWEST = 1e4, 1e-2  # events a second of one active pixel, on average
 _POLAR = 50  # events of one polarity that are no chance
 
 
@@ -116,15 +118,18 @@ def warnings(table: np.ndarray, names: Sequence[str], expected: Expected) -> lis
     T, whole = expected.time_bins, expected.duration
     times(many_N & (length_N == 0), "have all their events at one time; is the clock missing?")
     short_N = many_N & (length_N < _SHORT * whole)
-    past_N = many_N & (length_N > _PAST * whole) if expected.fixed else length_N > 100 * whole
-    for which_N, compared in ((short_N, "last less than"), (past_N, "last more than")):
+    past_N = many_N & (length_N > (_PAST if expected.fixed else _LONG) * whole)
+    most = _PAST * whole if expected.fixed else _LONG * whole
+    for which_N, compared, limit in (
+        (short_N, "last less than", _SHORT * whole),
+        (past_N, "last more than", most),
+    ):
         some = length_N[which_N]
-        middle = int(np.median(some)) if len(some) else 1
+        middle = float(np.median(some)) if len(some) else 1.0
         times(
             which_N,
-            f"{compared} {_time(_SHORT * whole if compared.endswith('less than') else whole)}, "
-            f"where {_time(whole)} are usual (half of them {_time(middle)} or less)"
-            + _unit(middle / whole),
+            f"{compared} {_time(limit)}, where {_time(whole)} are usual (the middle one of these "
+            f"{_time(middle)})" + _unit(middle / whole),
         )
     if expected.fixed:
         late_N = (events_N > 0) & (first_N > _LATE * whole)
@@ -152,7 +157,7 @@ def warnings(table: np.ndarray, names: Sequence[str], expected: Expected) -> lis
         line((events_N >= _POLAR) & alone_N, "have events of one polarity alone")
     outside_N = table["outside"] > 0
     if outside_N.any():
-        largest = int(table["x"].max()), int(table["y"].max())
+        largest = (int(table[side][outside_N].max()) for side in "xy")
         line(
             outside_N,
             f"have events outside the sensor of {expected.width}x{expected.height}, "
@@ -169,6 +174,23 @@ def elsewhere(x: int, y: int, height: int, width: int) -> str:
     if height != width and x < height and y < width:
         return "are x and y swapped?"
     return f"are they of another sensor, of {x + 1}x{y + 1} pixels or more?"
+
+
+def rate_warning(events: int, pixels: int, length: int) -> str:
+    """The likely reason that active pixels fire more or less often than a sensor's; "" for none.
+
+    Args:
+      events: of a recording.
+      pixels: that fired in it.
+      length: of it, microseconds.
+    """
+    if events < _FEW or length <= 0:
+        return ""
+    rate = events / pixels / (length * 1e-6)
+    if _SLOWEST < rate < _QUICKEST:
+        return ""
+    many, unit = ("few", "nanoseconds") if rate <= _SLOWEST else ("many", "milliseconds or seconds")
+    return f"{rate:.3g} events a second of each active pixel are {many}; are its times in {unit}?"
 
 
 def _unit(ratio: float) -> str:

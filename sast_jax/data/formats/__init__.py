@@ -1,6 +1,7 @@
 """Reading recordings of any event format; which one is told by content, not by the file's name.
 
-A format is a module here and a line in :data:`_MAGIC` or in :func:`identify`.
+A format is a module here and a line in ``_MAGIC``, or in ``_identify`` if its first bytes are not
+always the same.
 """
 
 import os
@@ -19,11 +20,11 @@ from sast_jax.data.formats import (
     tables,
     text,
 )
-from sast_jax.data.formats.stream import Stream, refused
+from sast_jax.data.formats.stream import NotEventsError, Stream, refused
 from sast_jax.errors import InputError
 from sast_jax.fields import require
 
-__all__ = ["ORDER", "UNIT", "Stream", "identify", "read"]
+__all__ = ["ORDER", "UNIT", "NotEventsError", "Stream", "identify", "read"]
 
 _HEAD = 4096  # bytes that formats are told by
 _KNOWN = (
@@ -143,9 +144,12 @@ def _of_prophesee(path) -> tuple[str, _Read]:
     data = path.read_bytes()
     fields, start = prophesee.header(data)
     kind = prophesee.evt_kind(fields)
-    rows = len(data) - start - 2
-    if kind is None and rows >= 0 and rows % 8 == 0 and data[start + 1] == 8:
+    rows = data[start : start + _HEAD]
+    said = "version" in fields or fields.get("data", "").startswith("file")
+    if kind is None and rows[1:2] == b"\x08" and (said or rows[0] in (0, 12)):
         return _DAT
+    if kind is None and text.is_text(rows):
+        return _TEXT  # lines that begin with % are people's as well
     return kind or "RAW", lambda g: prophesee.read_raw(g.data(), g.name)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sast_jax.data.formats.stream import Stream, columns, refused
+from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, columns, refused
 from sast_jax.errors import needed
 
 MAGIC = b"#!AER-DAT4.0"
@@ -22,7 +22,6 @@ _START = len(MAGIC) + 2
 _EVENT = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("", "V3")])
 _KINDS = {"FRME": "frames", "IMUS": "imu", "TRIG": "triggers"}
 _LZ4, _ZSTANDARD = (1, 2), (3, 4)
-_LARGEST_RATIO = 200  # of a packet unpacked to packed; what is packed tighter is no recording
 _LEAST = 2**16  # bytes that any packet may unpack to
 
 
@@ -102,7 +101,7 @@ def _streams(xml: str) -> dict[int, tuple[str, tuple[int, int] | None]]:
 
 
 def _unpacked(packet: bytes, compression: int) -> bytes:
-    most = _LEAST + _LARGEST_RATIO * len(packet)
+    most = _LEAST + LARGEST_RATIO * len(packet)
     if compression == 0:
         return packet
     if compression in _LZ4:

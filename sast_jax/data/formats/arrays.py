@@ -11,10 +11,8 @@ import zipfile
 import numpy as np
 
 from sast_jax.data.formats import matlab, tables
-from sast_jax.data.formats.stream import Stream, refused
+from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, refused
 from sast_jax.errors import InputError
-
-_LARGEST_RATIO = 200  # of an archive's content to its size; what is packed tighter is no recording
 
 
 def read_npy(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
@@ -31,7 +29,7 @@ def read_npz(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > _LARGEST_RATIO * len(data):
+        if size > LARGEST_RATIO * len(data):
             raise refused(name, f"would unpack to {size} bytes; no recording packs so tightly")
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             found = {key: stored[key] for key in stored.files}
@@ -52,6 +50,15 @@ def read_mat(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
 
 
 def _of_several(found, kind, name, order, unit) -> Stream:
+    inner = {key: value for key, value in found.items() if isinstance(value, dict)}
+    tables_there = {key: value for key, value in inner.items() if tables.named(value)}
+    if tables_there:
+        # ATIS recordings have TD (change) and EM (exposure) side by side.
+        chosen = "TD" if "TD" in tables_there else next(iter(tables_there))
+        columns = {k: np.ravel(v) for k, v in tables.named(tables_there[chosen]).items()}
+        several = len(tables_there) > 1
+        odd = [f"of its tables {', '.join(tables_there)} {chosen} is taken"] if several else []
+        return tables.stream(columns, kind, name, unit=unit, odd=odd)
     arrays = {key: value for key, value in found.items() if isinstance(value, np.ndarray)}
     by_letter = tables.named(arrays)
     if by_letter is not None:

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from sast_jax.data.formats import tables
-from sast_jax.data.formats.stream import Stream, refused
+from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, refused
 from sast_jax.errors import InputError, needed
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS = 1000  # that are looked at in a file
-_LARGEST_RATIO = 200  # of the arrays to the file; what is packed tighter is no recording
 
 
 def read(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
@@ -52,7 +51,7 @@ def _read(file, size, name, order, unit) -> Stream:
             )
         raise refused(name, f"HDF5 without a table of events; it holds {', '.join(file) or '-'}")
     place, columns = places[0]
-    if sum(column.nbytes for column in columns.values()) > _LARGEST_RATIO * size:
+    if sum(column.nbytes for column in columns.values()) > LARGEST_RATIO * size:
         raise refused(name, "its arrays are far larger than the file, as no recording's are")
     odd = [f"of its {len(places)} tables of events {place} is taken"] if len(places) > 1 else []
     found = _values(columns)
@@ -71,7 +70,7 @@ def _candidates(file) -> Iterator[tuple[str, dict]]:
     while waiting and seen < _MOST_OBJECTS:
         group = waiting.pop(0)
         seen += 1
-        children = {key: group[key] for key in group}
+        children = {key: group.get(key) for key in group}  # None for a link that leads nowhere
         arrays = {key: value for key, value in children.items() if hasattr(value, "dtype")}
         if found := tables.named(arrays):
             yield group.name, found

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sast_jax.data.formats.stream import LARGEST_RATIO
+
 _MATRIX, _PACKED = 14, 15
 _NUMBERS = {
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
@@ -23,15 +25,14 @@ _CLASSES = {
 }  # fmt: skip
 _STRUCT = 2
 _COMPLEX = 0x800  # a bit of an array's flags
-_LARGEST_RATIO = 200  # of what is packed to the file; what is packed tighter is no recording
 
 
 class DamagedError(Exception):
     """The bytes are no whole MATLAB file."""
 
 
-def load(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of numbers of a file by name, and those of its structures by their fields' names.
+def load(data: bytes) -> dict[str, np.ndarray | dict[str, np.ndarray]]:
+    """The arrays of numbers of a file by name, and its structures as dicts of arrays by field.
 
     Raises:
       DamagedError: the bytes are no whole MATLAB file.
@@ -54,7 +55,7 @@ def load(data: bytes) -> dict[str, np.ndarray]:
 
 def _unpacked(content, size) -> bytes:
     unpacker = zlib.decompressobj()
-    most = _LARGEST_RATIO * size
+    most = LARGEST_RATIO * size
     whole = unpacker.decompress(content, most)
     if len(whole) >= most or not unpacker.eof:
         raise DamagedError("a packed array that is cut off, or far larger than any recording's")
@@ -77,8 +78,8 @@ def _elements(data: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]]:
         at = after
 
 
-def _matrix(content: bytes, order: str) -> dict[str, np.ndarray]:
-    """The array of an element, or the arrays of a structure's fields, by name."""
+def _matrix(content: bytes, order: str) -> dict:
+    """The array of an element, or the dict of a structure, by its name."""
     parts = list(_elements(content, 0, order))
     if len(parts) < 3:
         return {}
@@ -86,7 +87,7 @@ def _matrix(content: bytes, order: str) -> dict[str, np.ndarray]:
     shape = tuple(np.frombuffer(parts[1][1], f"{order}i4").tolist())
     name, kind = parts[2][1].decode("ascii"), flags & 0xFF
     if kind == _STRUCT:
-        return _structure(parts[3:], order)
+        return {name: _structure(parts[3:], order)}
     if kind not in _CLASSES or flags & _COMPLEX or len(parts) < 4:
         return {}  # text, cells, objects: nothing that could be events
     if min(shape, default=-1) < 0:
@@ -113,6 +114,7 @@ def _structure(parts, order) -> dict[str, np.ndarray]:
     found = {}
     for name, (kind, content) in zip(each, parts[2:], strict=True):
         if kind == _MATRIX:
-            for array in list(_matrix(content, order).values())[:1]:
-                found[name.decode("ascii")] = array
+            for value in _matrix(content, order).values():
+                if isinstance(value, np.ndarray):  # a structure within one is no column
+                    found[name.decode("ascii")] = value
     return found

@@ -142,8 +142,15 @@ def _evt3(rows: bytes, fields, name) -> Stream:
     evt3: Any = needed("evt3", "recordings")
     row_M, odd = _rows(rows, np.dtype("<u2"))
     kind_M = row_M >> 12
-    if not (kind_M == _EVT3_TIME_HIGH).any():
+    timed = np.flatnonzero(kind_M == _EVT3_TIME_HIGH)
+    if not len(timed):
         raise refused(name, "an EVT3 recording without a time")
+    before = row_M[: timed[0]]
+    early = int((before >> 12 == 2).sum())
+    for kind, bits in ((4, 0xFFF), (5, 0xFF)):  # a bit for each of some neighbours
+        early += sum(int(row & bits).bit_count() for row in before[before >> 12 == kind])
+    unknown = int(np.isin(kind_M, (1, 9, 11, 12, 13)).sum())
+    odd += _left_out(early, unknown)
     events = evt3.decode_bytes(row_M.tobytes())
     found = columns(events.x, events.y, events.timestamp, events.polarity)
     return Stream(*found, "EVT3", None, counts(triggers=(kind_M == _EVT3_TRIGGER).sum()), odd)
@@ -172,11 +179,15 @@ def _beside(row_M, early: int) -> tuple[dict[str, int], tuple[str, ...]]:
     kinds = np.bincount(row_M[row_M >= 2 << 28] >> 28, minlength=16)
     known = {"triggers": kinds[_TRIGGER], "others": kinds[_OTHER], "continued": kinds[_CONTINUED]}
     unknown = int(kinds.sum() - kinds[_TIME_HIGH] - sum(known.values()))
+    return counts(**known), _left_out(early, unknown)
+
+
+def _left_out(early: int, unknown: int) -> tuple[str, ...]:
     odd = (
         f"{early} events before the first time are left out" if early else "",
         f"{unknown} rows of an unknown kind are left out" if unknown else "",
     )
-    return counts(**known), tuple(filter(None, odd))
+    return tuple(filter(None, odd))
 
 
 def _rows(data: bytes, dtype) -> tuple[np.ndarray, tuple[str, ...]]:

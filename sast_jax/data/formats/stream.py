@@ -31,6 +31,22 @@ class Stream(NamedTuple):
     odd: tuple[str, ...] = ()
 
 
+LARGEST_RATIO = (
+    200  # of what a file unpacks to and its size; what is packed tighter is no recording
+)
+
+
+class NotEventsError(InputError):
+    """A file is of a known kind, but holds something other than events."""
+
+
+def reached(stream: Stream) -> tuple[int, int]:
+    """(height, width) of the smallest sensor that has all pixels of the events."""
+    if not len(stream.t_M):
+        return 0, 0
+    return int(stream.y_M.max()) + 1, int(stream.x_M.max()) + 1
+
+
 def unwrapped(count_M: np.ndarray, bits: int) -> np.ndarray:
     """A counter of some bits that wraps around, as 64-bit numbers that go on.
 

@@ -26,7 +26,7 @@ ALIASES = {
 _ORDERS = ("txyp", "xytp", "xypt", "tpxy", "pxyt", "ptxy")  # looked for where none is stated
 _POLARITIES = ((0, 1), (-1, 1), (1, 2))  # OFF and ON, as files have them
 _FAR = 2**16  # beyond any sensor
-_LATEST = 2**62  # microseconds that 64 bits hold with room for arithmetic
+_LATEST = 2**53  # microseconds, 285 years
 _USUAL_RATE = 10.0  # events of an active pixel a second, to tell units from each other
 
 
@@ -95,7 +95,8 @@ def _order(columns_CxM, name) -> str:
         t, p, x, y = (order.index(letter) for letter in "tpxy")
         places = whole_C[x] and whole_C[y] and min(low_C[x], low_C[y]) >= 0
         # Times differ from places in that they go on; the longest range is no more than a hint.
-        if binary_C[p] and places and (np.diff(columns_CxM[t]) >= 0).mean() > 0.9:
+        forward_M = columns_CxM[t, 1:] >= columns_CxM[t, :-1]
+        if binary_C[p] and places and (not len(forward_M) or forward_M.mean() > 0.9):
             found.append((order, span_C[t]))
     longest = max((span for _, span in found), default=0)
     best = [order for order, span in found if span == longest]
@@ -200,8 +201,8 @@ _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nan
 
 def _unit(column, x_M, y_M) -> str:
     """The unit of times, told from their size, their fractions, and how often a pixel fires."""
-    high = float(np.abs(column[[0, -1]]).max())
-    if high > 1e17:  # since 1970
+    low, high = sorted(abs(float(time)) for time in column[[0, -1]])
+    if low > 1e17:  # since 1970
         return "ns"
     if column.dtype.kind != "f":
         return _of_whole(high)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from sast_jax.data.formats import tables
-from sast_jax.data.formats.stream import Stream, refused
+from sast_jax.data.formats.stream import NotEventsError, Stream, refused
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -54,10 +54,10 @@ def read(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
     Raises:
       InputError: there are no rows of numbers, or one line is none.
     """
-    lines = decoded(data, name).rstrip("\n").split("\n")
+    lines = decoded(data, name).rstrip().split("\n")
     start, titles, sensor = _head(lines)
     if start == len(lines) or start == _HEADER_LINES:
-        raise refused(name, "text without rows of numbers")
+        raise NotEventsError(f"{name}: text without rows of numbers")
     body, odd = lines[start:], []
     separator = ";" if ";" in body[0] else "," if "," in body[0] else None
     width = len(_numbers(body[0]))

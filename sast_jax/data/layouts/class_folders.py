@@ -6,20 +6,20 @@ it holds; that is kept in the cache.
 """
 
 import functools
-import hashlib
 import os
 import pathlib
 from typing import Any
 
 from sast_jax.data import cache, recordings
-from sast_jax.data.formats import identify, read
+from sast_jax.data.formats import NotEventsError, identify, read
 from sast_jax.data.layouts import finding
-from sast_jax.data.layouts.gathered import Gathered, Item, facts_of, natural
+from sast_jax.data.layouts.facts import facts_of
+from sast_jax.data.layouts.gathered import Gathered, Item, natural
 from sast_jax.data.parallel import mapped
 from sast_jax.errors import InputError
 
-READER = 2  # part of cache keys: raise it when files are read otherwise
-_SPLITS = ("train", "test")
+READER = 3  # part of cache keys: raise it when files are read otherwise
+_SPLITS = {"train": ("train", "training"), "test": ("test", "testing")}
 _TEXTS = (".txt", ".csv", ".tsv")  # papers elsewhere, recordings within a class
 
 
@@ -37,16 +37,17 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
     try:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; name one with a folder for each class")
+        root = _inner(root)
         items, others = _items(root)
         lines = "".join(recordings.stamp(pathlib.Path(item.where), root) for item in items)
-        key = {"facts of": hashlib.sha256(lines.encode()).hexdigest(), "reader": READER}
+        key = {"facts of": recordings.fingerprint(lines), "reader": READER}
         key |= {"order": order, "unit": unit}
         work = [(item.where, order, unit) for item in items]
         make = lambda: list(mapped(_facts, work, "looking at recordings"))  # noqa: E731
         facts = cache.listing(cache.folder(), key, make)
     except OSError as error:
         raise InputError(f"cannot read {error.filename or root}: {error.strerror}") from error
-    others += [item.name for item, own in zip(items, facts, strict=True) if not own["format"]]
+    none = [item.name for item, own in zip(items, facts, strict=True) if not own["format"]]
     both = [(item, own) for item, own in zip(items, facts, strict=True) if own["format"]]
     if not both:
         there = finding.like_recordings(root)
@@ -55,14 +56,17 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
             + (f" (there is {there})" if there else "")
         )
     kept, known = (tuple(each) for each in zip(*both, strict=True))
+    notes = finding.unread(root, others, lambda _: False)
+    if none:
+        notes = (*notes, f"{root}: {len(none)} files in it hold no events, first {none[0]}")
     return Gathered(
         kept,
         known,
         tuple(sorted({item.label for item in kept}, key=natural)),
         tuple(item.where for item in kept),
         functools.partial(read, order=order, unit=unit),
-        f"{order} {unit}",
-        finding.unread(root, others, lambda _: False),
+        f"files {order} {unit} {READER}",
+        notes,
     )
 
 
@@ -73,21 +77,39 @@ def _facts(work: tuple[str, str, str]) -> dict[str, Any]:
       InputError: a recording is damaged, or its ending says that it is one, but not its content.
     """
     path, order, unit = work
+    if not os.path.getsize(path):
+        return {"format": ""}
     kind = ""
     try:
         kind = identify(path)
         return facts_of(read(path, order=order, unit=unit))
-    except InputError:
-        # Its ending or its first bytes say that it is one; but much that is none begins as text.
-        if path.lower().endswith((*finding.ENDINGS, *_TEXTS)) or kind not in ("", "text"):
+    except InputError as error:
+        ending, is_text = path.lower(), isinstance(error, NotEventsError)
+        # A file that could not be opened may be readable the next time. Else its ending or its
+        # first bytes say that it is a recording; but much that is none is text.
+        unopened = isinstance(error.__cause__, OSError)
+        said = ending.endswith(finding.ENDINGS) or (ending.endswith(_TEXTS) and not is_text)
+        if unopened or said or kind not in ("", "text"):
             raise
         return {"format": ""}
 
 
+def _inner(root) -> pathlib.Path:
+    """The folder itself, or the only one in it if that holds train and test, or the classes."""
+    inside = [path for path in sorted(root.iterdir()) if path.is_dir() and not finding.hidden(path)]
+    if len(inside) != 1 or _splits(root) or not any(p.is_dir() for p in inside[0].iterdir()):
+        return root
+    return inside[0]
+
+
+def _splits(root) -> dict[str, pathlib.Path]:
+    found = {split: finding.named(root, *names) for split, names in _SPLITS.items()}
+    return {split: path for split, path in found.items() if path is not None and path.is_dir()}
+
+
 def _items(root) -> tuple[list[Item], list[str]]:
     """Files that may be recordings, and the names of others."""
-    splits = {name: finding.named(root, name) for name in _SPLITS}
-    splits = {name: path for name, path in splits.items() if path is not None and path.is_dir()}
+    splits = _splits(root)
     items, others = [], []
     for split, top in (splits or {"": root}).items():
         for path in finding.files(top):
@@ -97,8 +119,10 @@ def _items(root) -> tuple[list[Item], list[str]]:
                 items.append(Item(name, str(path), split, inside[0]))
             else:
                 others.append(name)
-    if splits:
-        others += [path.name for path in sorted(root.iterdir()) if path not in splits.values()]
+    for path in sorted(root.iterdir()) if splits else ():
+        if path not in splits.values() and not finding.hidden(path):
+            below = finding.files(path) if path.is_dir() else [path]
+            others += [entry.relative_to(root).as_posix() for entry in below]
     items.sort(key=lambda item: (item.split == "test", natural(item.label), item.name))
     return items, others
 

@@ -12,7 +12,6 @@ tonic 1.7.0 unpacks two of the three values that its reader of headers returns.
 
 import csv
 import functools
-import hashlib
 import io
 import pathlib
 import re
@@ -85,11 +84,11 @@ def read_aedat(data: bytes, name: str) -> np.ndarray:
 
 
 def _split(paths) -> Split:
-    gestures, digest = [], hashlib.sha256()
+    gestures, lines = [], ""
     for path in paths:
         labels = path.with_name(f"{path.stem}_labels.csv")
         text = _text(labels)
-        digest.update(f"{recordings.stamp(path, path.parent)}{text}\n".encode())
+        lines += f"{recordings.stamp(path, path.parent)}{text}\n"
         gestures += _labelled(path, labels, text)
     if not gestures:
         raise InputError(f"{paths[0].parent}: its csv files label no gesture; fetch them again")
@@ -105,12 +104,12 @@ def _split(paths) -> Split:
             own = {path: content(path.read_bytes()) for path in paths}
             return [content(f"{own[g.recording]} {g.begin} {g.end}".encode()) for g in gestures]
 
-        return kept_contents(digest.hexdigest(), make)
+        return kept_contents(recordings.fingerprint(lines), make)
 
     return Split(
         tuple(f"{g.recording}/{g.label}/{g.begin}" for g in gestures),
         np.array([g.label for g in gestures]),
-        digest.hexdigest(),
+        recordings.fingerprint(lines),
         read,
         contents,
         subjects_N=np.array([g.subject for g in gestures]),

@@ -8,7 +8,6 @@ Format: Orchard et al., Converting static image datasets to spiking neuromorphic
 saccades, Frontiers in Neuroscience 9:437, 2015.
 """
 
-import hashlib
 import os
 import pathlib
 import re
@@ -21,7 +20,16 @@ import numpy as np
 from sast_jax.data.formats import fixed_rows
 from sast_jax.data.layouts import finding
 from sast_jax.data.layouts.split import Split, content, kept_contents
-from sast_jax.data.recordings import NMNIST, Events, Recordings, in_order, seed, stamp, within
+from sast_jax.data.recordings import (
+    NMNIST,
+    Events,
+    Recordings,
+    fingerprint as fingerprint_of,
+    in_order,
+    seed,
+    stamp,
+    within,
+)
 from sast_jax.errors import InputError
 
 # What reading a damaged archive raises; ValueError includes names that are no text.
@@ -132,9 +140,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
                 f"{path}/{m.filename}: {how}, which cannot be read in place; unpack the archive "
                 f"to {split.capitalize()}/ beside it, and move it away"
             )
-    digest = hashlib.sha256()
-    for m in chosen:
-        digest.update(f"{m.filename} {m.file_size} {m.CRC}\n".encode())
+    lines = "".join(f"{m.filename} {m.file_size} {m.CRC}\n" for m in chosen)
 
     def read(indices):
         where = path  # until the archive is open again
@@ -151,9 +157,9 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
     def contents():
         return np.array([m.file_size << 32 | m.CRC for m in chosen], np.int64)
 
-    notes = finding.unread(path, (m.filename for m in everything), members.__contains__)
+    notes = _unread(path, [m.filename for m in everything], names, split)
     named = tuple(f"{path}/{name}" for name in names)
-    return _split(path, named, digest.hexdigest(), read, contents, notes)
+    return _split(path, named, fingerprint_of(lines), read, contents, notes)
 
 
 def _open_tree(root: pathlib.Path, split: str) -> Split:
@@ -161,7 +167,7 @@ def _open_tree(root: pathlib.Path, split: str) -> Split:
     names = _own(root, [name for name in everything if _NAME.search(name)], split, root.name)
     paths = [everything[name] for name in names]
     lines = "".join(stamp(path, root) for path in paths)
-    fingerprint = hashlib.sha256(lines.encode()).hexdigest()
+    fingerprint = fingerprint_of(lines)
 
     def read(indices):
         for i in indices:
@@ -171,26 +177,43 @@ def _open_tree(root: pathlib.Path, split: str) -> Split:
         make = lambda: [content(path.read_bytes()) for path in paths]  # noqa: E731
         return kept_contents(fingerprint, make)
 
-    notes = finding.unread(root, everything, lambda name: bool(_NAME.search(name)))
+    notes = _unread(root, list(everything), names, split)
     return _split(root, tuple(map(str, paths)), fingerprint, read, contents, notes)
 
 
+def _unread(where, everything, names, split) -> tuple[str, ...]:
+    """A warning of files that are neither this split's recordings nor below the other's folder."""
+    read = {*names}
+
+    def known(name):
+        return name in read or _OTHER[split] in name.lower().split("/")[:-1]
+
+    return finding.unread(where, everything, known)
+
+
 def _own(where, names, split: str, root: str = "") -> list[str]:
-    """The names below the split's own folder, or all if they are below neither split's.
+    """The names of a split: those below its folder, or, without such a folder, below neither's.
+
+    Args:
+      where: archive or folder of the split.
+      names: of the recordings.
+      split: "train" or "test".
+      root: name of the folder that is the split, which all names begin with; "" in an archive.
 
     Raises:
       InputError: all are below the other split's folder.
     """
-    folders = {name: name.lower().removeprefix(root.lower()).split("/")[:-2] for name in names}
+    folders = {name: name.removeprefix(f"{root}/").lower().split("/")[:-2] for name in names}
+    others = [name for name in names if _OTHER[split] in folders[name]]
     own = [name for name in names if split in folders[name]]
-    if own:
-        return own
-    if others := [name for name in names if _OTHER[split] in folders[name]]:
+    if root or not own:
+        own = [name for name in names if name not in set(others)]
+    if others and not own:
         raise InputError(
             f"{where}: holds {len(others)} recordings of the {_OTHER[split]} split, first "
             f"{others[0]}, and none of the {split} split; fetch that, or move this away"
         )
-    return list(names)
+    return own
 
 
 def _split(where, names, fingerprint, read, contents, notes) -> Split:

@@ -26,6 +26,7 @@ class Split(NamedTuple):
       numbers_N: number of each file, or -1; None for recordings without numbers.
       subjects_N: number of the person seen in each; None for recordings without people.
       warnings: what a person should know of the split, one line each.
+      seeds_N: of each, for random draws; None to make them from the names.
       same: whether two of what ``read`` yields are the same recording.
     """
 
@@ -37,6 +38,7 @@ class Split(NamedTuple):
     numbers_N: np.ndarray | None = None
     subjects_N: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
+    seeds_N: np.ndarray | None = None
     same: Callable[[Any, Any], bool] = _equal
 
 

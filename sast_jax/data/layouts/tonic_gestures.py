@@ -10,7 +10,6 @@ Recordings: Amir et al., A low power, fully event-based gesture recognition syst
 """
 
 import gzip
-import hashlib
 import io
 import itertools
 import os
@@ -68,7 +67,7 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
         archive = finding.named(pathlib.Path(folder), f"{name}.tar.gz")
         tree = finding.named(pathlib.Path(folder), name)
         if archive is not None and archive.is_file():
-            found = _open_archive(archive)
+            found = _open_archive(archive, split)
             beside = f"{tree} is not read, as {archive.name} lies beside it"
             return found if tree is None else found._replace(warnings=(*found.warnings, beside))
         if tree is not None and tree.is_dir():
@@ -181,14 +180,14 @@ def _joined(rows, names) -> recordings.Events:
     return events._replace(x_M=events.x_M.astype(np.uint8), y_M=events.y_M.astype(np.uint8))
 
 
-def _open_archive(path: pathlib.Path) -> Split:
+def _open_archive(path: pathlib.Path, split: str) -> Split:
     # A gzip file ends in checksum and size of its content. With the file's own size they stand for
     # all of it, so that an archive of gigabytes need not be read to know whether it has changed.
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 8, 0))
         key = {"archive": file.read().hex(), "size": size}
-    fingerprint = hashlib.sha256(str(key).encode()).hexdigest()
+    fingerprint = recordings.fingerprint(str(key))
     # Names and contents are found in one pass, which decompresses everything.
     listed = cache.listing(
         cache.folder(),
@@ -197,6 +196,13 @@ def _open_archive(path: pathlib.Path) -> Split:
     )
     everything = [name for name, _ in listed]
     members = [(name, own) for name, own in listed if _NAME.search(name)]
+    other = {"train": "test", "test": "train"}[split]
+    wrong = [name for name, _ in members if f"ibmgesture{other}" in name.lower().split("/")]
+    if wrong:
+        raise InputError(
+            f"{path}: holds {len(wrong)} gestures of the {other} split, first {wrong[0]}; fetch "
+            f"the {split} split, or move this away"
+        )
 
     def read(indices):
         wanted = {members[i][0] for i in indices}
@@ -239,7 +245,7 @@ def _open_tree(root: pathlib.Path) -> Split:
     everything = {f"{root.name}/{path.relative_to(root)}": path for path in finding.files(root)}
     found = [path for name, path in everything.items() if _NAME.search(name)]
     lines = "".join(recordings.stamp(path, root) for path in found)
-    fingerprint = hashlib.sha256(lines.encode()).hexdigest()
+    fingerprint = recordings.fingerprint(lines)
 
     def read(indices):
         for i in indices:

@@ -5,7 +5,6 @@ in the cache. Sets without pixels, such as SHD with its 700 channels, are of a s
 """
 
 import functools
-import hashlib
 import inspect
 import os
 import pathlib
@@ -16,7 +15,8 @@ import numpy as np
 from sast_jax.data import cache, recordings
 from sast_jax.data.formats import Stream, tables
 from sast_jax.data.layouts import finding
-from sast_jax.data.layouts.gathered import Gathered, Item, facts_of, natural
+from sast_jax.data.layouts.facts import facts_of
+from sast_jax.data.layouts.gathered import Gathered, Item, natural
 from sast_jax.data.parallel import mapped
 from sast_jax.errors import InputError, needed
 
@@ -50,7 +50,7 @@ def find(name: str, folder: str | os.PathLike) -> Gathered:
     sets = {split: _opened(name, root, split) for split in splits}
     place = pathlib.Path(next(iter(sets.values())).location_on_system)
     lines = "".join(recordings.stamp(path, place) for path in finding.files(place))
-    key = {"facts of": hashlib.sha256(lines.encode()).hexdigest(), "tonic": name, "reader": READER}
+    key = {"facts of": recordings.fingerprint(lines), "tonic": name, "reader": READER}
     named = {split: _files(each, place) for split, each in sets.items()}
     work = [(name, root, split, index) for split, each in named.items() for index in each]
     make = lambda: list(mapped(_facts, work, f"reading {name}"))  # noqa: E731
@@ -61,7 +61,7 @@ def find(name: str, folder: str | os.PathLike) -> Gathered:
     items = [
         Item(
             named[split][index] or f"{split or 'all'}/{index:06d}",
-            f"{place}/{named[split][index] or index}",
+            f"{place}/{named[split][index] or f'{split} {index}'}",
             split,
             classes[own["target"]] if isinstance(own["target"], int) else own["target"],
         )
@@ -73,7 +73,8 @@ def find(name: str, folder: str | os.PathLike) -> Gathered:
         tuple(classes),
         tuple(work),
         _stream,
-        f"tonic {name}",
+        f"tonic {name} {READER}",
+        _not_used(sets),
         polarities=_polarities(next(iter(sets.values()))),
     )
 
@@ -108,6 +109,13 @@ def _opened(name: str, root: str, split: str) -> Any:
             f"{place}: {name} is not there as tonic keeps it, and cannot be fetched ({reason}); "
             f"fetch it by hand from {where} into that folder, and unpack it there"
         ) from error
+
+
+def _not_used(sets) -> tuple[str, ...]:
+    """A warning if the set has a split that is neither to train nor to test on."""
+    if any(type(opened).__name__ == "SSC" for opened in sets.values()):
+        return ("its split 'valid' is not used; hold out a share with config.data.validation",)
+    return ()
 
 
 def _files(opened, place) -> dict[int, str]:

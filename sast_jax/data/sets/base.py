@@ -92,3 +92,16 @@ class Data:
     def _shared(self, splits) -> dict:
         keys = ("train_limit", "test_limit", "seed", "allow_overlap")
         return {key: getattr(self, key) for key in keys} | {"splits": splits}
+
+
+@dataclasses.dataclass(frozen=True)
+class Unmoved(Data):
+    """A data set whose training recordings are not moved unless a setting says so."""
+
+    shift: int = number(
+        0, 0, math.inf, "largest shift of a training recording, in pixels; others are not shifted"
+    )
+    rotation: float = number(
+        0.0, 0, 90, "degrees that training recordings turn and shear by, at most"
+    )
+    zoom: float = number(0.0, 0, 0.9, "share by which training recordings grow or shrink, at most")

@@ -189,16 +189,19 @@ def located(
     Raises:
       InputError: recordings lie in several folders.
     """
-    places = finding.places(folder, published.inner)
-    if tonic:
-        places = [*places[1:], folder]
-    found = {place: {name: published.find(place, name) for name in splits} for place in places}
-    found = {place: both for place, both in found.items() if any(both.values())}
+    inner = [place for place in finding.places(folder, published.inner) if place != folder]
+    tonics = [place for place in inner if place.name.lower() == published.inner.lower()]
+    others = [place for place in inner if place not in tonics]
+    found = {}
+    # One folder after another; what lies beside a folder with recordings is nobody's business.
+    for places in ([*tonics], [folder], others) if tonic else ([folder], tonics, others):
+        if not found:
+            each = {p: {name: published.find(p, name) for name in splits} for p in places}
+            found = {place: both for place, both in each.items() if any(both.values())}
     if not found:
         return None
     first = next(iter(found))
-    usual = first == folder or first.name.lower() == published.inner.lower()
-    if not usual and len(found) > 1:
+    if len(found) > 1:
         some = " and ".join(str(place) for place in list(found)[:2])
         raise InputError(f"{folder}: recordings lie in {some}; name one of these folders")
     return first, found[first]
@@ -225,7 +228,7 @@ def of_splits(
     Raises:
       InputError: a recording is damaged, or both splits share some.
     """
-    recorded, fingerprints, names, notes = {}, [], {}, _copies(splits, allow_overlap)
+    recorded, fingerprints, names, notes = {}, [], {}, copies(splits, allow_overlap)
     for name, split in splits.items():
         if split is None:
             continue
@@ -238,6 +241,9 @@ def of_splits(
             "limit": [limits[name], seed] if limits[name] else 0,
         }
         data = known.select(split, indices)
+        # Kept with the frames, so that frames of other labels or persons are others.
+        columns = [c for c in (data.labels_N, data.subjects_N) if c is not None]
+        key["labels"] = cache.digest({"labels": [column.tolist() for column in columns]})
         key |= framing.key | framing.real
         recorded[name] = Recorded(data, key, framing.pack, known.levels)
         fingerprints.append(split.fingerprint)
@@ -251,7 +257,7 @@ def of_splits(
     return _source(known, framing, named, False, "+".join(fingerprints), recorded, frames, notes)
 
 
-def _copies(splits, allow_overlap) -> list[str]:
+def copies(splits, allow_overlap) -> list[str]:
     """Warnings of recordings that are there twice.
 
     Raises:
@@ -262,7 +268,7 @@ def _copies(splits, allow_overlap) -> list[str]:
         if pairs := splits_lib.repeated(split):
             copy, first = (split.names[i] for i in pairs[0])
             notes.append(f"{name}: {len(pairs)} recordings are copies, first {copy} of {first}")
-    if len(there) == 2:
+    if {"train", "test"} <= there.keys():
         test, train = there["test"], there["train"]
         if pairs := splits_lib.shared(test, train):
             i, j = pairs[0]

@@ -11,9 +11,9 @@ import numpy as np
 
 from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
 from sast_jax.data.formats import ORDER, UNIT
-from sast_jax.data.layouts import class_folders, gathered, tonic_sets
+from sast_jax.data.layouts import choosing, class_folders, gathered, tonic_sets
 from sast_jax.data.layouts.gathered import Gathered
-from sast_jax.data.sets.base import Data
+from sast_jax.data.sets.base import Unmoved
 from sast_jax.data.sets.loading import Framing, Source, of_splits
 from sast_jax.data.sets.published import Known
 from sast_jax.errors import InputError
@@ -22,10 +22,14 @@ from sast_jax.fields import between, checked, choice, names, number, setting, se
 _SIDE, _LINE = 40, 140  # pixels of a frame's longer side at most, and of a sensor of one line
 _LARGE = 64  # pixels; a sensor with a longer side has the gestures' levels of corruption
 _LONGEST = 3_600_000  # milliseconds
+_READER = 1  # part of cache keys: raise it when frames come out otherwise
+_ALL = "all are tested on; none of them may have been trained on"
+_STRAY, _NEARLY = 2.0, 1.1  # times the usual size of a sensor, beyond which events are not of it
+_FEW = 0.1  # share of the recordings that may be of another size without changing the sensor
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnData(Data):
+class OwnData(Unmoved):
     """Recordings of one's own."""
 
     name = "recordings"
@@ -70,13 +74,6 @@ class OwnData(Data):
     person: str = text(
         "", "regular expression with a group for the person in a file's name; a share is of persons"
     )
-    shift: int = number(
-        0, 0, math.inf, "largest shift of a training recording, in pixels; others are not shifted"
-    )
-    rotation: float = number(
-        0.0, 0, 90, "degrees that training recordings turn and shear by, at most"
-    )
-    zoom: float = number(0.0, 0, 0.9, "share by which training recordings grow or shrink, at most")
 
     @property
     def extent(self):
@@ -105,15 +102,22 @@ class OwnData(Data):
         if self._is_resolved():
             return self
         found = self._found()
-        sensor = self.sensor or _sensor(found)
+        sensor = self.sensor or sensor_of(found)
         longer = max(sensor)
         usual = _LINE if min(sensor) == 1 else _SIDE
         side = -(-longer // _shrink(longer, self.side or usual))
+        duration = self.duration or _duration(found, self.rebase)
+        if duration < self.time_bins and not self.duration:
+            raise InputError(
+                f"{self._place()}: nine of ten recordings last {duration} ms or less, which is too "
+                f"short for config.data.time_bins={self.time_bins}; are their times in another "
+                "unit? state it with config.data.unit, or lower the bins"
+            )
         return dataclasses.replace(
             self,
             sensor=sensor,
             side=side,
-            duration=self.duration or _duration(found, self.rebase),
+            duration=duration,
             classes=self.classes or found.classes,
         )
 
@@ -133,7 +137,7 @@ class OwnData(Data):
                 f"{own._place()}: the class {absent[0]!r} is none of {', '.join(own.classes)}; "
                 "rename or remove its folder"
             )
-        subjects = gathered.persons(own.person, found)[0] if own.person else None
+        subjects = choosing.persons(own.person, found)[0] if own.person else None
         notes = {split: warnings_of(found, chosen[split]) for split in splits}
         parts = {
             split: gathered.split_of(found, chosen[split], own.classes, subjects, notes[split])
@@ -141,13 +145,19 @@ class OwnData(Data):
             else None
             for split in splits
         }
+        if len(own.classes) < 2:
+            raise InputError(
+                f"{own._place()}: one class alone, {own.classes[0]!r}, which leaves nothing to "
+                "tell apart; there should be a folder for each class"
+            )
         if not any(parts.values()):
             raise InputError(f"{own._place()}: no recordings for {' or '.join(splits)} ({how})")
         first = next(split for split in parts if parts[split] is not None)
-        parts[first] = parts[first]._replace(warnings=(*found.warnings, *parts[first].warnings))
+        general = (*found.warnings, *((f"{own._place()}: {how}",) if how == _ALL else ()))
+        parts[first] = parts[first]._replace(warnings=(*general, *parts[first].warnings))
         limits = {"train": own.train_limit, "test": own.test_limit}
         return of_splits(
-            own._known(found, chosen, how),
+            own._known(how),
             own._framing(found.polarities),
             parts,
             f"recordings from {own._place()}",
@@ -161,13 +171,13 @@ class OwnData(Data):
         found = self._found()
         everything = range(len(found.items))
         if self.test_list:
-            test = gathered.listed(pathlib.Path(self.test_list).expanduser(), found)
+            test = choosing.listed(pathlib.Path(self.test_list).expanduser(), found)
             how = f"the test recordings are those that {self.test_list} names"
         elif any(item.split for item in found.items):
             test = [i for i in everything if found.items[i].split == "test"]
             how = "train/ and test/"
         elif self.test_share == 1:
-            test, how = list(everything), "all to test, so none of them may have been trained on"
+            test, how = list(everything), _ALL
         else:
             test, how = self._drawn(found)
         return found, {"train": sorted({*everything} - {*test}), "test": test}, how
@@ -189,7 +199,7 @@ class OwnData(Data):
     def _drawn(self, found) -> tuple[list[int], str]:
         rng = np.random.default_rng(self.seed)
         if self.person:
-            subjects, everyone = gathered.persons(self.person, found)
+            subjects, everyone = choosing.persons(self.person, found)
             count = round(self.test_share * len(everyone))
             drawn = set(rng.permutation(len(everyone))[:count].tolist())
             test = [i for i, subject in enumerate(subjects) if subject in drawn]
@@ -201,17 +211,11 @@ class OwnData(Data):
         how = f"{self.test_share:g} of each class, drawn with seed {self.seed}, to test"
         return sorted(test), how
 
-    def _known(self, found, chosen, how) -> Known:
-        seeds = {
-            split: [recordings_lib.seed(found.items[i].stem) for i in own]
-            for split, own in chosen.items()
-        }
+    def _known(self, how) -> Known:
         extent = recordings_lib.Extent(*self.sensor, 1000 * self.duration)
-        test = {found.items[i].where for i in chosen["test"]}
 
         def select(split, indices):
-            which = "test" if split.names[0] in test else "train"
-            return gathered.select(split, indices, seeds[which], extent, self.rebase)
+            return gathered.select(split, indices, extent, self.rebase)
 
         large = max(self.sensor) > _LARGE
         like = "DVS Gesture" if large else "N-MNIST"
@@ -225,7 +229,7 @@ class OwnData(Data):
             levels=corruptions.DVS_GESTURE_LEVELS if large else corruptions.NMNIST_LEVELS,
             classes=self.classes,
             rises=1,
-            reader=class_folders.READER,
+            reader=_READER,
             caveats=(
                 f"{self.tonic or 'Own recordings'} of {len(self.classes)} classes, {size}, in "
                 f"{self.time_bins} frames of {width} x {height}; split: {how}. Corruptions have "
@@ -283,9 +287,26 @@ def _shrink(longer: int, side: int) -> int:
     return -(-longer // side)
 
 
-def _sensor(found) -> tuple[int, int]:
-    """(height, width) that holds all recordings."""
-    return tuple(max(1, *(fact[key] for fact in found.facts)) for key in ("height", "width"))
+def sensor_of(found: Gathered) -> tuple[int, int]:
+    """(height, width) that files state, or that holds the events of nearly all recordings."""
+    stated = [fact["sensor"] for fact in found.facts if fact["sensor"]]
+    reached = np.array([fact["reached"] for fact in found.facts if fact["events"]]).reshape(-1, 2)
+    if len(stated) == len(found.facts):
+        return tuple(int(side) for side in np.max(stated, axis=0))
+    if not len(reached):
+        raise InputError("none of the recordings holds an event")
+    usual = np.median(reached, axis=0)
+    # A stray event, or another sensor in a few files, does not make the sensor larger.
+    far_N = (reached > _STRAY * usual[None]).any(axis=1) | _swapped(reached, usual)
+    kept = reached[~far_N] if far_N.mean() < _FEW else reached
+    return tuple(int(side) for side in np.max([*stated, *kept, (1, 1)], axis=0))
+
+
+def _swapped(reached_Nx2, usual) -> np.ndarray:
+    """Which recordings would fit the others if x and y changed places."""
+    other = reached_Nx2[:, ::-1]
+    fits = (other <= _NEARLY * usual[None]).all(axis=1)
+    return fits & (reached_Nx2 > _NEARLY * usual[None]).any(axis=1)
 
 
 def _duration(found, rebase) -> int:
@@ -309,12 +330,17 @@ def warnings_of(found, chosen: Sequence[int]) -> list[str]:
     for own in odd.values():
         name, line = own[0]
         notes.append(f"{len(own)} recordings: {line}, first {name}")
-    stated = {}
+    stated, slow = {}, []
     for i in chosen:
-        fact = found.facts[i]
-        if fact["stated"]:
-            stated.setdefault((fact["width"], fact["height"]), found.items[i].name)
+        fact, name = found.facts[i], found.items[i].name
+        if fact["sensor"]:
+            stated.setdefault(tuple(fact["sensor"]), name)
+        length = fact["last"] - fact["first"]
+        if line := survey.rate_warning(fact["events"], fact["pixels"], length):
+            slow.append((name, line))
     if len(stated) > 1:
-        sizes = ", ".join(f"{w}x{h} (first {name})" for (w, h), name in stated.items())
+        sizes = ", ".join(f"{w}x{h} (first {name})" for (h, w), name in stated.items())
         notes.append(f"recordings of different sensors: {sizes}")
+    if slow:
+        notes.append(f"{len(slow)} recordings: {slow[0][1]} first {slow[0][0]}")
     return notes

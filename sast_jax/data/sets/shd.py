@@ -5,7 +5,7 @@ import math
 
 from sast_jax.data import corruptions, packing, recordings, survey, windows
 from sast_jax.data.layouts import spoken_hdf5
-from sast_jax.data.sets.base import Data
+from sast_jax.data.sets.base import Unmoved
 from sast_jax.data.sets.loading import Framing, load
 from sast_jax.data.sets.published import Published
 from sast_jax.data.simulated import words
@@ -38,7 +38,7 @@ SHD = Published(
 
 
 @dataclasses.dataclass(frozen=True)
-class ShdData(Data):
+class ShdData(Unmoved):
     """The Spiking Heidelberg Digits, real or simulated."""
 
     name = "shd"
@@ -50,13 +50,6 @@ class ShdData(Data):
     channels: int = number(
         140, 1, spoken_hdf5.CHANNELS, "inputs, to which the 700 channels are merged"
     )
-    shift: int = number(
-        0, 0, math.inf, "largest shift of a training recording, in pixels; others are not shifted"
-    )
-    rotation: float = number(
-        0.0, 0, 90, "degrees that training recordings turn and shear by, at most"
-    )
-    zoom: float = number(0.0, 0, 0.9, "share by which training recordings grow or shrink, at most")
 
     @property
     def extent(self):
