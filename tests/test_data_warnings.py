@@ -113,6 +113,32 @@ def test_the_other_splits_recordings_are_refused(split, other, tmp_path):
         nmnist(tmp_path / "nested", splits=(split,))
 
 
+def test_an_archive_of_the_other_gestures_is_refused(tmp_path):
+    written = gesture_writing.dataset(tmp_path / "g", subjects=(1,))
+    content = {n: gesture_writing.npy(rows) for n, rows in written.items() if "Train" in n}
+    gesture_writing.write_archive(tmp_path / "ibmGestureTest.tar.gz", content)
+    with pytest.raises(InputError, match="holds 11 gestures of the train split, first ibmGestureT"):
+        gestures(tmp_path, splits=("test",))
+
+
+def test_what_lies_beside_a_split_in_its_archive_is_named(tmp_path):
+    files = nmnist_tree(tmp_path / "tree", splits=("Train",))
+    content = files | {"extra/5/90000.bin": nmnist_files.encode([1], [1], [1], [1])}
+    nmnist_files.write_zip(tmp_path / "train.zip", content)
+    found = nmnist(tmp_path, splits=("train",))
+    assert len(found.train.labels_N) == 30
+    (warning,) = found.warnings
+    assert warning.endswith("train.zip: 1 files there are not read, first extra/5/90000.bin")
+    nmnist_files.write_tree(tmp_path / "tree", {"Train/train/5/90000.bin": b""})
+    assert len(nmnist(tmp_path / "tree", splits=("train",)).train.labels_N) == 31
+
+
+def test_what_lies_beside_a_folder_with_recordings_does_not_matter(tmp_path):
+    nmnist_files.dataset(tmp_path)
+    nmnist_files.write_tree(tmp_path, {"notes/test.zip": b"x", "old/Train/word/1.bin": b""})
+    assert len(nmnist(tmp_path).train.labels_N) == 40
+
+
 def test_copies_within_a_split_are_named(tmp_path):
     files = nmnist_tree(tmp_path)
     for name in ("00001 (1).bin", "00001 - Copy.bin"):

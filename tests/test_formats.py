@@ -9,6 +9,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+import scipy.io
 
 from sast_jax.data import formats
 from sast_jax.errors import InputError
@@ -306,6 +307,60 @@ def test_what_cannot_be_read_ends_in_one_line(data, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         formats.read(path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_structures_of_matlab_are_kept_apart(tmp_path):
+    rng = np.random.default_rng(13)
+    events, others = event_files.random_events(rng, 50), event_files.random_events(rng, 9)
+    both = {
+        name: dict(zip(("x", "y", "ts", "p"), columns, strict=True))
+        for name, columns in (("EM", others), ("TD", events))
+    }
+    scipy.io.savemat(tmp_path / "a.mat", both | {"x": np.arange(3.0)})
+    found = formats.read(tmp_path / "a.mat")
+    same(found, *events)
+    assert found.odd == ("of its tables EM, TD TD is taken",)
+
+
+def test_evt3_says_what_it_leaves_out(tmp_path):
+    words = [0x2005, 0x3001, 0x4007, 0x8001, 0x6001, 0x0009, 0x2006, 0x9000, 0xC000]
+    data = b"% evt 3.0\n% end\n" + struct.pack(f"<{len(words)}H", *words)
+    found = formats.read(written(tmp_path, data))
+    assert found.odd == (
+        "4 events before the first time are left out",
+        "2 rows of an unknown kind are left out",
+    )
+    same(found, [6], [9], [4097], [0])
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "u8", "i2", "f4"])
+def test_columns_of_unsigned_arrays_are_told_apart(kind, tmp_path):
+    rng = np.random.default_rng(14)
+    x, y, t, p = event_files.random_events(rng, 300, 34, 34, 200)
+    rows = np.stack([x, y, t, p], axis=1).astype(kind)
+    np.save(tmp_path / "a.npy", rows)
+    same(formats.read(tmp_path / "a.npy", unit="us"), x, y, t, p)
+
+
+def test_a_dat_file_that_is_cut_and_text_after_percent_signs_are_read(tmp_path):
+    events = event_files.random_events(np.random.default_rng(15), 100)
+    found = formats.read(written(tmp_path, event_files.dat(*events)[:-3]))
+    same(found, *(column[:-1] for column in events))
+    assert found.odd == ("5 bytes at the end are no whole row and are left out",)
+    found = formats.read(written(tmp_path, event_files.text(*events, head="% t x y p\n")))
+    assert found.format == "text"
+    same(found, *events)
+    found = formats.read(written(tmp_path, event_files.text(*events) + b"  \n \n"))
+    same(found, *events)
+    assert "cut off" not in " ".join(found.odd)
+
+
+def test_a_link_that_leads_nowhere_does_not_hide_the_rest(tmp_path):
+    events = event_files.random_events(np.random.default_rng(16))
+    path = written(tmp_path, event_files.hdf5_dsec(*events))
+    with h5py.File(path, "r+") as file:
+        file["gone"] = h5py.SoftLink("/nowhere")
+    same(formats.read(path), *events)
 
 
 def test_objects_are_not_loaded(tmp_path):

@@ -115,6 +115,29 @@ def test_the_command_describes_a_file(tmp_path):
     assert code == 2 and "none: cannot be read" in err
 
 
+def test_a_stray_pixel_does_not_make_a_picture_of_gigabytes(tmp_path):
+    x, y, t, p = event_files.random_events(np.random.default_rng(3))
+    x[7] = y[7] = 32_000
+    (tmp_path / "a.npy").write_bytes(event_files.npy_structured(x, y, t, p))
+    file = tmp_path / "j.json"
+    flags = f"--json={file}", f"--picture={tmp_path / 'p.png'}"
+    code, _, err = command("inspect", str(tmp_path / "a.npy"), *flags)
+    assert code == 0, err
+    assert json.loads(file.read_text())["width"] == 32_001
+    code, _, err = command("inspect", str(tmp_path / "a.npy"), f"--picture={tmp_path / 'p.xyz'}")
+    assert code == 2 and "p.xyz: a picture cannot be of this kind; name one" in err
+
+
+def test_a_folder_says_what_training_would(tmp_path):
+    root = folder(tmp_path / "my recordings", 4)
+    copy = (root / "train" / "a" / "user0_00.npy").read_bytes()
+    (root / "test" / "a" / "other.npy").write_bytes(copy)
+    code, out, err = command("inspect", str(root), "--unit=us")
+    assert code == 0, err
+    assert f"--config.data.path='{root}' --config.data.unit=us" in out
+    assert "warning: 1 of 13 test recordings are training recordings as well" in out
+
+
 def test_the_command_describes_folders(tmp_path):
     root, file = folder(tmp_path / "own", 5, ("NPY", "EVT3"), splits=("",)), tmp_path / "j.json"
     code, out, err = command("inspect", str(root), f"--json={file}")
