@@ -1,12 +1,20 @@
-"""What a recording holds, learned by reading it once."""
+"""What recordings hold, learned by reading each once, and what follows for all of them."""
 
+import math
+import re
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sast_jax.data import recordings, survey
 from sast_jax.data.formats.stream import Stream, reached
+from sast_jax.errors import InputError
+
+LONGEST = 3_600_000  # milliseconds that frames may cover
+_STRAY, _NEARLY = 2.0, 1.1  # times the usual size of a sensor, beyond which events are not of it
+_FEW = 0.1  # share of the recordings that may be of another size without changing the sensor
 
 
 def facts_of(stream: Stream) -> dict[str, Any]:
@@ -54,3 +62,61 @@ def as_events(stream: Stream) -> recordings.Events:
             return events
         return events.those(np.argsort(key_M, kind="stable"))
     return events.those(np.lexsort((place_M, since_M)))
+
+
+def sensor_of(facts: Sequence[dict]) -> tuple[int, int]:
+    """(height, width) that files state, or that holds the events of nearly all recordings."""
+    stated = [fact["sensor"] for fact in facts if fact["sensor"]]
+    reached = np.array([fact["reached"] for fact in facts if fact["events"]]).reshape(-1, 2)
+    if len(stated) == len(facts):
+        return tuple(int(side) for side in np.max(stated, axis=0))
+    if not len(reached):
+        raise InputError("none of the recordings holds an event")
+    usual = np.median(reached, axis=0)
+    # A stray event, or another sensor in a few files, does not make the sensor larger.
+    far_N = (reached > _STRAY * usual[None]).any(axis=1) | _swapped(reached, usual)
+    kept = reached[~far_N] if far_N.mean() < _FEW else reached
+    return tuple(int(side) for side in np.max([*stated, *kept, (1, 1)], axis=0))
+
+
+def _swapped(reached_Nx2, usual) -> np.ndarray:
+    """Which recordings would fit the others if x and y changed places."""
+    other = reached_Nx2[:, ::-1]
+    fits = (other <= _NEARLY * usual[None]).all(axis=1)
+    return fits & (reached_Nx2 > _NEARLY * usual[None]).any(axis=1)
+
+
+def duration_of(facts: Sequence[dict], rebase: bool) -> int:
+    """Milliseconds that hold nine of ten recordings whole, rounded up to two digits."""
+    some = [fact for fact in facts if fact["events"]]
+    if not some:
+        raise InputError("none of the recordings holds an event")
+    lengths = [fact["last"] - (fact["first"] if rebase else 0) for fact in some]
+    whole = max(1, math.ceil((np.quantile(lengths, 0.9) + 1) / 1000))
+    step = 10 ** max(len(str(whole)) - 2, 0)
+    return min(math.ceil(whole / step) * step, LONGEST)
+
+
+def warnings_of(facts: Sequence[dict], names: Sequence[str]) -> list[str]:
+    """Warnings of what files say, and of sensors that differ."""
+    notes, odd = [], {}
+    for fact, name in zip(facts, names, strict=True):
+        for line in fact["odd"]:
+            # Lines that differ in their numbers alone are of one kind.
+            odd.setdefault(re.sub(r"\d+", "N", line), []).append((name, line))
+    for own in odd.values():
+        name, line = own[0]
+        notes.append(f"{len(own)} recordings: {line}, first {name}")
+    stated, slow = {}, []
+    for fact, name in zip(facts, names, strict=True):
+        if fact["sensor"]:
+            stated.setdefault(tuple(fact["sensor"]), name)
+        length = fact["last"] - fact["first"]
+        if line := survey.rate_warning(fact["events"], fact["pixels"], length):
+            slow.append((name, line))
+    if len(stated) > 1:
+        sizes = ", ".join(f"{w}x{h} (first {name})" for (h, w), name in stated.items())
+        notes.append(f"recordings of different sensors: {sizes}")
+    if slow:
+        notes.append(f"{len(slow)} recordings: {slow[0][1]} first {slow[0][0]}")
+    return notes

@@ -4,14 +4,12 @@ import dataclasses
 import math
 import os
 import pathlib
-import re
-from collections.abc import Sequence
 
 import numpy as np
 
 from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
 from sast_jax.data.formats import ORDER, UNIT
-from sast_jax.data.layouts import choosing, class_folders, gathered, tonic_sets
+from sast_jax.data.layouts import choosing, class_folders, facts, gathered, tonic_sets
 from sast_jax.data.layouts.gathered import Gathered
 from sast_jax.data.sets.base import Unmoved
 from sast_jax.data.sets.loading import Framing, Source, of_splits
@@ -21,11 +19,8 @@ from sast_jax.fields import between, checked, choice, names, number, setting, se
 
 _SIDE, _LINE = 40, 140  # pixels of a frame's longer side at most, and of a sensor of one line
 _LARGE = 64  # pixels; a sensor with a longer side has the gestures' levels of corruption
-_LONGEST = 3_600_000  # milliseconds
 _READER = 1  # part of cache keys: raise it when frames come out otherwise
 _ALL = "all are tested on; none of them may have been trained on"
-_STRAY, _NEARLY = 2.0, 1.1  # times the usual size of a sensor, beyond which events are not of it
-_FEW = 0.1  # share of the recordings that may be of another size without changing the sensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +45,10 @@ class OwnData(Unmoved):
     time_bins: int = number(10, 1, math.inf, "frames of a recording, or of a window of one")
     bins: str = choice("time", packing.BINS, "bins of equal time, or of equally many events")
     duration: int = number(
-        0, 0, _LONGEST, "milliseconds that the frames cover; 0: from the recordings"
+        0, 0, facts.LONGEST, "milliseconds that the frames cover; 0: from the recordings"
     )
     window: int = number(
-        0, 0, _LONGEST, "milliseconds that a recording is cut to; 0: frames from its beginning"
+        0, 0, facts.LONGEST, "milliseconds that a recording is cut to; 0: frames from its beginning"
     )
     windows: int = number(1, 1, 100, "windows of a recording, evenly spread; they give one answer")
     sensor: tuple = several(
@@ -102,11 +97,11 @@ class OwnData(Unmoved):
         if self._is_resolved():
             return self
         found = self._found()
-        sensor = self.sensor or sensor_of(found)
+        sensor = self.sensor or facts.sensor_of(found.facts)
         longer = max(sensor)
         usual = _LINE if min(sensor) == 1 else _SIDE
         side = -(-longer // _shrink(longer, self.side or usual))
-        duration = self.duration or _duration(found, self.rebase)
+        duration = self.duration or facts.duration_of(found.facts, self.rebase)
         if duration < self.time_bins and not self.duration:
             raise InputError(
                 f"{self._place()}: nine of ten recordings last {duration} ms or less, which is too "
@@ -123,10 +118,10 @@ class OwnData(Unmoved):
 
     def elsewhere(self, path):
         there = super().elsewhere(path)
-        same = pathlib.Path(path).expanduser().resolve() == pathlib.Path(self.path).resolve()
-        return (
-            there if same else dataclasses.replace(there, test_share=1.0, test_list="", person="")
-        )
+        places = [pathlib.Path(one).expanduser().resolve() for one in (path, self._place())]
+        if places[0] == places[1]:
+            return there
+        return dataclasses.replace(there, test_share=1.0, test_list="", person="")
 
     def load(self, splits=("train", "test")):
         own = self.resolved()
@@ -138,7 +133,12 @@ class OwnData(Unmoved):
                 "rename or remove its folder"
             )
         subjects = choosing.persons(own.person, found)[0] if own.person else None
-        notes = {split: warnings_of(found, chosen[split]) for split in splits}
+        notes = {
+            split: facts.warnings_of(
+                [found.facts[i] for i in own_split], [found.items[i].name for i in own_split]
+            )
+            for split, own_split in chosen.items()
+        }
         parts = {
             split: gathered.split_of(found, chosen[split], own.classes, subjects, notes[split])
             if len(chosen[split])
@@ -285,62 +285,3 @@ def recordings(path: str | os.PathLike, **options) -> Source:
 
 def _shrink(longer: int, side: int) -> int:
     return -(-longer // side)
-
-
-def sensor_of(found: Gathered) -> tuple[int, int]:
-    """(height, width) that files state, or that holds the events of nearly all recordings."""
-    stated = [fact["sensor"] for fact in found.facts if fact["sensor"]]
-    reached = np.array([fact["reached"] for fact in found.facts if fact["events"]]).reshape(-1, 2)
-    if len(stated) == len(found.facts):
-        return tuple(int(side) for side in np.max(stated, axis=0))
-    if not len(reached):
-        raise InputError("none of the recordings holds an event")
-    usual = np.median(reached, axis=0)
-    # A stray event, or another sensor in a few files, does not make the sensor larger.
-    far_N = (reached > _STRAY * usual[None]).any(axis=1) | _swapped(reached, usual)
-    kept = reached[~far_N] if far_N.mean() < _FEW else reached
-    return tuple(int(side) for side in np.max([*stated, *kept, (1, 1)], axis=0))
-
-
-def _swapped(reached_Nx2, usual) -> np.ndarray:
-    """Which recordings would fit the others if x and y changed places."""
-    other = reached_Nx2[:, ::-1]
-    fits = (other <= _NEARLY * usual[None]).all(axis=1)
-    return fits & (reached_Nx2 > _NEARLY * usual[None]).any(axis=1)
-
-
-def _duration(found, rebase) -> int:
-    """Milliseconds that hold nine of ten recordings whole, rounded up to two digits."""
-    some = [fact for fact in found.facts if fact["events"]]
-    if not some:
-        raise InputError("none of the recordings holds an event")
-    lengths = [fact["last"] - (fact["first"] if rebase else 0) for fact in some]
-    whole = max(1, math.ceil((np.quantile(lengths, 0.9) + 1) / 1000))
-    step = 10 ** max(len(str(whole)) - 2, 0)
-    return min(math.ceil(whole / step) * step, _LONGEST)
-
-
-def warnings_of(found, chosen: Sequence[int]) -> list[str]:
-    """Warnings of what files say, and of sensors that differ."""
-    notes, odd = [], {}
-    for i in chosen:
-        for line in found.facts[i]["odd"]:
-            # Lines that differ in their numbers alone are of one kind.
-            odd.setdefault(re.sub(r"\d+", "N", line), []).append((found.items[i].name, line))
-    for own in odd.values():
-        name, line = own[0]
-        notes.append(f"{len(own)} recordings: {line}, first {name}")
-    stated, slow = {}, []
-    for i in chosen:
-        fact, name = found.facts[i], found.items[i].name
-        if fact["sensor"]:
-            stated.setdefault(tuple(fact["sensor"]), name)
-        length = fact["last"] - fact["first"]
-        if line := survey.rate_warning(fact["events"], fact["pixels"], length):
-            slow.append((name, line))
-    if len(stated) > 1:
-        sizes = ", ".join(f"{w}x{h} (first {name})" for (h, w), name in stated.items())
-        notes.append(f"recordings of different sensors: {sizes}")
-    if slow:
-        notes.append(f"{len(slow)} recordings: {slow[0][1]} first {slow[0][0]}")
-    return notes
