@@ -310,7 +310,7 @@ def test_a_network_trains_on_them_and_is_evaluated_elsewhere(tmp_path):
     flags = [
         f"--config.data.path={root}",
         "--config.data.sensor=34,34",
-        "--config.epochs=12",
+        "--config.epochs=8",
         "--config.batch_size=8",
         "--config.network.hidden=32,",
         "--config.network.gain=2.0",

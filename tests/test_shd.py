@@ -102,7 +102,7 @@ def test_the_stand_in_says_so_and_trains(tmp_path):
         "--config.data.train_limit=400",
         "--config.data.test_limit=100",
         "--config.batch_size=32",
-        "--config.epochs=6",
+        "--config.epochs=4",
         "--config.data.time_bins=50",
         "--config.hardware.weight_bits=()",
         "--config.hardware.draws=0",

@@ -1,18 +1,16 @@
 """Published sets through tonic: what it gives of files in each set's format is trained on."""
 
-import json
-
 import event_files
 import h5py
 import nmnist_files
 import numpy as np
 import pytest
 import tonic.datasets
-from commands import command
 
 import sast_jax
 from sast_jax.data.layouts import tonic_sets
 from sast_jax.errors import InputError
+from sast_jax.runs import run, settings
 
 
 @pytest.fixture(autouse=True)
@@ -146,27 +144,14 @@ def test_every_set_gives_what_tonic_gives(name, tmp_path, monkeypatch):
     )
 
 
-def test_a_line_of_channels_trains_with_the_synaptic_neuron(tmp_path):
+def test_a_line_of_channels_trains_with_the_synaptic_neuron(tmp_path, no_pages):
     shd(tmp_path)
-    workdir = tmp_path / "run"
-    code, out, err = command(
-        "recordings",
-        "--config.data.tonic=SHD",
-        f"--config.data.path={tmp_path}",
-        "--config.lif.neuron=synaptic",
-        "--config.epochs=15",
-        "--config.batch_size=8",
-        "--config.network.hidden=32,",
-        "--config.network.gain=2.0",
-        "--config.learning_rate=0.01",
-        "--config.hardware.weight_bits=()",
-        "--config.hardware.draws=0",
-        "--config.corruptions.kinds=event_drop",
-        f"--config.workdir={workdir}",
-    )
-    assert code == 0, err
-    assert "SHD by tonic, recordings from" in out and "(48 train, 48 test)" in out
-    done = json.loads((workdir / "results.json").read_text())
+    quick = {"epochs": 12, "batch_size": 8, "network.hidden": (32,), "network.gain": 2.0}
+    quick |= {"learning_rate": 0.01, "hardware.weight_bits": (), "hardware.draws": 0}
+    quick |= {"corruptions.kinds": "", "lif.neuron": "synaptic", "data.tonic": "SHD"}
+    quick |= {"data.path": str(tmp_path), "workdir": str(tmp_path / "run")}
+    done = run.run(settings.read(settings.config("recordings")).changed(quick))
+    assert done["data"].startswith("SHD by tonic, recordings from")
     assert done["class_names"] == ["word 0", "word 1", "word 2", "word 3"]
     assert done["runs"][0]["soft_accuracy"] > 0.8
 
