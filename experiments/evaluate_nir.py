@@ -106,7 +106,8 @@ def _settings(about: dict) -> tuple[readouts.Readout, sets.Data]:
 def _as(usual, value):
     """A value of the metadata in the type that a setting usually has."""
     if isinstance(usual, tuple):
-        return tuple(np.ravel(value).tolist())
+        plain = np.ravel(value).tolist()
+        return tuple(one.decode() if isinstance(one, bytes) else one for one in plain)
     return type(usual)(value)
 
 

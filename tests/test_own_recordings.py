@@ -258,7 +258,7 @@ def test_what_is_not_read_is_named(tmp_path):
         ({"duration": 5}, "config.data.time_bins=10 must be a number from 1 to 5"),
         ({"shift": 34}, "config.data.shift=34 must be a number from 0 to 27"),
         ({"classes": ("a", "b")}, "the class 'c' is none of a, b; rename or remove its folder"),
-        ({"test_share": 0.01}, "no test split"),
+        ({"test_share": 0.01}, "no recording to test on (0.01 of each class"),
         ({"unit": "hours"}, "config.data.unit='hours' must be s, ms, us or ns"),
         ({"size": 3}, "size is no option; those are"),
     ],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, columns, refused
-from sast_jax.errors import needed
+from sast_jax.errors import InputError, needed
 
 MAGIC = b"#!AER-DAT4.0"
 _START = len(MAGIC) + 2
@@ -37,9 +37,9 @@ def read(data: bytes, name: str) -> Stream:
     """
     try:
         return _read(data, name)
+    except InputError:
+        raise
     except (_DamagedError, struct.error, ET.ParseError, UnicodeDecodeError, ValueError) as error:
-        if str(error).startswith(f"{name}: "):
-            raise
         raise refused(name, f"damaged AEDAT 4 ({error}); copy it again or remove it") from error
 
 

@@ -268,6 +268,13 @@ def copies(splits, allow_overlap) -> list[str]:
         if pairs := splits_lib.repeated(split):
             copy, first = (split.names[i] for i in pairs[0])
             notes.append(f"{name}: {len(pairs)} recordings are copies, first {copy} of {first}")
+            apart = [(i, j) for i, j in pairs if split.labels_N[i] != split.labels_N[j]]
+            if apart:
+                copy, first = (split.names[i] for i in apart[0])
+                notes.append(
+                    f"{name}: {len(apart)} of the copies are of another class, first {copy} of "
+                    f"{first}"
+                )
     if {"train", "test"} <= there.keys():
         test, train = there["test"], there["train"]
         if pairs := splits_lib.shared(test, train):

@@ -70,6 +70,11 @@ class OwnData(Unmoved):
         "", "regular expression with a group for the person in a file's name; a share is of persons"
     )
 
+    def __post_init__(self):
+        if any("," in name for name in self.classes):  # as a command line gives them
+            parts = (part.strip() for name in self.classes for part in name.split(","))
+            object.__setattr__(self, "classes", tuple(parts))
+
     @property
     def extent(self):
         """Of a frame; only once :meth:`resolved`."""
@@ -150,6 +155,11 @@ class OwnData(Unmoved):
                 f"{own._place()}: one class alone, {own.classes[0]!r}, which leaves nothing to "
                 "tell apart; there should be a folder for each class"
             )
+        if "test" in splits and own.test_share and not chosen["test"]:
+            raise InputError(
+                f"{own._place()}: no recording to test on ({how}); put some into test/, or raise "
+                "config.data.test_share"
+            )
         if not any(parts.values()):
             raise InputError(f"{own._place()}: no recordings for {' or '.join(splits)} ({how})")
         first = next(split for split in parts if parts[split] is not None)
@@ -172,7 +182,7 @@ class OwnData(Unmoved):
         everything = range(len(found.items))
         if self.test_list:
             test = choosing.listed(pathlib.Path(self.test_list).expanduser(), found)
-            how = f"the test recordings are those that {self.test_list} names"
+            how = f"the test recordings are those that {self.test_list} names, and no others"
         elif any(item.split for item in found.items):
             test = [i for i in everything if found.items[i].split == "test"]
             how = "train/ and test/"
