@@ -117,10 +117,8 @@ def _splits(kind, path) -> dict | None:
     except InputError:
         return None
     splits = {name: split for name, split in found[1].items() if split} if found else {}
-    # Recordings in other formats beside them: the folder is somebody's own.
-    return (
-        None if any("not read" in line for s in splits.values() for line in s.warnings) else splits
-    )
+    # With files beside them that are not read, the folder is somebody's own, of several formats.
+    return None if any(split.unread for split in splits.values()) else splits
 
 
 def _published(path, kind, found) -> dict:
@@ -167,9 +165,7 @@ def _inspected(path):
 
 def _reads(path) -> bool:
     try:
-        return path.is_file() and bool(
-            inspection.of_file(path, order=_ORDER.value, unit=_UNIT.value)
-        )
+        return path.is_file() and bool(_inspected(path))
     except InputError:
         return False
 

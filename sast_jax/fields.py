@@ -136,7 +136,15 @@ def names(default: tuple, about: str, before: Any = None) -> Any:
             return "names with commas between them, or '()' for none"
         return "free of repetitions" if len(set(values)) < len(values) else None
 
-    return setting(default, about, wanted, before)
+    about = {"about": about, "wanted": wanted, "before": before, "read": _apart}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def _apart(values: Any) -> Any:
+    """Several names in one text, as a command line gives them; a file has a name in each."""
+    if isinstance(values, tuple) and len(values) == 1 and isinstance(values[0], str):
+        return tuple(part.strip() for part in values[0].split(","))
+    return values
 
 
 def checked(given: Any, prefix: str = "") -> None:

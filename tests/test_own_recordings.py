@@ -360,6 +360,32 @@ def test_a_run_remembers_what_its_recordings_said(tmp_path):
         run.run(given.changed({"data.path": ""}))
 
 
+def test_a_command_line_names_classes_with_commas():
+    config = settings.config("recordings")
+    config.data.classes = ("right, left",)  # as --config.data.classes=right,left gives them
+    read = settings.read(config)
+    assert read.data.classes == ("right", "left")
+    kept = read.changed({"data.classes": ("a,b", "c")})  # names of folders
+    assert settings.read(json.loads(json.dumps(kept.as_dict()))) == kept
+
+
+def test_a_nir_file_says_how_frames_are_made_elsewhere(tmp_path, no_pages):
+    root = folder(tmp_path / "data", 6)
+    quick = {"epochs": 1, "batch_size": 8, "network.hidden": (4,), "corruptions.kinds": ""}
+    quick |= {"hardware.weight_bits": (), "hardware.draws": 0, "data.path": str(root)}
+    quick |= {"lif.reset": "zero", "workdir": str(tmp_path / "run")}
+    run.run(settings.read(settings.config("recordings")).changed(quick))
+    nir, file = tmp_path / "a.nir", tmp_path / "e.json"
+    code, _, err = command("export", f"--checkpoint={tmp_path / 'run'}", f"--out={nir}")
+    assert code == 0, err
+    data = event_files.dat(*events_of(np.random.default_rng(4), 1), 64, 64)
+    write(tmp_path / "new" / "b" / "0.dat", data)
+    flags = f"--file={nir}", f"--data_path={tmp_path / 'new'}", f"--json={file}"
+    code, _, err = command("evaluate_nir", *flags)
+    assert code == 0, err
+    assert json.loads(file.read_text())["recordings"] == 1
+
+
 def test_many_files_are_read_by_several_processes(tmp_path):
     folder(tmp_path, 90, splits=("",))
     facts = class_folders.find(tmp_path).facts

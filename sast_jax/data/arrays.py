@@ -83,12 +83,7 @@ def frames(
     def chunks() -> Iterator[recordings.Events]:
         for start in range(0, len(columns), _CHUNK):
             part = columns[start : start + _CHUNK]
-            recording_M = np.repeat(np.arange(len(part)), [len(own[0]) for own in part])
-            x_M, y_M, t_M, p_M = (np.concatenate(column) for column in zip(*part, strict=True))
-            backwards = [bool((np.diff(own[2]) < 0).any()) for own in part]
-            yield recordings.in_order(
-                recordings.Events(recording_M, t_M, x_M, y_M, p_M, np.array(backwards))
-            )
+            yield recordings.joined([(t_M, x_M, y_M, p_M) for x_M, y_M, t_M, p_M in part])
 
     N = len(columns)
     extent = recordings.Extent(height, width, int(duration))

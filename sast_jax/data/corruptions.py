@@ -68,8 +68,10 @@ def corrupt(
     return KINDS[kind].apply(events, level, generators, extent)
 
 
-def corrupted(data: Recordings, change: Callable[..., Events]) -> Recordings:
-    """The same recordings, corrupted by a partial :func:`corrupt`."""
+def corrupted(data: Recordings, change: Callable[..., Events] | None) -> Recordings:
+    """The same recordings, corrupted by a partial :func:`corrupt`; None leaves them as they are."""
+    if change is None:
+        return data
 
     def chunks() -> Iterator[Events]:
         for events, seeds in recordings.seeded(data):

@@ -4,11 +4,9 @@ import os
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from sast_jax.data import survey
 from sast_jax.data.formats import Stream, read
-from sast_jax.data.formats.stream import reached
+from sast_jax.data.formats.stream import active_pixels, reached
 from sast_jax.data.layouts import facts
 
 _LATE = 10**6  # microseconds after which a recording begins late
@@ -100,6 +98,6 @@ def _of_events(row, events) -> list[str]:
         odd.append(f"it pauses for {row['pause'] * 1e-6:.4g} s of {length * 1e-6:.4g} s")
     if count > 1 and int(row["on"]) in (0, count):
         odd.append(f"all its events are {'ON' if row['on'] else 'OFF'}")
-    pixels = len(np.unique(events.y_M.astype(np.int64) << 16 | events.x_M))
+    pixels = active_pixels(events.x_M, events.y_M)
     odd.append(survey.rate_warning(count, pixels, length))
     return [line for line in odd if line]

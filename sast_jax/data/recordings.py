@@ -143,6 +143,19 @@ def in_order(events: Events) -> Events:
     return events.those(np.lexsort((events.t_M, events.recording_M)))
 
 
+def joined(each: Sequence[Sequence[np.ndarray]]) -> Events:
+    """The events of some recordings, each sorted by time.
+
+    Args:
+      each: t, x, y and p of each recording; its times need not be in order.
+    """
+    recording_M = np.repeat(np.arange(len(each), dtype=np.int32), [len(own[0]) for own in each])
+    columns = (np.concatenate(column) for column in zip(*each, strict=True))
+    unsorted_N = np.array([bool((np.diff(own[0]) < 0).any()) for own in each])
+    events = Events(recording_M, *columns, unsorted_N)
+    return in_order(events) if unsorted_N.any() else events
+
+
 def within(events: Events, extent: Extent, names: Sequence[str], what: str) -> Events:
     """The events on the sensor; others are left out and counted.
 

@@ -275,7 +275,8 @@ def _read(default, nest, prefix, data_set):
                 raise _keys_error(f"{prefix}{key} is no group of keys", data_set)
             values[key] = _read(own, group, f"{prefix}{key}.", data_set)
         elif key in nest:
-            values[key] = tuple(nest[key]) if isinstance(nest[key], list) else nest[key]
+            value = tuple(nest[key]) if isinstance(nest[key], list) else nest[key]
+            values[key] = field.metadata.get("read", lambda value: value)(value)
         elif (before := field.metadata.get("before")) is not None:
             values[key] = before
         else:

@@ -4,10 +4,11 @@ A format is a module here and a line in ``_MAGIC``, or in ``_identify`` if its f
 always the same.
 """
 
+import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
 
 from sast_jax.data.formats import (
     aedat,
@@ -46,35 +47,38 @@ _OTHERS = {
 }
 
 
-class _Given(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Given:
     path: pathlib.Path
     name: str
-    order: str
-    unit: str
+    order: str = ""
+    unit: str = ""
 
+    @functools.cached_property
     def data(self) -> bytes:
+        """The whole file, which is read once, and only if its first bytes do not settle it."""
         return self.path.read_bytes()
 
 
 _Read = Callable[[_Given], Stream]
 _MAGIC: dict[bytes, tuple[str, _Read]] = {
-    aedat.MAGIC_2: ("AEDAT2", lambda g: aedat.read_2(g.data(), g.name)),
-    aedat.MAGIC_3: ("AEDAT3.1", lambda g: aedat.read_3(g.data(), g.name)),
-    aedat4.MAGIC: ("AEDAT4", lambda g: aedat4.read(g.data(), g.name)),
-    event_stream.MAGIC: ("Event Stream", lambda g: event_stream.read(g.data(), g.name)),
-    hdf5.MAGIC: ("HDF5", lambda g: hdf5.read(g.data(), g.name, g.order, g.unit)),
-    b"MATLAB 7.3 MAT": ("HDF5", lambda g: hdf5.read(g.data(), g.name, g.order, g.unit)),
-    b"MATLAB 5.0 MAT": ("MAT", lambda g: arrays.read_mat(g.data(), g.name, g.order, g.unit)),
-    b"\x93NUMPY": ("NPY", lambda g: arrays.read_npy(g.data(), g.name, g.order, g.unit)),
-    b"PK\x03\x04": ("NPZ", lambda g: arrays.read_npz(g.data(), g.name, g.order, g.unit)),
+    aedat.MAGIC_2: ("AEDAT2", lambda g: aedat.read_2(g.data, g.name)),
+    aedat.MAGIC_3: ("AEDAT3.1", lambda g: aedat.read_3(g.data, g.name)),
+    aedat4.MAGIC: ("AEDAT4", lambda g: aedat4.read(g.data, g.name)),
+    event_stream.MAGIC: ("Event Stream", lambda g: event_stream.read(g.data, g.name)),
+    hdf5.MAGIC: ("HDF5", lambda g: hdf5.read(g.data, g.name, g.order, g.unit)),
+    b"MATLAB 7.3 MAT": ("HDF5", lambda g: hdf5.read(g.data, g.name, g.order, g.unit)),
+    b"MATLAB 5.0 MAT": ("MAT", lambda g: arrays.read_mat(g.data, g.name, g.order, g.unit)),
+    b"\x93NUMPY": ("NPY", lambda g: arrays.read_npy(g.data, g.name, g.order, g.unit)),
+    b"PK\x03\x04": ("NPZ", lambda g: arrays.read_npz(g.data, g.name, g.order, g.unit)),
 }
 """By the first bytes of a file."""
 
-_TEXT: tuple[str, _Read] = ("text", lambda g: text.read(g.data(), g.name, g.order, g.unit))
-_DAT: tuple[str, _Read] = ("DAT", lambda g: prophesee.read_dat(g.data(), g.name))
+_TEXT: tuple[str, _Read] = ("text", lambda g: text.read(g.data, g.name, g.order, g.unit))
+_DAT: tuple[str, _Read] = ("DAT", lambda g: prophesee.read_dat(g.data, g.name))
 _ROWS: dict[str, tuple[str, _Read]] = {
-    "40": ("40 bits", lambda g: fixed_rows.read_40(g.data(), g.name)),
-    "56": ("56 bits", lambda g: fixed_rows.read_56(g.data(), g.name)),
+    "40": ("40 bits", lambda g: fixed_rows.read_40(g.data, g.name)),
+    "56": ("56 bits", lambda g: fixed_rows.read_56(g.data, g.name)),
 }
 
 
@@ -97,7 +101,7 @@ def read(path: str | os.PathLike, *, order: str = "", unit: str = "") -> Stream:
     require(ORDER, order=order)
     given = _Given(pathlib.Path(path), str(path), order, unit)
     try:
-        _, reader = _identify(given.path)
+        _, reader = _identify(given)
         return reader(given)
     except OSError as error:
         raise InputError(f"{given.name}: cannot be read ({error.strerror or error})") from error
@@ -110,15 +114,14 @@ def identify(path: str | os.PathLike) -> str:
       InputError: it is of no known format, or cannot be read.
     """
     try:
-        return _identify(pathlib.Path(path))[0]
+        return _identify(_Given(pathlib.Path(path), str(path)))[0]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _identify(path: pathlib.Path) -> tuple[str, _Read]:
-    with open(path, "rb") as file:
-        head = file.read(_HEAD)
-    name = str(path)
+def _identify(given: _Given) -> tuple[str, _Read]:
+    with open(given.path, "rb") as file:
+        head, name = file.read(_HEAD), given.name
     if not head:
         raise refused(name, "is empty; copy it again or remove it")
     for magic, found in _MAGIC.items():
@@ -128,20 +131,18 @@ def _identify(path: pathlib.Path) -> tuple[str, _Read]:
         if head.startswith(magic):
             raise refused(name, what)
     if head.startswith(b"% "):
-        return _of_prophesee(path)
+        return _of_prophesee(given.data)
     if text.is_text(head):
         return _TEXT
     # Rows without a header: what they look like decides.
-    data = path.read_bytes()
-    if bits := fixed_rows.guess(data):
+    if bits := fixed_rows.guess(given.data):
         return _ROWS[bits]
-    if kind := prophesee.guess(data):
-        return kind, lambda g: prophesee.read_raw(g.data(), g.name, kind)
+    if kind := prophesee.guess(given.data):
+        return kind, lambda g: prophesee.read_raw(g.data, g.name, kind)
     raise refused(name, f"of no known format; known are {_KNOWN}")
 
 
-def _of_prophesee(path) -> tuple[str, _Read]:
-    data = path.read_bytes()
+def _of_prophesee(data: bytes) -> tuple[str, _Read]:
     fields, start = prophesee.header(data)
     kind = prophesee.evt_kind(fields)
     rows = data[start : start + _HEAD]
@@ -150,7 +151,7 @@ def _of_prophesee(path) -> tuple[str, _Read]:
         return _DAT
     if kind is None and text.is_text(rows):
         return _TEXT  # lines that begin with % are people's as well
-    return kind or "RAW", lambda g: prophesee.read_raw(g.data(), g.name)
+    return kind or "RAW", lambda g: prophesee.read_raw(g.data, g.name)
 
 
 def UNIT(value: object) -> str | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data.formats.stream import Stream, columns, counts, refused, unwrapped
+from sast_jax.data.formats.stream import Stream, columns, counts, refused, unwrapped, whole_rows
 
 MAGIC_2, MAGIC_3 = b"#!AER-DAT2.0", b"#!AER-DAT3.1"
 
@@ -49,7 +49,7 @@ _CHIPS = {
 }
 
 
-def header_end(data: bytes, name: str) -> int:
+def _header_end(data: bytes, name: str) -> int:
     """The byte after the lines at the head that begin with #.
 
     Raises:
@@ -62,7 +62,7 @@ def header_end(data: bytes, name: str) -> int:
         if match[0].startswith(b"#!END-HEADER"):
             break
     if at >= len(data):
-        raise empty(name)
+        raise _empty(name)
     return at
 
 
@@ -74,19 +74,16 @@ def read_2(data: bytes, name: str) -> Stream:
     Raises:
       InputError: it holds no events, or is of another chip.
     """
-    at = header_end(data, name)
-    size = (len(data) - at) // _ROW_2.itemsize
-    rows = np.frombuffer(data, _ROW_2, size, at)
+    at = _header_end(data, name)
+    rows, cut = whole_rows(data, _ROW_2, at)
     address_M, t_M = rows["address"].astype(np.uint32), rows["t"].astype(np.uint32)
-    if not size:
-        raise empty(name)
-    odd = []
-    if left := (len(data) - at) % _ROW_2.itemsize:
-        odd.append(f"{left} bytes at the end are no whole row and are left out")
+    if not len(rows):
+        raise _empty(name)
+    odd = list(cut)
     chip, guessed = _chip(data[:at].decode("latin-1"), address_M, name)
     if guessed:
         odd.append(guessed)
-    event_M, beside = np.ones(size, bool), {}
+    event_M, beside = np.ones(len(rows), bool), {}
     for bit, kind in chip.other.items():
         marked_M = event_M & (address_M >> bit & 1).astype(bool)
         beside[kind] = marked_M.sum()
@@ -136,7 +133,7 @@ def read_3(data: bytes, name: str, valid_only: bool = True) -> Stream:
     """
     if not data.startswith(MAGIC_3):
         raise refused(name, "not AEDAT 3.1; it is damaged or another format")
-    at = header_end(data, name)
+    at = _header_end(data, name)
     stated = re.search(rb"#Format:\s*(\S+)", data[:at])
     if stated and stated[1] != b"RAW":
         raise refused(
@@ -170,7 +167,7 @@ def read_3(data: bytes, name: str, valid_only: bool = True) -> Stream:
             beside[label] = beside.get(label, 0) + number
         at += size * capacity
     if not sum(len(address_M) for address_M, _ in parts):
-        raise empty(name)
+        raise _empty(name)
     address_M, t_M = (np.concatenate(column) for column in zip(*parts, strict=True))
     odd: tuple[str, ...] = ()
     valid_M = (address_M & 1).astype(bool)
@@ -181,7 +178,7 @@ def read_3(data: bytes, name: str, valid_only: bool = True) -> Stream:
     return Stream(*found, "AEDAT3.1", None, beside, odd)
 
 
-def empty(name: str):
+def _empty(name):
     return refused(name, "holds no events; fetch it again or remove it")
 
 

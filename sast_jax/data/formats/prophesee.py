@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sast_jax.data.formats.stream import Stream, columns, counts, refused, unwrapped
+from sast_jax.data.formats.stream import Stream, columns, counts, refused, unwrapped, whole_rows
 from sast_jax.errors import needed
 
 _DAT_ROW = np.dtype([("t", "<u4"), ("address", "<u4")])
@@ -100,7 +100,7 @@ def read_dat(data: bytes, name: str) -> Stream:
         raise refused(
             name, f"a .dat file with rows of type {kind} and {size} bytes, which are no events"
         )
-    rows, odd = _rows(data[start + 2 :], _DAT_ROW)
+    rows, odd = whole_rows(data, _DAT_ROW, start + 2)
     address_M = rows["address"]
     if fields.get("version", "2").strip() in ("0", "1"):
         x_M, y_M, p_M = address_M & 0x1FF, address_M >> 9 & 0xFF, address_M >> 17 & 1
@@ -111,7 +111,7 @@ def read_dat(data: bytes, name: str) -> Stream:
 
 
 def _evt2(rows: bytes, fields, name) -> Stream:
-    row_M, odd = _rows(rows, np.dtype("<u4"))
+    row_M, odd = whole_rows(rows, np.dtype("<u4"))
     event_M, high_E, early = _timed(row_M, name)
     row_E = row_M[event_M]
     t_E = high_E + (row_E >> 22 & 0x3F)
@@ -121,7 +121,7 @@ def _evt2(rows: bytes, fields, name) -> Stream:
 
 
 def _evt21(rows: bytes, fields, name) -> Stream:
-    row_M, odd = _rows(rows, np.dtype("<u8"))
+    row_M, odd = whole_rows(rows, np.dtype("<u8"))
     halves_Mx2 = row_M.view("<u4").reshape(-1, 2)
     legacy = "endianness=legacy" in fields.get("format", "").lower()
     mask_M, upper_M = halves_Mx2.T[::-1] if legacy else halves_Mx2.T
@@ -140,7 +140,7 @@ def _evt21(rows: bytes, fields, name) -> Stream:
 
 def _evt3(rows: bytes, fields, name) -> Stream:
     evt3: Any = needed("evt3", "recordings")
-    row_M, odd = _rows(rows, np.dtype("<u2"))
+    row_M, odd = whole_rows(rows, np.dtype("<u2"))
     kind_M = row_M >> 12
     timed = np.flatnonzero(kind_M == _EVT3_TIME_HIGH)
     if not len(timed):
@@ -188,12 +188,6 @@ def _left_out(early: int, unknown: int) -> tuple[str, ...]:
         f"{unknown} rows of an unknown kind are left out" if unknown else "",
     )
     return tuple(filter(None, odd))
-
-
-def _rows(data: bytes, dtype) -> tuple[np.ndarray, tuple[str, ...]]:
-    whole, left = divmod(len(data), dtype.itemsize)
-    odd = (f"{left} bytes at the end are no whole row and are left out",) if left else ()
-    return np.frombuffer(data, dtype, whole), odd
 
 
 def _sensor(fields) -> tuple[int, int] | None:

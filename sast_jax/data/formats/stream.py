@@ -47,6 +47,18 @@ def reached(stream: Stream) -> tuple[int, int]:
     return int(stream.y_M.max()) + 1, int(stream.x_M.max()) + 1
 
 
+def active_pixels(x_M: np.ndarray, y_M: np.ndarray) -> int:
+    """The number of pixels that fired."""
+    return len(np.unique(y_M.astype(np.int64) << 16 | x_M))
+
+
+def whole_rows(data: bytes, dtype: np.dtype, at: int = 0) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The rows from a byte on, and a line for ``odd`` if the last one is cut off."""
+    whole, left = divmod(len(data) - at, dtype.itemsize)
+    odd = (f"{left} bytes at the end are no whole row and are left out",) if left else ()
+    return np.frombuffer(data, dtype, whole, at), odd
+
+
 def unwrapped(count_M: np.ndarray, bits: int) -> np.ndarray:
     """A counter of some bits that wraps around, as 64-bit numbers that go on.
 

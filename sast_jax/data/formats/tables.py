@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sast_jax.data.formats.stream import Stream, columns, refused
+from sast_jax.data.formats.stream import Stream, active_pixels, columns, refused
 
 UNITS = {"s": 10**6, "ms": 10**3, "us": 1, "ns": 1e-3}
 """Microseconds of each unit of time."""
@@ -213,7 +213,7 @@ def _unit(column, x_M, y_M) -> str:
     noise = np.maximum(1e-3, np.abs(thousands) * np.finfo(column.dtype).eps * 4)
     if (np.abs(thousands - np.rint(thousands)) > noise).mean() > 0.1:
         return "s"  # finer than a thousandth, as microseconds in seconds are
-    pixels = len(np.unique(y_M.astype(np.int64) * _FAR + x_M))
+    pixels = active_pixels(x_M, y_M)
     span = float(column.max() - column.min()) or 1.0
     rates = {unit: len(column) / pixels / (span * UNITS[unit] * 1e-6) for unit in ("s", "ms")}
     return min(rates, key=lambda unit: abs(math.log10(rates[unit] / _USUAL_RATE)))

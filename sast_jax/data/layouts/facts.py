@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sast_jax.data import recordings, survey
-from sast_jax.data.formats.stream import Stream, reached
+from sast_jax.data.formats.stream import Stream, active_pixels, reached
 from sast_jax.errors import InputError
 
 LONGEST = 3_600_000  # milliseconds that frames may cover
@@ -37,7 +37,7 @@ def facts_of(stream: Stream) -> dict[str, Any]:
         "events": count,
         "first": int(row["first"]),
         "last": int(row["last"]),
-        "pixels": len(np.unique(events.y_M.astype(np.int64) << 16 | events.x_M)),
+        "pixels": active_pixels(events.x_M, events.y_M),
         "reached": list(reached(stream)),
         "sensor": list(stream.sensor) if stream.sensor else None,
         "content": count << 32 | content if count else 0,

@@ -36,12 +36,11 @@ def named(folder: pathlib.Path, *names: str) -> pathlib.Path | None:
     return None
 
 
-def places(folder: pathlib.Path, first: str = "") -> list[pathlib.Path]:
-    """A folder, and the folders in it, of which the one with the name ``first`` comes first."""
+def places(folder: pathlib.Path) -> list[pathlib.Path]:
+    """A folder, and the folders in it."""
     if not folder.is_dir():
         return [folder]
     inner = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not hidden(entry))
-    inner.sort(key=lambda entry: entry.name.lower() != first.lower())
     return [folder, *inner]
 
 

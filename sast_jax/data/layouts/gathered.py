@@ -144,16 +144,11 @@ def natural(name: str) -> tuple:
 
 def _together(each, names, extent, rebase) -> recordings.Events:
     """The events of several recordings as of one chunk, on the sensor and from time 0 on."""
-    counts = [len(own.t_M) for own in each]
-    columns = {
-        name: np.concatenate([getattr(own, name) for own in each]) for name in recordings.COLUMNS
-    }
-    columns["recording_M"] = np.repeat(np.arange(len(each), dtype=np.int32), counts)
-    unsorted_N = np.array([bool(own.unsorted_N[0]) for own in each])
-    if rebase:
-        first = [int(own.t_M[0]) if len(own.t_M) else 0 for own in each]
-        columns["t_M"] = columns["t_M"] - np.repeat(np.array(first, np.int64), counts)
-    events = recordings.Events(**columns, unsorted_N=unsorted_N)
+    firsts = [own.t_M[:1] if rebase else 0 for own in each]
+    both = zip(each, firsts, strict=True)
+    columns = [(own.t_M - first, own.x_M, own.y_M, own.p_M) for own, first in both]
+    unsorted_N = np.concatenate([own.unsorted_N for own in each])
+    events = recordings.joined(columns)._replace(unsorted_N=unsorted_N)
     events = recordings.within(events, extent, names, "of this sensor")
     early_M = events.t_M < 0
     if early_M.any():

@@ -49,7 +49,7 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
     Raises:
       InputError: a list or a csv is not what it should be, or no recording of a list is there.
     """
-    for place in finding.places(pathlib.Path(folder), "DvsGesture"):
+    for place in finding.places(pathlib.Path(folder)):
         lists = {name: finding.named(place, f"trials_to_{name}.txt") for name in ("train", "test")}
         trials = lists[split]
         if trials is not None and trials.is_file():
@@ -67,7 +67,7 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
             listed = {name for own in named.values() for name in own}
             found_there = (path.name for path in sorted(place.iterdir()) if path.is_file())
             unread = finding.unread(place, found_there, listed.__contains__)
-            return found._replace(warnings=(*_lacks(trials, missing), *unread))
+            return found._replace(warnings=_lacks(trials, missing), unread=unread)
     return None
 
 

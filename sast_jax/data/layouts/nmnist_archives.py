@@ -19,7 +19,7 @@ import numpy as np
 
 from sast_jax.data.formats import fixed_rows
 from sast_jax.data.layouts import finding
-from sast_jax.data.layouts.split import Split, content, kept_contents
+from sast_jax.data.layouts.split import OTHER, Split, contents_of, opened
 from sast_jax.data.recordings import (
     NMNIST,
     Events,
@@ -35,7 +35,6 @@ from sast_jax.errors import InputError
 # What reading a damaged archive raises; ValueError includes names that are no text.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 _NAME = re.compile(r"(?:^|/)(?P<folder>[^/]+)/(?P<stem>[^/.][^/]*)\.(?:bin|bs2)$", re.IGNORECASE)
-_OTHER = {"train": "test", "test": "train"}
 _ENCRYPTED = 1  # a bit of a zip member's flags
 _PACKING = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES"}  # not in Python
 
@@ -54,19 +53,11 @@ def find_split(folder: str | os.PathLike, split: str) -> Split | None:
       InputError: the archive is damaged or packed in a way that Python cannot read, holds no
         recording or the other split's, or a class folder is no digit.
     """
-    try:
-        folder = pathlib.Path(folder)
-        archive = finding.named(folder, f"{split}.zip")
-        tree = finding.named(folder, split.capitalize())
-        if archive is not None and archive.is_file():
-            found = _open_archive(archive, split)
-            beside = f"{tree} is not read, as {archive.name} lies beside it"
-            return found if tree is None else found._replace(warnings=(*found.warnings, beside))
-        if tree is not None and tree.is_dir():
-            return _open_tree(tree, split)
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
-    return None
+    return opened(
+        pathlib.Path(folder),
+        (f"{split}.zip", lambda path: _open_archive(path, split)),
+        (split.capitalize(), lambda path: _open_tree(path, split)),
+    )
 
 
 def select(split: Split, indices: np.ndarray, chunk: int = 256) -> Recordings:
@@ -173,11 +164,7 @@ def _open_tree(root: pathlib.Path, split: str) -> Split:
         for i in indices:
             yield paths[i].read_bytes()
 
-    def contents():
-        make = lambda: [content(path.read_bytes()) for path in paths]  # noqa: E731
-        return kept_contents(fingerprint, make)
-
-    notes = _unread(root, list(everything), names, split)
+    notes, contents = _unread(root, everything, names, split), contents_of(paths, fingerprint)
     return _split(root, tuple(map(str, paths)), fingerprint, read, contents, notes)
 
 
@@ -186,7 +173,7 @@ def _unread(where, everything, names, split) -> tuple[str, ...]:
     read = {*names}
 
     def known(name):
-        return name in read or _OTHER[split] in name.lower().split("/")[:-1]
+        return name in read or OTHER[split] in name.lower().split("/")[:-1]
 
     return finding.unread(where, everything, known)
 
@@ -204,13 +191,13 @@ def _own(where, names, split: str, root: str = "") -> list[str]:
       InputError: all are below the other split's folder.
     """
     folders = {name: name.removeprefix(f"{root}/").lower().split("/")[:-2] for name in names}
-    others = [name for name in names if _OTHER[split] in folders[name]]
+    others = [name for name in names if OTHER[split] in folders[name]]
     own = [name for name in names if split in folders[name]]
     if root or not own:
         own = [name for name in names if name not in set(others)]
     if others and not own:
         raise InputError(
-            f"{where}: holds {len(others)} recordings of the {_OTHER[split]} split, first "
+            f"{where}: holds {len(others)} recordings of the {OTHER[split]} split, first "
             f"{others[0]}, and none of the {split} split; fetch that, or move this away"
         )
     return own
@@ -233,5 +220,5 @@ def _split(where, names, fingerprint, read, contents, notes) -> Split:
         read,
         contents,
         numbers_N=np.array(numbers),
-        warnings=notes,
+        unread=notes,
     )

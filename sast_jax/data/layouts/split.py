@@ -1,5 +1,6 @@
 """The recordings of one split, not yet read, and what two splits share."""
 
+import pathlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -7,6 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sast_jax.data import cache
+from sast_jax.data.layouts import finding
+from sast_jax.errors import InputError
+
+OTHER = {"train": "test", "test": "train"}  # split -> the other one
 
 
 def _equal(one, other) -> bool:
@@ -26,6 +31,7 @@ class Split(NamedTuple):
       numbers_N: number of each file, or -1; None for recordings without numbers.
       subjects_N: number of the person seen in each; None for recordings without people.
       warnings: what a person should know of the split, one line each.
+      unread: as ``warnings``, of files beside the recordings that are not read.
       seeds_N: of each, for random draws; None to make them from the names.
       same: whether two of what ``read`` yields are the same recording.
     """
@@ -38,13 +44,46 @@ class Split(NamedTuple):
     numbers_N: np.ndarray | None = None
     subjects_N: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     seeds_N: np.ndarray | None = None
     same: Callable[[Any, Any], bool] = _equal
+
+
+def opened(
+    folder: pathlib.Path,
+    archive: tuple[str, Callable[[pathlib.Path], Split]],
+    tree: tuple[str, Callable[[pathlib.Path], Split]],
+) -> Split | None:
+    """The split in an archive, or else in an unpacked tree; None if a folder has neither.
+
+    Args:
+      folder: where they may be.
+      archive, tree: name, in any case, and what opens the one of that name.
+
+    Raises:
+      InputError: what is there cannot be read.
+    """
+    try:
+        packed, unpacked = (finding.named(folder, name) for name, _ in (archive, tree))
+        if packed is not None and packed.is_file():
+            found = archive[1](packed)
+            beside = f"{unpacked} is not read, as {packed.name} lies beside it"
+            return found if unpacked is None else found._replace(warnings=(beside,))
+        if unpacked is not None and unpacked.is_dir():
+            return tree[1](unpacked)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    return None
 
 
 def content(data: bytes) -> int:
     """A number for some bytes: their length and checksum; 0 for none."""
     return len(data) << 32 | zlib.crc32(data)
+
+
+def contents_of(paths: Sequence[pathlib.Path], fingerprint: str) -> Callable[[], np.ndarray]:
+    """The ``contents`` of a split whose recordings are files."""
+    return lambda: kept_contents(fingerprint, lambda: [content(p.read_bytes()) for p in paths])
 
 
 def kept_contents(fingerprint: str, make: Callable[[], list[int]]) -> np.ndarray:

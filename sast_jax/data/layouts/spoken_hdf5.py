@@ -55,8 +55,8 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
                 yield _row(file, int(i), f"{path}/{i}")
 
     def contents():
-        make = lambda: [content(rows.tobytes()) for rows in read(range(len(labels_N)))]  # noqa: E731
-        return kept_contents(fingerprint, make)
+        everything = range(len(labels_N))
+        return kept_contents(fingerprint, lambda: [content(r.tobytes()) for r in read(everything)])
 
     return Split(
         tuple(f"{path}/{i}" for i in range(len(labels_N))),
@@ -88,14 +88,9 @@ def select(split: Split, indices: np.ndarray) -> recordings.Recordings:
 
 def joined(rows, names) -> recordings.Events:
     """The events of recordings, each rows (M, 2) of microseconds and channels."""
-    counts = [len(own) for own in rows]
-    t_M, x_M = np.concatenate(rows).T if sum(counts) else np.zeros((2, 0), np.int64)
-    recording_M = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
-    unsorted_N = np.array([bool((np.diff(own[:, 0]) < 0).any()) for own in rows])
-    one = np.ones(len(t_M), np.uint8)
-    events = recordings.Events(recording_M, t_M, x_M, one * 0, one, unsorted_N)
-    events = recordings.in_order(events) if unsorted_N.any() else events
-    events = recordings.within(events, EXTENT, names, "SHD")
+    ones = [np.ones(len(own), np.uint8) for own in rows]
+    each = [(own[:, 0], own[:, 1], 0 * one, one) for own, one in zip(rows, ones, strict=True)]
+    events = recordings.within(recordings.joined(each), EXTENT, names, "SHD")
     return events._replace(x_M=events.x_M.astype(np.uint16))
 
 

@@ -15,6 +15,7 @@ import itertools
 import os
 import pathlib
 import re
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ import numpy as np
 
 from sast_jax.data import cache, recordings, windows
 from sast_jax.data.layouts import finding
-from sast_jax.data.layouts.split import Split, content, kept_contents
+from sast_jax.data.layouts.split import OTHER, Split, content, contents_of, opened
 from sast_jax.errors import InputError
 
 CLASSES = (
@@ -63,18 +64,11 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
       InputError: an archive is damaged, or what is there is no DVS Gesture.
     """
     name = f"ibmGesture{split.capitalize()}"
-    try:
-        archive = finding.named(pathlib.Path(folder), f"{name}.tar.gz")
-        tree = finding.named(pathlib.Path(folder), name)
-        if archive is not None and archive.is_file():
-            found = _open_archive(archive, split)
-            beside = f"{tree} is not read, as {archive.name} lies beside it"
-            return found if tree is None else found._replace(warnings=(*found.warnings, beside))
-        if tree is not None and tree.is_dir():
-            return _open_tree(tree)
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename or folder}: {error.strerror}") from error
-    return None
+    return opened(
+        folder,
+        (f"{name}.tar.gz", lambda path: _open_archive(path, split)),
+        (name, _open_tree),
+    )
 
 
 def select(split: Split, indices: np.ndarray, chunk: int = 16) -> recordings.Recordings:
@@ -168,16 +162,10 @@ def numbers(name: str, subject: str, label: str, first: int = 0) -> tuple[int, i
 
 
 def _joined(rows, names) -> recordings.Events:
-    counts = [len(own) for own in rows]
-    x_M, y_M, p_M, t_M = np.concatenate(rows).T
-    recording_M = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
-    backwards_M = (np.diff(t_M) < 0) & (np.diff(recording_M) == 0)
-    unsorted_N = np.zeros(len(rows), bool)
-    unsorted_N[recording_M[1:][backwards_M]] = True
-    events = recordings.Events(recording_M, t_M, x_M, y_M, p_M.astype(np.uint8), unsorted_N)
-    events = recordings.in_order(events) if backwards_M.any() else events
-    events = recordings.within(events, EXTENT, names, "DVS Gesture")
-    return events._replace(x_M=events.x_M.astype(np.uint8), y_M=events.y_M.astype(np.uint8))
+    each = [(t_M, x_M, y_M, p_M) for x_M, y_M, p_M, t_M in (own.T for own in rows)]
+    events = recordings.within(recordings.joined(each), EXTENT, names, "DVS Gesture")
+    small = {key: getattr(events, key).astype(np.uint8) for key in ("x_M", "y_M", "p_M")}
+    return events._replace(**small)
 
 
 def _open_archive(path: pathlib.Path, split: str) -> Split:
@@ -192,47 +180,39 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
     listed = cache.listing(
         cache.folder(),
         key | {"with": "contents"},
-        lambda: [(name, content(data)) for name, data in _members(path, _All())],
+        lambda: [(name, content(data)) for name, data in _members(path, range(sys.maxsize))],
     )
-    everything = [name for name, _ in listed]
-    members = [(name, own) for name, own in listed if _NAME.search(name)]
-    other = {"train": "test", "test": "train"}[split]
-    wrong = [name for name, _ in members if f"ibmgesture{other}" in name.lower().split("/")]
+    places = [i for i, (name, _) in enumerate(listed) if _is_gesture(name)]
+    named = [listed[i][0] for i in places]
+    wrong = [name for name in named if f"ibmgesture{OTHER[split]}" in name.lower().split("/")]
     if wrong:
         raise InputError(
-            f"{path}: holds {len(wrong)} gestures of the {other} split, first {wrong[0]}; fetch "
-            f"the {split} split, or move this away"
+            f"{path}: holds {len(wrong)} gestures of the {OTHER[split]} split, first {wrong[0]}; "
+            f"fetch the {split} split, or move this away"
         )
 
     def read(indices):
-        wanted = {members[i][0] for i in indices}
-        for name, data in _members(path, wanted):
+        for name, data in _members(path, {places[i] for i in indices}):
             if data is not None:
                 yield decode(data, f"{path}/{name}")
 
-    names = [f"{path}/{name}" for name, _ in members]
-    notes = finding.unread(path, everything, lambda name: bool(_NAME.search(name)))
-    contents = np.array([own for _, own in members], np.int64)
+    names = [f"{path}/{name}" for name in named]
+    notes = finding.unread(path, [name for name, _ in listed], _is_gesture)
+    contents = np.array([listed[i][1] for i in places], np.int64)
     return _split(path, names, fingerprint, read, lambda: contents, notes)
 
 
-class _All:
-    """Every name is among these."""
-
-    def __contains__(self, name):
-        return True
-
-
 def _members(path, wanted) -> Iterator[tuple[str, bytes | None]]:
-    """Names of the files in an archive, in its order, each with its content if wanted."""
-    name = ""
+    """Names of the files in an archive, in order; with content those whose place is wanted."""
+    name, place = "", 0
     try:
         with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
             for member in archive:
                 if member.isfile():
                     name = f"/{member.name}"
-                    there = member.name in wanted
-                    yield member.name, archive.extractfile(member).read() if there else None
+                    data = archive.extractfile(member).read() if place in wanted else None
+                    yield member.name, data
+                    place += 1
             while packed.read(2**20):  # to the checksum
                 pass
     except _DAMAGE as error:
@@ -243,7 +223,7 @@ def _members(path, wanted) -> Iterator[tuple[str, bytes | None]]:
 
 def _open_tree(root: pathlib.Path) -> Split:
     everything = {f"{root.name}/{path.relative_to(root)}": path for path in finding.files(root)}
-    found = [path for name, path in everything.items() if _NAME.search(name)]
+    found = [path for name, path in everything.items() if _is_gesture(name)]
     lines = "".join(recordings.stamp(path, root) for path in found)
     fingerprint = recordings.fingerprint(lines)
 
@@ -251,12 +231,13 @@ def _open_tree(root: pathlib.Path) -> Split:
         for i in indices:
             yield decode(found[i].read_bytes(), str(found[i]))
 
-    def contents():
-        make = lambda: [content(path.read_bytes()) for path in found]  # noqa: E731
-        return kept_contents(fingerprint, make)
-
-    notes = finding.unread(root, everything, lambda name: bool(_NAME.search(name)))
+    notes = finding.unread(root, everything, _is_gesture)
+    contents = contents_of(found, fingerprint)
     return _split(root, list(map(str, found)), fingerprint, read, contents, notes)
+
+
+def _is_gesture(name: str) -> bool:
+    return bool(_NAME.search(name))
 
 
 def _split(where, names, fingerprint, read, contents, notes) -> Split:
@@ -269,5 +250,5 @@ def _split(where, names, fingerprint, read, contents, notes) -> Split:
     known = [numbers(n, *match.groups()) for n, match in zip(names, parts, strict=True)]
     subjects_N, labels_N = np.array(known).T
     return Split(
-        tuple(names), labels_N, fingerprint, read, contents, subjects_N=subjects_N, warnings=notes
+        tuple(names), labels_N, fingerprint, read, contents, subjects_N=subjects_N, unread=notes
     )

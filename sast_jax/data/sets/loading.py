@@ -189,7 +189,7 @@ def located(
     Raises:
       InputError: recordings lie in several folders.
     """
-    inner = [place for place in finding.places(folder, published.inner) if place != folder]
+    inner = finding.places(folder)[1:]
     tonics = [place for place in inner if place.name.lower() == published.inner.lower()]
     others = [place for place in inner if place not in tonics]
     found = {}
@@ -248,7 +248,7 @@ def of_splits(
         recorded[name] = Recorded(data, key, framing.pack, known.levels)
         fingerprints.append(split.fingerprint)
         names[name] = [split.names[i] for i in indices]
-        notes += split.warnings
+        notes += (*split.unread, *split.warnings)
     frames = {name: where.frames() for name, where in recorded.items()}
     for name, each in frames.items():
         notes += _notes(name, each, names[name], framing.expected)

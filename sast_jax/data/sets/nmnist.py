@@ -44,8 +44,9 @@ def load_nmnist(source: str, path: str | os.PathLike, *, time_bins: int, **optio
     duration = recordings.DURATION
 
     def pack(data, change):
-        worse = data if change is None else corruptions.corrupted(data, change)
-        return packing.pack(worse, time_bins=time_bins, duration=duration)
+        return packing.pack(
+            corruptions.corrupted(data, change), time_bins=time_bins, duration=duration
+        )
 
     key = {"time_bins": time_bins}
     expected = survey.Expected(*recordings.NMNIST, time_bins)

@@ -70,11 +70,6 @@ class OwnData(Unmoved):
         "", "regular expression with a group for the person in a file's name; a share is of persons"
     )
 
-    def __post_init__(self):
-        if any("," in name for name in self.classes):  # as a command line gives them
-            parts = (part.strip() for name in self.classes for part in name.split(","))
-            object.__setattr__(self, "classes", tuple(parts))
-
     @property
     def extent(self):
         """Of a frame; only once :meth:`resolved`."""
@@ -256,8 +251,7 @@ class OwnData(Unmoved):
                 size = {"window": 1000 * self.window, "count": self.windows, "shrink": shrink}
                 cut = windows.cut(data, **size, change=change)
             else:
-                worse = data if change is None else corruptions.corrupted(data, change)
-                cut = windows.merged(worse, shrink)
+                cut = windows.merged(corruptions.corrupted(data, change), shrink)
             size = {"time_bins": self.time_bins, "duration": cut.extent.duration}
             return packing.pack(cut, **size, bins=packing.BINS[self.bins], least=self.least)
 

@@ -66,8 +66,7 @@ class ShdData(Unmoved):
         shrink, duration = spoken_hdf5.CHANNELS // self.channels, spoken_hdf5.EXTENT.duration
 
         def pack(data, change):
-            worse = data if change is None else corruptions.corrupted(data, change)
-            merged = windows.merged(worse, shrink)
+            merged = windows.merged(corruptions.corrupted(data, change), shrink)
             return packing.pack(merged, time_bins=self.time_bins, duration=duration)
 
         expected = survey.Expected(*spoken_hdf5.EXTENT, self.time_bins, polarities=1)
