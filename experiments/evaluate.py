@@ -65,6 +65,7 @@ def main() -> None:
     print(f"Data: {words}")
     print(f"Trained on: {record['data']}")
     selection.warn(source, frames, record["simulated"])
+    reloaded.warn_of_trained_on(found, source, _SPLIT.value)
     benches_R = measure.benches(found.trained, train, settings)
     measured = measure.measure(found.trained, benches_R, frames, settings)
     recorded = measure.recorded(source, _SPLIT.value, settings)

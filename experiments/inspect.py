@@ -38,14 +38,26 @@ def main(name: str) -> None:
     if path.is_dir():
         found, stream = _folder(path), None
     else:
-        target = files.asked_for(_PICTURE.value or f"{path.stem}.events.png")
-        event_picture.check(target)
+        target = _target(path)
         found, stream = _file(path)
     if file is not None:
         files.write(file, json.dumps(found, indent=2))
-    if stream is not None and found["events"]:
+    if stream is not None and target is not None and found["events"]:
         event_picture.picture(stream, (found["height"], found["width"])).savefig(target, dpi=100)
         print(f"picture: {target}")
+
+
+def _target(path) -> pathlib.Path | None:
+    """Where to draw; None if nothing was asked for and nothing can be written here."""
+    try:
+        target = files.asked_for(_PICTURE.value or f"{path.stem}.events.png")
+    except InputError as error:
+        if _PICTURE.value:
+            raise
+        print(f"warning: no picture: {error} with --picture=FILE")
+        return None
+    event_picture.check(target)
+    return target
 
 
 def _file(path) -> tuple[dict, Stream]:

@@ -290,7 +290,9 @@ def test_gestures_in_seconds_are_said(tmp_path):
     seconds = {n: gesture_writing.npy(r * np.array([1, 1, 1, 1e-3])) for n, r in written.items()}
     gesture_writing.write(tmp_path, seconds)
     train, _ = gestures(tmp_path).warnings
-    assert train.startswith("train: 11 of 11 recordings last less than 120 ms, where 6 s are usual")
+    assert train.startswith(
+        "train: 11 of 11 recordings last less than 120 ms, where 6 s are expected"
+    )
 
 
 def test_one_polarity_alone_is_said(tmp_path):

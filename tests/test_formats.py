@@ -221,10 +221,31 @@ def test_seconds_since_1970_keep_their_microseconds(tmp_path):
     same(formats.read(written(tmp_path, nano)), *events)
 
 
-def test_a_decimal_comma_goes_with_semicolons(tmp_path):
+@pytest.mark.parametrize("separator", [";", "\t", " "])
+def test_a_decimal_comma_goes_with_other_separators(separator, tmp_path):
     events = event_files.random_events(np.random.default_rng(9))
     number = lambda time: f"{time / 1e6:.6f}".replace(".", ",")  # noqa: E731
-    data = event_files.text(*events, separator=";", number=number)
+    data = event_files.text(*events, separator=separator, number=number)
+    same(formats.read(written(tmp_path, data)), *events)
+
+
+@pytest.mark.parametrize(
+    "head, row",
+    [
+        (",t,x,y,p", "{i},{t},{x},{y},{p}"),  # an index, as pandas writes it
+        ('"t" "x" "y" "p"', '"{i}" {t} {x} {y} {p}'),  # and as R does
+        ("t [us], x, y, p", "{t}, {x}, {y}, {p},"),
+        ("", "[{t}, {x}, {y}, {p}]"),
+        ("", '"{t}","{x}","{y}","{p}"'),
+        ("Gerät Süd", "{t} {x} {y} {p}"),
+        ("polarity;frame;t;y;x", "{p};7;{t};{y};{x}"),
+    ],
+)
+def test_text_is_read_as_programs_write_it(head, row, tmp_path):
+    events = event_files.random_events(np.random.default_rng(9))
+    rows = zip(*(column.tolist() for column in events), strict=True)
+    lines = [row.format(i=i, x=x, y=y, t=t, p=p) for i, (x, y, t, p) in enumerate(rows)]
+    data = "\n".join([head, *lines]).encode("latin-1")
     same(formats.read(written(tmp_path, data)), *events)
 
 
@@ -296,6 +317,10 @@ def test_many_recordings_in_one_file_are_named(tmp_path):
         (b"#!AER-DAT4.0\r\nrest of it", "damaged AEDAT 4"),
         (b"1 2 3 4 5\n1 2 3 4 5\n", "5 columns, where 4 are expected; state them"),
         (b"0 0 0 0\n1 1 1 1\n", "which of its columns is which cannot be told"),
+        (b"5 1 2 0\n9 3 3 255\n", r"\(5 to 9, 1 to 3, 2 to 3, 0 to 255\)"),
+        (b"5 1 nan 0\n9 3 3 1\n", "holds numbers that are not finite"),
+        (b"t,x,x,p\n1,2,3,1\n", "its header names x twice; state the columns"),
+        (b"t,x,y,p\n1,2,3,1,4,5\n", r"names 4 columns \(t, x, y, p\), but its rows have 6"),
         (b"t x y p\n1 -2 3 1\n2 3 3 0\n", "x=-2 is no pixel"),
         (b"t x y p\n1 2.5 3 1\n2 3 3 0\n", r"x=2\.5 is no whole pixel"),
         (b"t x y p\n1 2 3 1\n2 3 3 7\n", "polarities 1, 7; 0 and 1 are expected"),
@@ -307,6 +332,12 @@ def test_what_cannot_be_read_ends_in_one_line(data, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         formats.read(path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.raw")
+    with pytest.raises(InputError, match="is no file"):
+        formats.read(tmp_path / "a.raw")
 
 
 def test_structures_of_matlab_are_kept_apart(tmp_path):

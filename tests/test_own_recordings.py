@@ -235,10 +235,14 @@ def test_what_is_not_read_is_named(tmp_path):
     write(root / "labels.json", b"{}")
     write(root / "train" / "a" / "empty.bin", b"")
     write(root / "train" / "a" / "words.txt", b"a word\n")
+    write(root / "train" / "b" / "header.raw", b"% evt 3.0\n% format EVT3\n% end\n")
+    write(root / "train" / "b" / "none.npy", event_files.npy(*np.zeros((4, 0), int)))
     write(root / "val" / "a" / "1.npy", b"x")
-    beside, without = sast_jax.recordings(root).warnings
+    (root / "test" / "d").mkdir()
+    beside, classes, without = sast_jax.recordings(root).warnings
     assert beside.endswith("2 files there are not read, first train/beside.npy")
-    assert without.endswith("3 files in it hold no events, first train/a/empty.bin")
+    assert classes.endswith("1 folders hold no recording, first test/d")
+    assert without.endswith("5 files hold no events and are left out, first train/a/empty.bin")
     write(root / "train" / "a" / "damaged.npy", b"no array")
     with pytest.raises(InputError, match=r"damaged\.npy: text without rows of numbers"):
         sast_jax.recordings(root)
@@ -334,12 +338,17 @@ def test_a_network_trains_on_them_and_is_evaluated_elsewhere(tmp_path):
     for i in range(6):
         data = event_files.dat(*events_of(rng, 2), 64, 64)
         write(tmp_path / "new" / "c" / f"{i}.dat", data)
+    for i, path in enumerate(sorted((root / "train" / "c").iterdir())[:2]):
+        write(tmp_path / "new" / "c" / f"same{i}{path.suffix}", path.read_bytes())
     file = tmp_path / "e.json"
     code, out, err = command(
         "evaluate", f"--checkpoint={workdir}", f"--data_path={tmp_path / 'new'}", f"--json={file}"
     )
     assert code == 0, err
-    assert "6 test recordings" in out
+    assert "8 test recordings" in out
+    assert "recordings state sensors of 64x64 (first c/0.dat)" in out
+    assert "where the frames are of 34x34" in out
+    assert "warning: 2 of 8 recordings were trained on, first" in out
     assert json.loads(file.read_text())["soft_accuracy"] > 0.8
     write(tmp_path / "new" / "d" / "0.dat", event_files.dat(*events_of(rng, 1)))
     code, _, err = command("evaluate", f"--checkpoint={workdir}", f"--data_path={tmp_path / 'new'}")
@@ -358,6 +367,29 @@ def test_a_run_remembers_what_its_recordings_said(tmp_path):
     assert reloaded.training_set(found).packed_NxTxP.shape[0] == 18
     with pytest.raises(InputError, match=r"name the folder of your recordings: --config\.data"):
         run.run(given.changed({"data.path": ""}))
+
+
+def test_frames_without_a_pixel_are_said(tmp_path):
+    root = folder(tmp_path, 4)
+    assert not sast_jax.recordings(root).warnings
+    (train, test) = sast_jax.recordings(root, least=1000).warnings
+    assert train.startswith("train: 12 recordings hold events, but no pixel of a frame has 1000")
+    assert test.startswith("test: 12 ")
+
+
+def test_a_share_stays_where_it_is_when_recordings_come(tmp_path):
+    def tested():
+        test = sast_jax.recordings(tmp_path).recorded["test"].split
+        return {name for name in test.names}
+
+    folder(tmp_path, 20, splits=("",))
+    before = tested()
+    for label in "abc":
+        rng = np.random.default_rng(ord(label))
+        write(tmp_path / label / "later.npy", event_files.npy(*events_of(rng, 0)))
+    after = tested()
+    assert len(before) == len(after) == 12
+    assert all(sum(name in after for name in before if f"/{c}/" in name) >= 3 for c in "abc")
 
 
 def test_a_command_line_names_classes_with_commas():

@@ -44,6 +44,7 @@ class Expected(NamedTuple):
       fixed: whether the frames of every recording cover ``duration`` from time 0; else they follow
         the recording, and its length is a rough guide.
       polarities: kinds of polarity that a recording has.
+      least: events that make a pixel of a frame 1.
     """
 
     height: int
@@ -52,6 +53,7 @@ class Expected(NamedTuple):
     time_bins: int
     fixed: bool = True
     polarities: int = 2
+    least: int = 1
 
 
 def of_events(events: Events) -> np.ndarray:
@@ -128,8 +130,8 @@ def warnings(table: np.ndarray, names: Sequence[str], expected: Expected) -> lis
         middle = float(np.median(some)) if len(some) else 1.0
         times(
             which_N,
-            f"{compared} {_time(limit)}, where {_time(whole)} are usual (the middle one of these "
-            f"{_time(middle)})" + _unit(middle / whole),
+            f"{compared} {_time(limit)}, where {_time(whole)} are expected (the middle one of "
+            f"these {_time(middle)})" + _unit(middle / whole),
         )
     if expected.fixed:
         late_N = (events_N > 0) & (first_N > _LATE * whole)

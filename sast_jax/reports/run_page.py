@@ -125,7 +125,8 @@ def _hardware(config, decays) -> str:
     bits = chip["leak_bits"]
     leaks = ", ".join(f"the decay {d:g} is {round(d * 2**bits)}/{2**bits}" for d in decays)
     chosen = {
-        "error": f"the least error of the currents on {chip['calibration']} training recordings",
+        "error": f"the least error of the currents on at most {chip['calibration']} training "
+        "recordings",
         "max": "the largest weight",
     }[chip["scale"]]
     return (

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.data import packing, sets
+from sast_jax.data.layouts import split as splits_lib
 from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
@@ -109,6 +111,30 @@ def training_source(found: Reloaded) -> Source:
     if source.fingerprint != record["data_fingerprint"].partition("+")[0]:
         raise InputError(f"{data.path} holds other recordings than the runs were trained on")
     return source
+
+
+def warn_of_trained_on(found: Reloaded, source: Source, split: str) -> None:
+    """Prints a warning if the runs were trained on some of the recordings to evaluate on."""
+    here, data = source.recorded[split].split, found.settings.data
+    if found.record["simulated"] or here is None:
+        return
+    try:
+        training = training_source(found)
+    except InputError as error:
+        print(f"warning: whether some of these recordings were trained on is not known: {error}")
+        return
+    trained_on, there = training.train.recordings_N, training.recorded["train"].split
+    if data.validation:
+        held_out_N = selection.held_out(training.train, data.validation, data.seed)
+        trained_on = trained_on[~held_out_N]
+    if there is not None:
+        trained_on = splits_lib.part(there, np.unique(trained_on))
+        if pairs := splits_lib.shared(here, trained_on):
+            i, j = pairs[0]
+            print(
+                f"warning: {len(pairs)} of {len(here.names)} recordings were trained on, first "
+                f"{here.names[i]} as {trained_on.names[j]}"
+            )
 
 
 def initial(

@@ -21,11 +21,11 @@ from sast_jax.data.formats import (
     tables,
     text,
 )
-from sast_jax.data.formats.stream import NotEventsError, Stream, refused
+from sast_jax.data.formats.stream import NoEventsError, NotEventsError, Stream, refused
 from sast_jax.errors import InputError
 from sast_jax.fields import require
 
-__all__ = ["ORDER", "UNIT", "NotEventsError", "Stream", "identify", "read"]
+__all__ = ["ORDER", "UNIT", "NoEventsError", "NotEventsError", "Stream", "identify", "read"]
 
 _HEAD = 4096  # bytes that formats are told by
 _KNOWN = (
@@ -120,10 +120,12 @@ def identify(path: str | os.PathLike) -> str:
 
 
 def _identify(given: _Given) -> tuple[str, _Read]:
+    if given.path.exists() and not given.path.is_file():
+        raise refused(given.name, "is no file")  # a pipe would wait for somebody to write
     with open(given.path, "rb") as file:
         head, name = file.read(_HEAD), given.name
     if not head:
-        raise refused(name, "is empty; copy it again or remove it")
+        raise NoEventsError(f"{name}: is empty; copy it again or remove it")
     for magic, found in _MAGIC.items():
         if head.startswith(magic):
             return found

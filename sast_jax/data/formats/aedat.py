@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax.data.formats.stream import Stream, columns, counts, refused, unwrapped, whole_rows
+from sast_jax.data.formats.stream import (
+    NoEventsError,
+    Stream,
+    columns,
+    counts,
+    refused,
+    unwrapped,
+    whole_rows,
+)
 
 MAGIC_2, MAGIC_3 = b"#!AER-DAT2.0", b"#!AER-DAT3.1"
 
@@ -179,7 +187,7 @@ def read_3(data: bytes, name: str, valid_only: bool = True) -> Stream:
 
 
 def _empty(name):
-    return refused(name, "holds no events; fetch it again or remove it")
+    return NoEventsError(f"{name}: holds no events; fetch it again or remove it")
 
 
 def _cut_off(name, at):

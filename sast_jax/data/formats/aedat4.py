@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, columns, refused
+from sast_jax.data.formats.stream import LARGEST_RATIO, NoEventsError, Stream, columns, refused
 from sast_jax.errors import InputError, needed
 
 MAGIC = b"#!AER-DAT4.0"
@@ -76,7 +76,7 @@ def _read(data, name) -> Stream:
             raise _DamagedError(f"a packet of a stream {number} that the header does not name")
         at += 8 + length
     if not sum(map(len, parts)):
-        raise refused(name, "holds no events; copy it again or remove it")
+        raise NoEventsError(f"{name}: holds no events; copy it again or remove it")
     events = np.concatenate(parts)
     if (events["x"] < 0).any() or (events["y"] < 0).any():
         raise _DamagedError("an event at a negative pixel")

@@ -14,8 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from sast_jax.data.formats.stream import Stream, columns, counts, refused, unwrapped, whole_rows
-from sast_jax.errors import needed
+from sast_jax.data.formats.stream import (
+    NoEventsError,
+    Stream,
+    columns,
+    counts,
+    refused,
+    unwrapped,
+    whole_rows,
+)
+from sast_jax.errors import InputError, needed
 
 _DAT_ROW = np.dtype([("t", "<u4"), ("address", "<u4")])
 _TIME_HIGH = 8  # kind of a row that holds the upper bits of the times that follow, in EVT 2
@@ -144,7 +152,7 @@ def _evt3(rows: bytes, fields, name) -> Stream:
     kind_M = row_M >> 12
     timed = np.flatnonzero(kind_M == _EVT3_TIME_HIGH)
     if not len(timed):
-        raise refused(name, "an EVT3 recording without a time")
+        raise _without_time(name, "EVT3", np.isin(kind_M, (2, 4, 5)).any())
     before = row_M[: timed[0]]
     early = int((before >> 12 == 2).sum())
     for kind, bits in ((4, 0xFFF), (5, 0xFF)):  # a bit for each of some neighbours
@@ -165,13 +173,19 @@ def _timed(row_M: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, int]:
     A row of kind 8 holds the upper bits for all that follow.
     """
     at_H = np.flatnonzero(row_M >> 28 == _TIME_HIGH)
-    if not len(at_H):
-        raise refused(name, "an EVT2 recording without a time")
     event_M = row_M < 2 << 28  # kinds 0 and 1
+    if not len(at_H):
+        raise _without_time(name, "EVT2", event_M.any())
     early = int(np.count_nonzero(event_M[: at_H[0]]))
     event_M[: at_H[0]] = False
     high_H = unwrapped(row_M[at_H] & 0xFFFFFFF, 28) << _LOW_BITS
     return event_M, np.repeat(high_H, np.add.reduceat(event_M, at_H, dtype=np.int64)), early
+
+
+def _without_time(name, kind, has_events) -> InputError:
+    if has_events:
+        return refused(name, f"an {kind} recording without a time")
+    return NoEventsError(f"{name}: an {kind} recording that holds no events; remove it")
 
 
 def _beside(row_M, early: int) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -40,6 +40,10 @@ class NotEventsError(InputError):
     """A file is of a known kind, but holds something other than events."""
 
 
+class NoEventsError(InputError):
+    """A file is of a known format, or empty, and holds no event."""
+
+
 def reached(stream: Stream) -> tuple[int, int]:
     """(height, width) of the smallest sensor that has all pixels of the events."""
     if not len(stream.t_M):

@@ -59,8 +59,8 @@ def of_rows(rows: np.ndarray, order: str, name: str) -> tuple[dict[str, np.ndarr
       order: a letter for each column, "_" for one that is not used; "" to tell it from the numbers.
       name: what to call the file in an error.
     """
-    odd = []
-    if rows.ndim != 2 or not min(rows.shape) <= max(4, len(order)):
+    odd: list[str] = []
+    if rows.ndim != 2:
         raise refused(
             name, f"an array of shape {rows.shape}, where rows of x, y, t and p are expected"
         )
@@ -73,6 +73,8 @@ def of_rows(rows: np.ndarray, order: str, name: str) -> tuple[dict[str, np.ndarr
             f"{rows.shape[1]} columns, where {width} are expected; state them, such as "
             "order=txyp, with _ for a column to leave out",
         )
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        raise refused(name, "holds numbers that are not finite")
     columns_CxM = np.ascontiguousarray(rows.T)  # each is looked at several times
     if not order:
         order = _order(columns_CxM, name)
@@ -101,10 +103,13 @@ def _order(columns_CxM, name) -> str:
     longest = max((span for _, span in found), default=0)
     best = [order for order, span in found if span == longest]
     if len(best) != 1:
+        pairs = zip(low_C.tolist(), high_C.tolist(), strict=True)
+        ranges = ", ".join(f"{low:g} to {high:g}" for low, high in pairs)
         raise refused(
             name,
-            "which of its columns is which cannot be told from the numbers; state it, such as "
-            "order=txyp",
+            f"which of its columns is which cannot be told from their numbers ({ranges}); places "
+            "are whole, times go on, and polarities are two values such as 0 and 1; state it, such "
+            "as order=txyp",
         )
     return best[0]
 

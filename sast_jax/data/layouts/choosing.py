@@ -1,12 +1,20 @@
-"""Choosing test recordings: by a list of names, or by the persons in names."""
+"""Choosing test recordings: a share, a list of names, or some of the persons in names."""
 
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 
+from sast_jax.data import recordings
 from sast_jax.data.formats.text import decoded
 from sast_jax.data.layouts.gathered import Gathered, natural
 from sast_jax.errors import InputError
+
+
+def drawn(names: Sequence[str], share: float, seed: int) -> set[str]:
+    """A share of some names, drawn so that further names leave the others where they are."""
+    ranked = sorted(names, key=lambda name: recordings.fingerprint(f"{seed} {name}"))
+    return set(ranked[: round(share * len(ranked))])
 
 
 def listed(path: str | os.PathLike, found: Gathered) -> list[int]:
@@ -23,10 +31,14 @@ def listed(path: str | os.PathLike, found: Gathered) -> list[int]:
     index = {item.name: i for i, item in enumerate(found.items)}
     missing = [name for name in wanted if name not in index]
     if missing or not wanted:
-        first = f", first {missing[0]}" if missing else ""
+        what = "holds no name"
+        if missing:
+            what = (
+                f"{len(missing)} of its {len(wanted)} lines name no recording, first {missing[0]}"
+            )
         raise InputError(
-            f"{path}: {len(missing)} of its {len(wanted)} lines name no recording{first}; a line "
-            f"is the name below the folder, such as {found.items[0].name}"
+            f"{path}: {what}; a line is the name of a recording below the folder, such as "
+            f"{found.items[0].name}"
         )
     return sorted({index[name] for name in wanted})
 

@@ -8,17 +8,18 @@ it holds; that is kept in the cache.
 import functools
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from sast_jax.data import cache, recordings
-from sast_jax.data.formats import NotEventsError, identify, read
+from sast_jax.data.formats import NoEventsError, NotEventsError, identify, read
 from sast_jax.data.layouts import finding
 from sast_jax.data.layouts.facts import facts_of
 from sast_jax.data.layouts.gathered import Gathered, Item, natural
 from sast_jax.data.parallel import mapped
 from sast_jax.errors import InputError
 
-READER = 3  # part of cache keys: raise it when files are read otherwise
+READER = 4  # part of cache keys: raise it when files are read otherwise
 _SPLITS = {"train": ("train", "training"), "test": ("test", "testing")}
 _TEXTS = (".txt", ".csv", ".tsv")  # papers elsewhere, recordings within a class
 
@@ -56,9 +57,12 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
             + (f" (there is {there})" if there else "")
         )
     kept, known = (tuple(each) for each in zip(*both, strict=True))
-    notes = finding.unread(root, others, lambda _: False)
+    notes = (*finding.unread(root, others, lambda _: False), *_without(root, kept))
     if none:
-        notes = (*notes, f"{root}: {len(none)} files in it hold no events, first {none[0]}")
+        notes = (
+            *notes,
+            f"{root}: {len(none)} files hold no events and are left out, first {none[0]}",
+        )
     return Gathered(
         kept,
         known,
@@ -71,18 +75,19 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
 
 
 def _facts(work: tuple[str, str, str]) -> dict[str, Any]:
-    """What a file (path, order, unit) holds; its format is "" if it is no recording.
+    """What a file (path, order, unit) holds; its format is "" if that is no recording, or empty.
 
     Raises:
       InputError: a recording is damaged, or its ending says that it is one, but not its content.
     """
     path, order, unit = work
-    if not os.path.getsize(path):
-        return {"format": ""}
     kind = ""
     try:
         kind = identify(path)
-        return facts_of(read(path, order=order, unit=unit))
+        found = facts_of(read(path, order=order, unit=unit))
+        return found if found["events"] else {"format": ""}
+    except NoEventsError:
+        return {"format": ""}
     except InputError as error:
         ending, is_text = path.lower(), isinstance(error, NotEventsError)
         # A file that could not be opened may be readable the next time. Else its ending or its
@@ -100,6 +105,20 @@ def _inner(root) -> pathlib.Path:
     if len(inside) != 1 or _splits(root) or not any(p.is_dir() for p in inside[0].iterdir()):
         return root
     return inside[0]
+
+
+def _without(root, items: Iterable[Item]) -> list[str]:
+    """A warning if folders of classes hold no recording."""
+    there = {(item.split, item.label) for item in items}
+    absent = [
+        path.relative_to(root).as_posix()
+        for split, top in (_splits(root) or {"": root}).items()
+        for path in sorted(top.iterdir())
+        if path.is_dir() and not finding.hidden(path) and (split, path.name) not in there
+    ]
+    if not absent:
+        return []
+    return [f"{root}: {len(absent)} folders hold no recording, first {absent[0]}"]
 
 
 def _splits(root) -> dict[str, pathlib.Path]:

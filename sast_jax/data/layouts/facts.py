@@ -97,16 +97,16 @@ def duration_of(facts: Sequence[dict], rebase: bool) -> int:
     return min(math.ceil(whole / step) * step, LONGEST)
 
 
-def warnings_of(facts: Sequence[dict], names: Sequence[str]) -> list[str]:
-    """Warnings of what files say, and of sensors that differ."""
-    notes, odd = [], {}
+def warnings_of(facts: Sequence[dict], names: Sequence[str], sensor: tuple[int, int]) -> list[str]:
+    """Warnings of what files say, and of sensors that differ from the one of the frames."""
+    notes, odd, total = [], {}, len(facts)
     for fact, name in zip(facts, names, strict=True):
         for line in fact["odd"]:
             # Lines that differ in their numbers alone are of one kind.
             odd.setdefault(re.sub(r"\d+", "N", line), []).append((name, line))
     for own in odd.values():
         name, line = own[0]
-        notes.append(f"{len(own)} recordings: {line}, first {name}")
+        notes.append(f"{len(own)} of {total} recordings: {line}, first {name}")
     stated, slow = {}, []
     for fact, name in zip(facts, names, strict=True):
         if fact["sensor"]:
@@ -114,9 +114,13 @@ def warnings_of(facts: Sequence[dict], names: Sequence[str]) -> list[str]:
         length = fact["last"] - fact["first"]
         if line := survey.rate_warning(fact["events"], fact["pixels"], length):
             slow.append((name, line))
-    if len(stated) > 1:
+    if set(stated) - {sensor}:
         sizes = ", ".join(f"{w}x{h} (first {name})" for (h, w), name in stated.items())
-        notes.append(f"recordings of different sensors: {sizes}")
+        notes.append(
+            "recordings state sensors of {2}, where the frames are of {1}x{0}".format(
+                *sensor, sizes
+            )
+        )
     if slow:
-        notes.append(f"{len(slow)} recordings: {slow[0][1]} first {slow[0][0]}")
+        notes.append(f"{len(slow)} of {total} recordings: {slow[0][1]} first {slow[0][0]}")
     return notes

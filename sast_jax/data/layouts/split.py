@@ -49,6 +49,22 @@ class Split(NamedTuple):
     same: Callable[[Any, Any], bool] = _equal
 
 
+def part(split: Split, indices: np.ndarray) -> Split:
+    """Some recordings of a split, to compare with those of another."""
+
+    def read(some):
+        return split.read([int(indices[i]) for i in some])
+
+    return Split(
+        tuple(split.names[i] for i in indices),
+        split.labels_N[indices],
+        split.fingerprint,
+        read,
+        lambda: split.contents()[indices],
+        same=split.same,
+    )
+
+
 def opened(
     folder: pathlib.Path,
     archive: tuple[str, Callable[[pathlib.Path], Split]],

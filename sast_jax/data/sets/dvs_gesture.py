@@ -80,7 +80,7 @@ def load_dvs_gesture(
         return packing.pack(cut, **size, bins=packing.BINS[bins], least=least)
 
     shape = (side, side, recordings.POLARITIES)
-    expected = survey.Expected(*tonic_gestures.EXTENT, time_bins, fixed=False)
+    expected = survey.Expected(*tonic_gestures.EXTENT, time_bins, fixed=False, least=least)
     return load(DVS_GESTURE, Framing(key, {}, pack, shape, expected), source, path, **options)
 
 

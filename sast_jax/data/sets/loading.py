@@ -28,12 +28,14 @@ class Recorded(NamedTuple):
       key: cache key: everything that shaped them.
       pack: (recordings, what corrupts them or None) -> frames.
       levels: of corruptions; see :class:`Published`.
+      split: the same recordings, to compare them with others; None for simulated ones.
     """
 
     recordings: recordings.Recordings
     key: dict
     pack: Callable[[recordings.Recordings, Change], packing.Frames]
     levels: Mapping[str, tuple[float, ...]]
+    split: Split | None = None
 
     def frames(self) -> packing.Frames:
         """The frames, from the cache if they have been made before."""
@@ -245,9 +247,10 @@ def of_splits(
         columns = [c for c in (data.labels_N, data.subjects_N) if c is not None]
         key["labels"] = cache.digest({"labels": [column.tolist() for column in columns]})
         key |= framing.key | framing.real
-        recorded[name] = Recorded(data, key, framing.pack, known.levels)
+        own = splits_lib.part(split, indices)
+        recorded[name] = Recorded(data, key, framing.pack, known.levels, own)
         fingerprints.append(split.fingerprint)
-        names[name] = [split.names[i] for i in indices]
+        names[name] = own.names
         notes += (*split.unread, *split.warnings)
     frames = {name: where.frames() for name, where in recorded.items()}
     for name, each in frames.items():
@@ -308,11 +311,17 @@ def _classes_apart(known, frames) -> list[str]:
 def _notes(name, frames, names, expected) -> list[str]:
     empty = np.flatnonzero(frames.events_NxC.sum(axis=1) == 0)
     each = len(frames.labels_N) // len(names)  # windows of a recording
-    notes = []
+    notes, what = [], "recordings" if each == 1 else "windows"
     if len(empty):
         first = names[empty[0] // each]
-        what = "recordings" if each == 1 else "windows"
         notes.append(f"{name}: {len(empty)} empty {what} are kept, first {first}")
+    if expected.least > 1:
+        none = np.setdiff1d(np.flatnonzero(~frames.packed_NxTxP.any(axis=(1, 2))), empty)
+        if len(none):
+            notes.append(
+                f"{name}: {len(none)} {what} hold events, but no pixel of a frame has "
+                f"{expected.least} of them, first {names[none[0] // each]}"
+            )
     if frames.unsorted:
         notes.append(f"{name}: {int(frames.unsorted)} recordings ran backwards in time; sorted")
     if frames.survey_N is not None:

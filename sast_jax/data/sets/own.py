@@ -5,8 +5,6 @@ import math
 import os
 import pathlib
 
-import numpy as np
-
 from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
 from sast_jax.data.formats import ORDER, UNIT
 from sast_jax.data.layouts import choosing, class_folders, facts, gathered, tonic_sets
@@ -134,10 +132,13 @@ class OwnData(Unmoved):
             )
         subjects = choosing.persons(own.person, found)[0] if own.person else None
         notes = {
-            split: facts.warnings_of(
-                [found.facts[i] for i in own_split], [found.items[i].name for i in own_split]
-            )
-            for split, own_split in chosen.items()
+            split: [
+                f"{split}: {line}"
+                for line in facts.warnings_of(
+                    [found.facts[i] for i in some], [found.items[i].name for i in some], own.sensor
+                )
+            ]
+            for split, some in chosen.items()
         }
         parts = {
             split: gathered.split_of(found, chosen[split], own.classes, subjects, notes[split])
@@ -202,19 +203,18 @@ class OwnData(Unmoved):
         return class_folders.find(pathlib.Path(self.path).expanduser(), self.order, self.unit)
 
     def _drawn(self, found) -> tuple[list[int], str]:
-        rng = np.random.default_rng(self.seed)
+        share, seed = self.test_share, self.seed
         if self.person:
             subjects, everyone = choosing.persons(self.person, found)
-            count = round(self.test_share * len(everyone))
-            drawn = set(rng.permutation(len(everyone))[:count].tolist())
-            test = [i for i, subject in enumerate(subjects) if subject in drawn]
-            return test, f"{count} of {len(everyone)} persons, drawn with seed {self.seed}, to test"
-        test = []
+            some = choosing.drawn(everyone, share, seed)
+            test = [i for i, subject in enumerate(subjects) if everyone[subject] in some]
+            return test, f"{len(some)} of {len(everyone)} persons, drawn with seed {seed}, to test"
+        some = set()
         for label in found.classes:
-            own = [i for i, item in enumerate(found.items) if item.label == label]
-            test += rng.permutation(own)[: round(self.test_share * len(own))].tolist()
-        how = f"{self.test_share:g} of each class, drawn with seed {self.seed}, to test"
-        return sorted(test), how
+            own = [item.name for item in found.items if item.label == label]
+            some |= choosing.drawn(own, share, seed)
+        test = [i for i, item in enumerate(found.items) if item.name in some]
+        return test, f"{share:g} of each class, drawn with seed {seed}, to test"
 
     def _known(self, how) -> Known:
         extent = recordings_lib.Extent(*self.sensor, 1000 * self.duration)
@@ -258,7 +258,7 @@ class OwnData(Unmoved):
         fixed = not self.window
         expected = survey.Expected(*self.sensor, duration, self.time_bins, fixed)
         height, width, _ = self.extent
-        expected = expected._replace(polarities=polarities)
+        expected = expected._replace(polarities=polarities, least=self.least)
         return Framing(key, {}, pack, (height, width, recordings_lib.POLARITIES), expected)
 
 
