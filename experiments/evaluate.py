@@ -53,11 +53,6 @@ def main() -> None:
     except InputError as error:
         more = "" if _DATA_PATH.value else "; or name another folder with --data_path=FOLDER"
         raise InputError(f"{error}{more}") from error
-    if _DATA_PATH.value is None and source.fingerprint not in record["data_fingerprint"].split("+"):
-        print(
-            "warning: the recordings are others than those of the run (names, sizes or times "
-            "differ), so that some of them may have been trained on"
-        )
     chosen_N = selection.chosen(source, _SPLIT.value, _ABOVE.value)
     frames = getattr(source, _SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""

@@ -1,12 +1,21 @@
 """Exports a trained network with hard spikes.
 
     python -m experiments.export --checkpoint=WORKDIR --format=nir --out=FILE
+    python -m experiments.export --checkpoint=WORKDIR --format=integers --out=FOLDER
+    python -m experiments.export --checkpoint=WORKDIR --format=c --out=FOLDER
 
 ``nir`` is read by snnTorch, SpikingJelly and others. ``--parameterisation=B`` is for programs that
 ignore the input resistance, such as Norse. ``stablehlo`` runs wherever XLA does, and can express
 what NIR cannot, such as a reset by subtraction. ``--weight_bits=4`` rounds the weights. Their
 scales are chosen as ``config.hardware`` of the run says, and a NIR file keeps them in the metadata
 of its nodes. ``--run`` chooses one run of a sweep, by its place in the results.
+
+``integers`` and ``c`` write a folder with the network in integers: weights of ``--weight_bits``
+(8 if nothing says otherwise), and the membrane word and leak of ``config.hardware``, which flags
+such as ``--hardware.membrane_bits=12`` change. ``integers`` has arrays, memory images for
+``$readmemh`` and golden vectors; ``c`` is a C99 source with a header, compiled and measured here if
+there is a C compiler. Both come with what the network does on 20 test recordings of the run, or of
+``--data_path``, and with a README.
 """
 
 import dataclasses
@@ -18,44 +27,58 @@ import nir
 from absl import flags
 
 from experiments import cli
+from sast_jax.data import packing
 from sast_jax.errors import InputError
 from sast_jax.hardware import formats, nir_graph, stablehlo
+from sast_jax.hardware.export import c_build, c_source, integer_files
+from sast_jax.hardware.export.integer_network import IntegerNetwork
 from sast_jax.runs import build, files, measure, reloaded
+from sast_jax.runs.groups import HardwareKeys
 from sast_jax.snn import neurons
 from sast_jax.training.trained import Trained
 
+GOLDEN = 20  # recordings that go with a network in integers
+_FORMATS = ("nir", "stablehlo", "integers", "c")
+_FOLDERS = ("integers", "c")
+
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
-_FORMAT = flags.DEFINE_enum("format", "nir", ["nir", "stablehlo"], "what to write")
-_OUT = flags.DEFINE_string("out", None, "file to write", required=True)
+_FORMAT = flags.DEFINE_enum("format", "nir", _FORMATS, "what to write")
+_OUT = flags.DEFINE_string("out", None, "file or folder to write", required=True)
 _RUN = flags.DEFINE_integer("run", 0, "which run of a sweep, in the order of its results")
 _PARAMETERISATION = flags.DEFINE_enum(
     "parameterisation", "A", ["A", "B"], "NIR: weights as they are, or by 1 - decay larger"
 )
 _DT = flags.DEFINE_float("dt", 1e-4, "NIR: seconds of a step, which snnTorch has at 1e-4")
 _BITS = flags.DEFINE_integer("weight_bits", 0, "round the weights to 2 to 8 bits; 0: as trained")
+_DATA_PATH = flags.DEFINE_string(
+    "data_path", None, "integers and c: folder with test recordings; the run's own if none"
+)
+_HARDWARE = cli.define_settings("hardware", HardwareKeys())
 
 
 def main() -> None:
-    file = files.asked_for(_OUT.value)
+    folder = _FORMAT.value in _FOLDERS
+    out = files.folder_asked_for(_OUT.value) if folder else files.asked_for(_OUT.value)
     if not 0 < _DT.value < math.inf:
         raise InputError(f"--dt={_DT.value} must be above 0 seconds")
     found = reloaded.load(pathlib.Path(_CHECKPOINT.value).expanduser())
+    found = found._replace(settings=found.settings.changed(_HARDWARE()))
     if not 0 <= _RUN.value < len(found.runs):
         raise InputError(f"--run={_RUN.value}: choose from 0 to {len(found.runs) - 1}")
     one = found.trained[_RUN.value]
     if _FORMAT.value == "nir":
         _check_nir(one)
-    weights = found.settings.weights
-    bits = _BITS.value or weights.bits
+    if folder:
+        _write_folder(found, one, out)
+    else:
+        _write_file(found, one, out)
+
+
+def _write_file(found, one, file) -> None:
+    bits = _BITS.value or found.settings.weights.bits
     network, scales = one.connections(), None
     if bits:
-        chip, grams = dataclasses.replace(build.chip(found.settings), weight_bits=bits), None
-        if _BITS.value:
-            calibration = measure.few(reloaded.calibration_set(found), found.settings)
-            grams = formats.grams(one, network, chip, calibration)
-        else:  # rounded already, by training: these are the formats without an error
-            chip = dataclasses.replace(chip, per_channel=weights.per_channel, scale="error")
-        kernels = formats.kernels(network, chip, grams)
+        _, kernels = _on_chip(found, one, bits)
         network, scales = formats.rounded(network, kernels), [k.scale for k in kernels]
     time_bins = found.settings.data.time_bins
     if _FORMAT.value == "stablehlo":
@@ -83,6 +106,49 @@ def main() -> None:
     files.write(file, data)
     rounded = f", weights of {bits} bits" if bits else ""
     print(f"{file}: {len(data):,} bytes, {len(network)} layers{rounded}, {time_bins} steps")
+
+
+def _write_folder(found, one, folder) -> None:
+    frames = _recordings(found)
+    chip, kernels = _on_chip(found, one, _BITS.value or found.settings.weights.bits or 8)
+    network = IntegerNetwork.of(
+        one, one.connections(), chip, kernels, found.settings.data.time_bins
+    )
+    if _FORMAT.value == "integers":
+        files.write_all(folder, integer_files.files(network, frames))
+        print(f"{folder}: {c_source.summary(network)}; README.md says what is in it")
+        return
+    files.write_all(folder, c_source.files(network, frames))
+    operations = network.operations(frames)
+    page = c_source.page(network, len(frames.labels_N), operations, c_build.measured(folder))
+    files.write(folder / "README.md", page)
+    print(page)
+
+
+def _on_chip(found, one, bits):
+    """Number formats with weights of some bits, and the weights in them."""
+    network, weights = one.connections(), found.settings.weights
+    chip, grams = dataclasses.replace(build.chip(found.settings), weight_bits=bits), None
+    if bits == weights.bits:  # rounded already, by training: these are the formats without an error
+        chip = dataclasses.replace(chip, per_channel=weights.per_channel, scale="error")
+    else:
+        calibration = measure.few(reloaded.calibration_set(found), found.settings)
+        grams = formats.grams(one, network, chip, calibration)
+    return chip, formats.kernels(network, chip, grams)
+
+
+def _recordings(found) -> packing.Frames:
+    """Some recordings of the test split."""
+    data = found.settings.data
+    if _DATA_PATH.value is not None:
+        data = data.elsewhere(_DATA_PATH.value)
+    try:
+        source = data.load(("test",))
+    except InputError as error:
+        raise InputError(f"{error}; or name a folder with --data_path=FOLDER") from error
+    for line in source.warnings:
+        print(f"warning: {line}")
+    return source.test.spread(GOLDEN)
 
 
 def _check_nir(one: Trained) -> None:

@@ -23,7 +23,7 @@ from sast_jax.data.formats import Stream
 from sast_jax.data.sets import loading
 from sast_jax.errors import InputError
 from sast_jax.reports import event_picture
-from sast_jax.runs import files
+from sast_jax.runs import files, settings
 
 _JSON = flags.DEFINE_string("json", None, "file to write what was found to")
 _PICTURE = flags.DEFINE_string(
@@ -104,6 +104,9 @@ def _folder(path) -> dict:
     print(f"{len(found.items)} recordings of {events:,} events; formats: {', '.join(formats)}")
     given = {"path": str(path), "order": _ORDER.value, "unit": _UNIT.value}
     flags_ = " ".join(f"--config.data.{k}={shlex.quote(v)}" for k, v in given.items() if v)
+    train = len(chosen["train"])
+    if train < settings.config("recordings").batch_size:
+        flags_ += f" --config.batch_size={max(1, train // 4)}"
     print(
         f"Training makes {own.time_bins} frames of {width} x {height} pixels over {own.duration} "
         f"ms, from a sensor of {own.sensor[1]} x {own.sensor[0]}; split: {how}:\n"

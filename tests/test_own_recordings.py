@@ -239,10 +239,20 @@ def test_what_is_not_read_is_named(tmp_path):
     write(root / "train" / "b" / "none.npy", event_files.npy(*np.zeros((4, 0), int)))
     write(root / "val" / "a" / "1.npy", b"x")
     (root / "test" / "d").mkdir()
-    beside, classes, without = sast_jax.recordings(root).warnings
+    write(root / "train" / "a" / "packed.raw.gz", b"\x1f\x8b" + bytes(20))
+    beside, classes, *left = sast_jax.recordings(root).warnings
     assert beside.endswith("2 files there are not read, first train/beside.npy")
     assert classes.endswith("1 folders hold no recording, first test/d")
-    assert without.endswith("5 files hold no events and are left out, first train/a/empty.bin")
+    for line, end in zip(
+        left,
+        (
+            "3 files are left out, first train/a/empty.bin: no events",
+            "1 files are left out, first train/a/packed.raw.gz: an archive (gzip); unpack it first",
+            "2 files are left out, first train/a/picture.gif: text without rows of numbers",
+        ),
+        strict=True,
+    ):
+        assert line.endswith(end)
     write(root / "train" / "a" / "damaged.npy", b"no array")
     with pytest.raises(InputError, match=r"damaged\.npy: text without rows of numbers"):
         sast_jax.recordings(root)
@@ -260,7 +270,7 @@ def test_what_is_not_read_is_named(tmp_path):
         ({"person": "(u)", "test_list": "x"}, "both split; leave one"),
         ({"test_list": "none.txt"}, "none.txt: cannot be read"),
         ({"duration": 5}, "config.data.time_bins=10 must be a number from 1 to 5"),
-        ({"shift": 34}, "config.data.shift=34 must be a number from 0 to 27"),
+        ({"shift": 2}, "shift is no option; those are allow_overlap, bins"),
         ({"classes": ("a", "b")}, "the class 'c' is none of a, b; rename or remove its folder"),
         ({"test_share": 0.01}, "no recording to test on (0.01 of each class"),
         ({"unit": "hours"}, "config.data.unit='hours' must be s, ms, us or ns"),
@@ -346,7 +356,7 @@ def test_a_network_trains_on_them_and_is_evaluated_elsewhere(tmp_path):
     )
     assert code == 0, err
     assert "8 test recordings" in out
-    assert "recordings state sensors of 64x64 (first c/0.dat)" in out
+    assert "recordings state sensors of 64x64 (6, first c/0.dat)" in out
     assert "where the frames are of 34x34" in out
     assert "warning: 2 of 8 recordings were trained on, first" in out
     assert json.loads(file.read_text())["soft_accuracy"] > 0.8
@@ -375,6 +385,30 @@ def test_frames_without_a_pixel_are_said(tmp_path):
     (train, test) = sast_jax.recordings(root, least=1000).warnings
     assert train.startswith("train: 12 recordings hold events, but no pixel of a frame has 1000")
     assert test.startswith("test: 12 ")
+
+
+def test_a_window_longer_than_the_recordings_is_said(tmp_path):
+    root = folder(tmp_path, 4)
+    train, _ = sast_jax.recordings(root, window=1000, windows=2).warnings
+    assert train.startswith("train: 12 of 12 recordings are shorter than the window of 1 s")
+
+
+def test_persons_that_are_taken_for_classes_are_said(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("anna/left/1", "anna/right/2", "ben/left/3", "ben/right/4", "ben/right/5"):
+        write(tmp_path / f"{name}.npy", event_files.npy(*events_of(rng, 0)))
+    said = "the folders anna, ben are taken for classes; are those left, right in each?"
+    found = sast_jax.recordings(tmp_path, test_share=0.5)
+    assert any(line.endswith(said) for line in found.warnings)
+
+
+def test_one_file_of_another_sensor_does_not_change_that_of_all(tmp_path):
+    root, rng = folder(tmp_path, 12, ("DAT",), splits=("",)), np.random.default_rng(1)
+    write(root / "a" / "hd.dat", event_files.dat(*events_of(rng, 0), 1280, 720))
+    found = sast_jax.recordings(root)
+    assert found.frame_shape == (34, 34, 2)
+    (line,) = found.warnings
+    assert "1280x720 (1, first a/hd.dat)" in line and "34x34 (" in line
 
 
 def test_a_share_stays_where_it_is_when_recordings_come(tmp_path):

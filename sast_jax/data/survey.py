@@ -30,6 +30,7 @@ _PAUSE = 0.2  # share of the duration that no pause takes
 _PAST = 1.25  # durations after which no recording ends
 _LONG = 100  # times a length that is only usual
 _SHORT = 0.02  # share of the duration that no recording is shorter than
+_FULL = 0.9  # share of a window that a recording fills
 _QUICKEST, _SLOWEST = 1e4, 1e-2  # events a second of one active pixel, on average
 _POLAR = 50  # events of one polarity that are no chance
 
@@ -45,6 +46,7 @@ class Expected(NamedTuple):
         the recording, and its length is a rough guide.
       polarities: kinds of polarity that a recording has.
       least: events that make a pixel of a frame 1.
+      window: microseconds that a recording is cut to; 0 for none that recordings should fill.
     """
 
     height: int
@@ -54,6 +56,7 @@ class Expected(NamedTuple):
     fixed: bool = True
     polarities: int = 2
     least: int = 1
+    window: int = 0
 
 
 def of_events(events: Events) -> np.ndarray:
@@ -133,6 +136,10 @@ def warnings(table: np.ndarray, names: Sequence[str], expected: Expected) -> lis
             f"{compared} {_time(limit)}, where {_time(whole)} are expected (the middle one of "
             f"these {_time(middle)})" + _unit(middle / whole),
         )
+    times(
+        many_N & (length_N < _FULL * expected.window),
+        f"are shorter than the window of {_time(expected.window)}, the rest of which is empty",
+    )
     if expected.fixed:
         late_N = (events_N > 0) & (first_N > _LATE * whole)
         times(

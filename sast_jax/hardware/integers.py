@@ -82,6 +82,20 @@ class Layer(NamedTuple):
     scale: jax.Array
 
 
+class Traced(NamedTuple):
+    """What one layer of an integer network holds at each step, each (T, B, ...).
+
+    Attributes:
+      sums: of the weights whose inputs fired, with the bias, int32.
+      potentials: in units of the word, before a spike resets them, int32.
+      spikes: int8.
+    """
+
+    sums: jax.Array
+    potentials: jax.Array
+    spikes: jax.Array
+
+
 def fraction(decay: float, bits: int, tolerance: float = 0.1) -> tuple[Term, ...]:
     """The decay as k / 2^bits: one product and one shift.
 
@@ -207,22 +221,52 @@ def simulate(
     return _run(layers, frames_TxBxHxWxC, dtype, step, intact)
 
 
+def trace(
+    layers: Sequence[Layer], neurons: IntegerNeurons, frames_TxBxHxWxC: jax.Array
+) -> list[Traced]:
+    """Runs an integer network on frames of zeros and ones, and keeps everything.
+
+    Args:
+      layers, neurons: from :func:`build`.
+      frames_TxBxHxWxC: time first.
+
+    Returns:
+      What each layer holds at each step.
+    """
+    spikes_TxBxS, traced = frames_TxBxHxWxC.astype(jnp.int8), []
+    for layer in layers:
+        sums_TxBxN = layer.connection.sums(spikes_TxBxS, jnp.int32)
+        one, rest = _prepared(functools.partial(_step, neurons), layer, sums_TxBxN)
+
+        def body(carry, sums, one=one):
+            carry, _ = one(carry, sums)
+            return carry, carry
+
+        _, (potential_TxBxN, fired_TxBxN) = jax.lax.scan(body, (rest, rest), sums_TxBxN)
+        spikes_TxBxS = fired_TxBxN.astype(jnp.int8)
+        traced.append(Traced(sums_TxBxN, potential_TxBxN, spikes_TxBxS))
+    return traced
+
+
 def _run(layers, spikes_TxBxS, dtype, step, transmit):
     spikes, shares = [], []
     for number, layer in enumerate(layers):
         sums_TxBxN = layer.connection.sums(spikes_TxBxS, dtype)
-        rest = jnp.zeros_like(sums_TxBxN[0])
-        one = functools.partial(
-            step,
-            threshold=along_outputs(layer.threshold.astype(dtype), rest),
-            point=along_outputs(layer.point, rest),
-        )
+        one, rest = _prepared(step, layer, sums_TxBxN)
         _, (fired_TxBxN, clipped) = jax.lax.scan(one, (rest, rest), sums_TxBxN)
         spikes_TxBxS = transmit(number, fired_TxBxN.astype(spikes_TxBxS.dtype))
         spikes.append(spikes_TxBxS)
         shares.append(clipped.mean(axis=(0, *range(2, clipped.ndim))))
     current = sums_TxBxN.astype(jnp.float32) * along_outputs(layers[-1].scale, sums_TxBxN)
     return Response(tuple(spikes), current, ()), jnp.stack(shares, axis=-1)
+
+
+def _prepared(step, layer, sums_TxBxN):
+    """The step of a layer, and its potentials at rest."""
+    rest = jnp.zeros_like(sums_TxBxN[0])
+    threshold = along_outputs(layer.threshold.astype(rest.dtype), rest)
+    point = along_outputs(layer.point, rest)
+    return functools.partial(step, threshold=threshold, point=point), rest
 
 
 def _step(neurons, carry, sums, threshold, point):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Mapping
 
 from sast_jax.errors import InputError
 
@@ -57,3 +58,30 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def folder_asked_for(name: str) -> pathlib.Path:
+    """The folder that a flag names, made if it is not there.
+
+    Raises:
+      InputError: it cannot be written, or holds a run.
+    """
+    path = pathlib.Path(name).expanduser()
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file; name a folder")
+    if (path / "checkpoints").is_dir():
+        raise InputError(f"{path}: holds a run; name another folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made ({error.strerror})") from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"{path}: cannot be written; name another folder")
+    return path
+
+
+def write_all(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
+    """Writes files by their names below a folder, each in one step."""
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write(folder / name, content)

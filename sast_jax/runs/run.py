@@ -50,7 +50,10 @@ def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
         print(f"warning: {line}")
     for split in ("train", "test"):
         if getattr(source, split) is None:
-            raise InputError(f"{source.name}: no {split} split, which a training run needs")
+            raise InputError(
+                f"{source.name}: no {split} split, which a training run needs; add the recordings "
+                "or change how they are split"
+            )
     measure.recorded(source, "test", given)  # whether there is what corruptions need
     train, validation = selection.hold_out(source.train, given.data.validation, given.data.seed)
     recipe = build.recipe(given, source.frame_shape, source.classes, len(train.labels_N))

@@ -19,6 +19,7 @@ from sast_jax.data.layouts.gathered import Gathered, Item, natural
 from sast_jax.data.parallel import mapped
 from sast_jax.errors import InputError
 
+_EMPTY = "no events"
 READER = 4  # part of cache keys: raise it when files are read otherwise
 _SPLITS = {"train": ("train", "training"), "test": ("test", "testing")}
 _TEXTS = (".txt", ".csv", ".tsv")  # papers elsewhere, recordings within a class
@@ -36,6 +37,8 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
     """
     root = pathlib.Path(folder)
     try:
+        if root.is_file():
+            raise InputError(f"{root}: is a file; name the folder with a folder for each class")
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; name one with a folder for each class")
         root = _inner(root)
@@ -48,21 +51,24 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
         facts = cache.listing(cache.folder(), key, make)
     except OSError as error:
         raise InputError(f"cannot read {error.filename or root}: {error.strerror}") from error
-    none = [item.name for item, own in zip(items, facts, strict=True) if not own["format"]]
+    without = {}  # why -> names
+    for item, own in zip(items, facts, strict=True):
+        if not own["format"]:
+            without.setdefault(own["why"], []).append(item.name)
     both = [(item, own) for item, own in zip(items, facts, strict=True) if own["format"]]
     if not both:
         there = finding.like_recordings(root)
+        lines = [f"there is {there}"] if there else []
+        lines += [f"{names[0]}: {why}" for why, names in without.items()]
         raise InputError(
             f"{root}: no recordings in folders; put those of a class into a folder with its name"
-            + (f" (there is {there})" if there else "")
+            + (f" ({'; '.join(lines)})" if lines else "")
         )
     kept, known = (tuple(each) for each in zip(*both, strict=True))
-    notes = (*finding.unread(root, others, lambda _: False), *_without(root, kept))
-    if none:
-        notes = (
-            *notes,
-            f"{root}: {len(none)} files hold no events and are left out, first {none[0]}",
-        )
+    notes = finding.unread(root, others, lambda _: False)
+    notes = (*notes, *_without(root, kept), *_alike(root, kept))
+    for why, names in without.items():
+        notes = (*notes, f"{root}: {len(names)} files are left out, first {names[0]}: {why}")
     return Gathered(
         kept,
         known,
@@ -75,7 +81,7 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
 
 
 def _facts(work: tuple[str, str, str]) -> dict[str, Any]:
-    """What a file (path, order, unit) holds; its format is "" if that is no recording, or empty.
+    """What a file (path, order, unit) holds; no format, and why, if it is no recording, or empty.
 
     Raises:
       InputError: a recording is damaged, or its ending says that it is one, but not its content.
@@ -85,9 +91,9 @@ def _facts(work: tuple[str, str, str]) -> dict[str, Any]:
     try:
         kind = identify(path)
         found = facts_of(read(path, order=order, unit=unit))
-        return found if found["events"] else {"format": ""}
+        return found if found["events"] else {"format": "", "why": _EMPTY}
     except NoEventsError:
-        return {"format": ""}
+        return {"format": "", "why": _EMPTY}
     except InputError as error:
         ending, is_text = path.lower(), isinstance(error, NotEventsError)
         # A file that could not be opened may be readable the next time. Else its ending or its
@@ -96,7 +102,7 @@ def _facts(work: tuple[str, str, str]) -> dict[str, Any]:
         said = ending.endswith(finding.ENDINGS) or (ending.endswith(_TEXTS) and not is_text)
         if unopened or said or kind not in ("", "text"):
             raise
-        return {"format": ""}
+        return {"format": "", "why": str(error).removeprefix(f"{path}: ")}
 
 
 def _inner(root) -> pathlib.Path:
@@ -119,6 +125,19 @@ def _without(root, items: Iterable[Item]) -> list[str]:
     if not absent:
         return []
     return [f"{root}: {len(absent)} folders hold no recording, first {absent[0]}"]
+
+
+def _alike(root, items: Iterable[Item]) -> list[str]:
+    """A warning if all classes hold folders of the same names, as where persons come first."""
+    inside = {}
+    for item in items:
+        parts = pathlib.PurePath(item.name).parts[1 if item.split else 0 :]
+        inside.setdefault(item.label, set()).add(parts[1] if len(parts) > 2 else "")
+    first, *others = inside.values()
+    if not others or len(first) < 2 or "" in first or any(own != first for own in others):
+        return []
+    both = ", ".join(sorted(first)[:3]), ", ".join(list(inside)[:3])
+    return [f"{root}: the folders {both[1]} are taken for classes; are those {both[0]} in each?"]
 
 
 def _splits(root) -> dict[str, pathlib.Path]:

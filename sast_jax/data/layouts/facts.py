@@ -69,7 +69,10 @@ def sensor_of(facts: Sequence[dict]) -> tuple[int, int]:
     stated = [fact["sensor"] for fact in facts if fact["sensor"]]
     reached = np.array([fact["reached"] for fact in facts if fact["events"]]).reshape(-1, 2)
     if len(stated) == len(facts):
-        return tuple(int(side) for side in np.max(stated, axis=0))
+        sizes, counts = np.unique(stated, axis=0, return_counts=True)
+        # Another sensor in a few files does not change that of all.
+        most = sizes[counts.argmax()] if counts.max() > (1 - _FEW) * len(facts) else sizes
+        return tuple(int(side) for side in np.atleast_2d(most).max(axis=0))
     if not len(reached):
         raise InputError("none of the recordings holds an event")
     usual = np.median(reached, axis=0)
@@ -110,16 +113,16 @@ def warnings_of(facts: Sequence[dict], names: Sequence[str], sensor: tuple[int, 
     stated, slow = {}, []
     for fact, name in zip(facts, names, strict=True):
         if fact["sensor"]:
-            stated.setdefault(tuple(fact["sensor"]), name)
+            stated.setdefault(tuple(fact["sensor"]), []).append(name)
         length = fact["last"] - fact["first"]
         if line := survey.rate_warning(fact["events"], fact["pixels"], length):
             slow.append((name, line))
     if set(stated) - {sensor}:
-        sizes = ", ".join(f"{w}x{h} (first {name})" for (h, w), name in stated.items())
+        sizes = ", ".join(f"{w}x{h} ({len(own)}, first {own[0]})" for (h, w), own in stated.items())
+        height, width = sensor
         notes.append(
-            "recordings state sensors of {2}, where the frames are of {1}x{0}".format(
-                *sensor, sizes
-            )
+            f"recordings state sensors of {sizes}, where the frames are of {width}x{height}; "
+            "remove those of another camera, or set config.data.sensor"
         )
     if slow:
         notes.append(f"{len(slow)} of {total} recordings: {slow[0][1]} first {slow[0][0]}")

@@ -149,7 +149,9 @@ def _together(each, names, extent, rebase) -> recordings.Events:
     columns = [(own.t_M - first, own.x_M, own.y_M, own.p_M) for own, first in both]
     unsorted_N = np.concatenate([own.unsorted_N for own in each])
     events = recordings.joined(columns)._replace(unsorted_N=unsorted_N)
-    events = recordings.within(events, extent, names, "of this sensor")
+    events = recordings.within(
+        events, extent, names, "of this sensor; remove it, or set config.data.sensor"
+    )
     early_M = events.t_M < 0
     if early_M.any():
         bad = names[int(events.recording_M[early_M.argmax()])]

@@ -93,6 +93,10 @@ class Source(NamedTuple):
     warnings: tuple[str, ...]
     caveats: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """What it is in a line; its arrays would fill the screen."""
+        return f"Source: {self.name}"
+
     @property
     def classes(self) -> int:
         """Number of classes."""

@@ -17,8 +17,17 @@ from sast_jax.fields import between, checked, choice, names, number, setting, se
 
 _SIDE, _LINE = 40, 140  # pixels of a frame's longer side at most, and of a sensor of one line
 _LARGE = 64  # pixels; a sensor with a longer side has the gestures' levels of corruption
+_OF_TRAINING = (
+    "path",
+    "source",
+    "validation",
+    "stream",
+    "shift",
+    "rotation",
+    "zoom",
+)  # keys not of frames
 _READER = 1  # part of cache keys: raise it when frames come out otherwise
-_ALL = "all are tested on; none of them may have been trained on"
+_ALL = "all are tested on, also those that a network may have been trained on"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,10 +161,10 @@ class OwnData(Unmoved):
                 "tell apart; there should be a folder for each class"
             )
         if "test" in splits and own.test_share and not chosen["test"]:
-            raise InputError(
-                f"{own._place()}: no recording to test on ({how}); put some into test/, or raise "
-                "config.data.test_share"
-            )
+            way = "raise config.data.test_share"
+            if any(item.split for item in found.items):
+                way = "put some into test/, or name the folder with the classes to split it"
+            raise InputError(f"{own._place()}: no recording to test on ({how}); {way}")
         if not any(parts.values()):
             raise InputError(f"{own._place()}: no recordings for {' or '.join(splits)} ({how})")
         first = next(split for split in parts if parts[split] is not None)
@@ -258,7 +267,9 @@ class OwnData(Unmoved):
         fixed = not self.window
         expected = survey.Expected(*self.sensor, duration, self.time_bins, fixed)
         height, width, _ = self.extent
-        expected = expected._replace(polarities=polarities, least=self.least)
+        expected = expected._replace(
+            polarities=polarities, least=self.least, window=1000 * self.window
+        )
         return Framing(key, {}, pack, (height, width, recordings_lib.POLARITIES), expected)
 
 
@@ -278,7 +289,7 @@ def recordings(path: str | os.PathLike, **options) -> Source:
     Raises:
       InputError: there are no recordings, one is damaged, or an option is wrong.
     """
-    known = {field.name for field in dataclasses.fields(OwnData)}
+    known = {field.name for field in dataclasses.fields(OwnData)} - {*_OF_TRAINING}
     if unknown := sorted(set(options) - known):
         raise InputError(f"{unknown[0]} is no option; those are {', '.join(sorted(known))}")
     data = OwnData(path=str(path), **options)

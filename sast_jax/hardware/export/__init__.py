@@ -1,0 +1,1 @@
+"""What leaves the program: integer networks as files and as C."""

@@ -1,0 +1,164 @@
+"""A trained network in integers, with all that a chip has to know of it."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sast_jax.data import packing
+from sast_jax.errors import UnsupportedError
+from sast_jax.evaluation import swap
+from sast_jax.hardware import formats, integers
+from sast_jax.hardware.formats import Chip
+from sast_jax.hardware.models import OnChip
+from sast_jax.snn import connections
+from sast_jax.snn.connections import Connection, Full, Halving
+from sast_jax.snn.model import Model
+from sast_jax.snn.quantisation import Quantised
+from sast_jax.snn.readouts import MeanCurrent, MeanSpikes
+from sast_jax.training.trained import Trained
+
+_BATCH = 32  # recordings traced at a time: potentials of all steps are kept
+
+
+class Geometry(NamedTuple):
+    """How the spikes of one layer reach the next.
+
+    Attributes:
+      entering, leaving: shapes of both, (H, W, C) of a frame or a map, (neurons,) else.
+      side: pixels of the kernel; 0 for a full connection.
+      weights: (inputs, outputs) or (side, side, channels, outputs), int8.
+    """
+
+    entering: tuple[int, ...]
+    leaving: tuple[int, ...]
+    side: int
+    weights: np.ndarray
+
+    @property
+    def outputs(self) -> int:
+        """Neurons of a full connection, channels of a convolution."""
+        return self.weights.shape[-1]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IntegerNetwork:
+    """One network in integers; :mod:`sast_jax.hardware.integers` has its equations.
+
+    Attributes:
+      layers, neurons: of the integer network.
+      weight_bits: of a weight, 2 to 8.
+      time_bins: frames of a recording, or of a window of one.
+      model: what was trained; its frames and its readout count.
+    """
+
+    layers: Sequence[integers.Layer]
+    neurons: integers.IntegerNeurons
+    weight_bits: int
+    time_bins: int
+    model: Model
+
+    @classmethod
+    def of(
+        cls,
+        trained: Trained,
+        network: Sequence[Connection],
+        chip: Chip,
+        kernels: Sequence[Quantised],
+        time_bins: int,
+    ) -> "IntegerNetwork":
+        """One run's network in the formats of a chip.
+
+        Args:
+          trained: the run.
+          network: its connections.
+          chip: number formats.
+          kernels: its weights in them, from :func:`sast_jax.hardware.formats.kernels`.
+          time_bins: frames of a recording.
+
+        Raises:
+          InputError: it has no integer form, the formats cannot hold it, or it has connections or a
+            readout that no file describes.
+        """
+        trained.require_single()
+        known = {"readout": (MeanSpikes, MeanCurrent), "connection": (Full, Halving)}
+        for kind, part in (
+            ("readout", trained.model.readout),
+            *(("connection", connection) for connection in network),
+        ):
+            if type(part) not in known[kind]:
+                raise UnsupportedError(
+                    f"the {kind} {type(part).__name__} cannot be written in integers"
+                )
+        neurons, layers = formats.to_integers(trained, network, chip, kernels)
+        return cls(layers, neurons, chip.weight_bits, time_bins, trained.model)
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of a frame of zeros and ones."""
+        return self.model.frame_shape
+
+    @property
+    def geometry(self) -> list[Geometry]:
+        """Of each layer."""
+        listed = [layer.connection for layer in self.layers]
+        shapes = [self.frame_shape, *connections.shapes(listed, self.frame_shape)]
+        return [
+            Geometry(
+                entering,
+                leaving,
+                connection.kernel.shape[0] if isinstance(connection, Halving) else 0,
+                np.asarray(connection.kernel),
+            )
+            for connection, (entering, leaving) in zip(
+                listed, itertools.pairwise(shapes), strict=True
+            )
+        ]
+
+    @property
+    def counts_spikes(self) -> bool:
+        """Whether the class with most output spikes is the answer; else that of most current."""
+        return isinstance(self.model.readout, MeanSpikes)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return math.prod(self.geometry[-1].leaving)
+
+    def traced(self, frames: packing.Frames) -> list[integers.Traced]:
+        """What each layer holds at each step of each recording, (N, T, ...) as NumPy arrays."""
+        packed = frames.packed_NxTxP
+        parts = [
+            _trace(
+                self.neurons, self.frame_shape, list(self.layers), packed[start : start + _BATCH]
+            )
+            for start in range(0, len(packed), _BATCH)
+        ]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+    def scores(self, last: integers.Traced) -> np.ndarray:
+        """The class scores (N, K) of what the last layer held; the answer is the largest, first."""
+        if self.counts_spikes:
+            return last.spikes.sum(axis=1, dtype=np.int64)
+        scale_K = np.asarray(self.layers[-1].scale, np.float64)
+        return last.sums.sum(axis=1, dtype=np.int64) * scale_K
+
+    def operations(self, frames: packing.Frames) -> float:
+        """Mean number of weights that are added up for a recording: accumulates, no products."""
+        layers_R = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], list(self.layers))
+        model = OnChip(self.model, self.neurons)
+        (acs_NxL,) = swap.answer(model, (None, None, layers_R), frames.packed_NxTxP).acs_BxL
+        return float(acs_NxL.sum(dtype=np.float64) / len(frames.truth_M))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _trace(neurons, frame_shape, layers, packed_BxTxP):
+    frames = packing.time_first(packed_BxTxP, frame_shape, jnp.int8)
+    traced = integers.trace(layers, neurons, frames)
+    return jax.tree.map(lambda x_TxBxN: jnp.moveaxis(x_TxBxN, 0, 1), traced)

@@ -1,0 +1,74 @@
+"""Reads an integer network from a folder as the folder's README says, and from nothing else."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+
+
+def clip(x, low, high):
+    return np.minimum(np.maximum(x, low), high)
+
+
+class Reader:
+    """A network read from a folder as its README says, and nothing of this project."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.about = json.loads((folder / "network.json").read_text())
+        text = (folder / "README.md").read_text()
+        self.leak = re.search(r"v = clip\((.*) \+ current", text)[1]
+        self.subtracts = "v = v - thresholds[o]" in text
+        self.widths = dict(re.findall(r"`layerN_(\w+)\.mem` \| (\d+) \|", text))
+        self.layers = [
+            {name: self.words(folder, n, name) for name in self.widths}
+            for n in range(1, len(self.about["layers"]) + 1)
+        ]
+        for own, layer in zip(self.about["layers"], self.layers, strict=True):
+            k, outputs = own["kernel"], len(layer["biases"])
+            inside = (k, k, own["input_shape"][-1]) if k else (-1,)
+            layer["weights"] = layer["weights"].reshape(*inside, outputs)
+
+    def words(self, folder, number, name):
+        bits = int(self.widths[name])
+        lines = (folder / f"layer{number}_{name}.mem").read_text().split()
+        values = np.array([int(line, 16) for line in lines], np.int64)
+        return np.where(values >= 1 << (bits - 1), values - (1 << bits), values)
+
+    def sums(self, own, layer, spikes):
+        if not own["kernel"]:
+            return layer["weights"].T @ spikes.reshape(-1) + layer["biases"]
+        (rows, columns, _), half = own["output_shape"], own["kernel"] // 2
+        found = np.zeros(own["output_shape"], np.int64) + layer["biases"]
+        for r, c, i, j in np.ndindex(rows, columns, own["kernel"], own["kernel"]):
+            y, x = 2 * r + i - half, 2 * c + j - half
+            if 0 <= y < spikes.shape[0] and 0 <= x < spikes.shape[1]:
+                found[r, c] += spikes[y, x] @ layer["weights"][i, j]
+        return found
+
+    def run(self, frames):
+        """Sums, potentials and spikes of each layer after each step of one recording."""
+        bits = self.about["membrane_bits"]
+        low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        v_L = [np.zeros(own["output_shape"], np.int64) for own in self.about["layers"]]
+        steps = []
+        for spikes in frames.astype(np.int64):
+            step = []
+            for number, (own, layer) in enumerate(
+                zip(self.about["layers"], self.layers, strict=True)
+            ):
+                sums, p = self.sums(own, layer, spikes), layer["points"]
+                up, down = np.maximum(p, 0), np.maximum(-p, 0)
+                left = clip(sums, low >> up, high >> up) << up
+                right = clip((sums + ((1 << down) >> 1)) >> down, low, high)
+                current = np.where(p >= 0, left, right)
+                v, fired = v_L[number], v_L[number] > layer["thresholds"]
+                v = np.where(fired, v - layer["thresholds"] if self.subtracts else 0, v)
+                v = clip(eval(self.leak, {"v": v}) + current, low, high)
+                spikes = (v > layer["thresholds"]).astype(np.int64)
+                v_L[number] = v
+                step.append((sums, v, spikes))
+            steps.append(step)
+        return [
+            [np.stack(x) for x in zip(*layer, strict=True)] for layer in zip(*steps, strict=True)
+        ]
