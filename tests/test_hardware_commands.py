@@ -47,6 +47,31 @@ def test_an_exported_file_evaluates_as_the_run(folder, tmp_path):
         assert found["hard_confusion"] == runs[run]["hard_confusion"]
 
 
+def test_networks_in_integers_leave_as_folders(folder, tmp_path):
+    where = f"--checkpoint={folder / 'subtract'}"
+    code, out, err = command("export", where, "--format=integers", f"--out={tmp_path / 'i'}")
+    assert code == 0, err
+    assert "weights of 8 bits" in out
+    about = json.loads((tmp_path / "i" / "network.json").read_text())
+    assert about["reset"] == "subtract" and about["membrane_bits"] == 16
+    with np.load(tmp_path / "i" / "golden.npz") as golden:
+        answers, count = golden["answers"], len(golden["frames"])
+    flags = where, f"--data_path={folder / 'data'}", "--hardware.membrane_bits=12"
+    code, out, err = command(
+        "export", *flags, "--format=c", "--weight_bits=4", f"--out={tmp_path / 'c'}"
+    )
+    assert code == 0, err
+    assert "weights of 4 bits, membrane words of 12" in out and "us |" in out
+    assert (tmp_path / "c" / "README.md").read_text().strip() == out.strip()
+    assert len((tmp_path / "c" / "answers.txt").read_text().split()) == len(answers) == count
+    code, _, err = command("export", where, "--format=c", f"--out={folder / 'subtract'}")
+    assert code == 2 and "subtract: holds a run; name another folder" in err
+    code, _, err = command(
+        "export", where, "--format=c", f"--out={tmp_path / 'd'}", "--hardware.membrane_bits=3"
+    )
+    assert code == 2 and "a membrane of 3 bits cannot hold 16 times the threshold" in err
+
+
 def test_weights_of_few_bits_are_exported_with_their_scales(folder, tmp_path):
     flags = (f"--checkpoint={folder / 'zero'}", "--weight_bits=3", f"--out={tmp_path / 'a.nir'}")
     code, out, err = command("export", *flags)

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import subprocess
+import types
 
 import integer_reader
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_networks
@@ -18,6 +20,8 @@ from sast_jax.hardware.export import c_build, c_source, integer_files
 from sast_jax.hardware.export.integer_network import IntegerNetwork
 from sast_jax.runs import files
 from sast_jax.snn import quantisation, readouts
+from sast_jax.snn.connections import Full
+from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import BySubtraction, ToZero
 
 STRICT = ("-std=c99", "-pedantic", "-O2", "-Wall", "-Wextra", "-Werror")
@@ -130,9 +134,9 @@ def check_in_c(network, frames, folder, *more):
     return traced
 
 
-@pytest.mark.parametrize("leak", LEAKS)
-@pytest.mark.parametrize("reset", [ToZero(), BySubtraction()])
-@pytest.mark.parametrize("name", small_networks.NETWORKS)
+@pytest.mark.parametrize(
+    "name, reset, leak", [("MLP", ZERO, "fraction"), ("ConvNet", BySubtraction(), "shifts")]
+)
 def test_a_reader_of_the_readme_replays_the_golden_vectors(name, reset, leak, tmp_path):
     network, frames = random_network(name, bits=3, word=12, reset=reset, leak=leak)
     golden = check_from_readme(network, frames, tmp_path)
@@ -153,31 +157,43 @@ def test_the_files_say_what_the_network_holds(tmp_path):
     assert len(words) == 84 * 9 and {len(word) for word in words} == {1}
 
 
+CASES = {
+    "name": st.sampled_from(list(small_networks.NETWORKS)),
+    "seed": st.integers(0, 2**20),
+    "bits": st.integers(2, 8),
+    "word": st.sampled_from([8, 9, 16, 17, 31, 32]),
+    "leak": st.sampled_from(list(LEAKS)),
+    "reset": st.sampled_from([ToZero(), BySubtraction()]),
+    "nearest": st.booleans(),
+    "decay": st.sampled_from([0.5, 0.9, 1.0]),
+    "readout": st.sampled_from([readouts.MeanSpikes(), readouts.MeanCurrent()]),
+}
+
+
 @needs_compiler
-@settings(max_examples=12, deadline=None)
-@given(
-    st.sampled_from(list(small_networks.NETWORKS)),
-    st.integers(0, 2**20),
-    st.integers(2, 8),
-    st.sampled_from([8, 9, 16, 17, 31, 32]),
-    st.sampled_from(list(LEAKS)),
-    st.sampled_from([ToZero(), BySubtraction()]),
-    st.booleans(),
-    st.sampled_from([0.5, 0.9, 1.0]),
-    st.sampled_from([readouts.MeanSpikes(), readouts.MeanCurrent()]),
-)
-def test_c_is_the_integer_network(
-    tmp_path_factory, name, seed, bits, word, leak, reset, nearest, decay, readout
-):
-    network, frames = random_network(
-        name, seed, bits, word, leak, reset, decay, readout, nearest, headroom=1.5
-    )
+@settings(max_examples=4, deadline=None)
+@given(st.fixed_dictionaries(CASES))
+def test_c_is_the_integer_network(tmp_path_factory, case):
+    network, frames = random_network(**case, headroom=1.5)
     check_in_c(network, frames, tmp_path_factory.mktemp("c"), *SANITIZERS)
+
+
+@pytest.mark.slow
+@needs_compiler
+@settings(max_examples=150, deadline=None)
+@given(st.fixed_dictionaries(CASES))
+def test_c_is_the_integer_network_in_many_formats(tmp_path_factory, case):
+    network, frames = random_network(**case, headroom=1.5)
+    check_in_c(network, frames, tmp_path_factory.mktemp("c"), *SANITIZERS)
+    check_from_readme(network, frames, tmp_path_factory.mktemp("files"))
 
 
 @needs_compiler
 @pytest.mark.parametrize("kind", small_runs.KINDS)
-@pytest.mark.parametrize("bits, word", [(8, 16), (4, 12), (2, 8)])
+@pytest.mark.parametrize(
+    "bits, word",
+    [(4, 12), *(pytest.param(*one, marks=pytest.mark.slow) for one in [(8, 16), (2, 8)])],
+)
 def test_c_on_real_recordings(kind, bits, word, real_data, tmp_path):
     run = small_runs.train(kind, real_data / "nmnist_8class")
     chip = formats.Chip(weight_bits=bits, membrane_bits=word, headroom=2.0)
@@ -189,16 +205,14 @@ def test_c_on_real_recordings(kind, bits, word, real_data, tmp_path):
     assert len(run.test.labels_N) == 200
 
 
-def test_what_cannot_be_written_is_named():
-    run = small_runs.train("MLP", None)
-    chip = formats.Chip()
-    kernels = formats.kernels(run.network, chip)
-
-    class Own(readouts.MeanSpikes):
+@pytest.mark.parametrize("part", ["readout", "connection"])
+def test_what_cannot_be_written_is_named(part):
+    class Own(readouts.MeanSpikes if part == "readout" else Full):
         pass
 
-    model = dataclasses.replace(run.trained.recipe.model, readout=Own())
-    recipe = dataclasses.replace(run.trained.recipe, model=model)
-    other = dataclasses.replace(run.trained, recipe=recipe)
-    with pytest.raises(UnsupportedError, match="readout Own cannot be written in integers"):
-        IntegerNetwork.of(other, run.network, chip, kernels, 6)
+    readout = Own() if part == "readout" else readouts.MeanSpikes()
+    listed = [Own(jnp.ones((3, 2)), jnp.ones(2))] if part == "connection" else []
+    model = Model(small_networks.NETWORKS["MLP"], readout=readout)
+    trained = types.SimpleNamespace(model=model, require_single=lambda: None)
+    with pytest.raises(UnsupportedError, match=f"the {part} Own cannot be written in integers"):
+        IntegerNetwork.of(trained, listed, formats.Chip(), [], 6)
