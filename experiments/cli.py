@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 import os
 import pathlib
 import signal
@@ -95,6 +96,49 @@ def define_split() -> tuple[flags.FlagHolder[str], flags.FlagHolder[int]]:
         flags.DEFINE_enum("split", "test", splits, "which split to evaluate on"),
         flags.DEFINE_integer("above", 0, above, lower_bound=0),
     )
+
+
+def define_foreign() -> Callable[[str], Any]:
+    """Defines the flags of commands that take a NIR file of anybody and a folder of recordings.
+
+    Returns:
+      A function from the file's name to a :class:`sast_jax.runs.foreign.Tried`, once the flags are
+      parsed.
+    """
+    from sast_jax.data import sets
+    from sast_jax.hardware.graphs import dialects, network
+    from sast_jax.runs import foreign
+
+    folder = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
+    split, above = define_split()
+    kinds = ["", *sets.SETS]
+    dataset = flags.DEFINE_enum("dataset", "", kinds, "kind of recordings; told if not stated")
+    sources = list(dialects.DIALECTS)
+    source = flags.DEFINE_enum("source", "nir", sources, "program that wrote the file")
+    dt = flags.DEFINE_float("dt", 0.0, "seconds of a step; 0: the file's or the program's")
+    resets = ["", *dialects.RESETS]
+    reset = flags.DEFINE_enum("reset", "", resets, "what a spike does; the program's if empty")
+    readout = flags.DEFINE_enum(
+        "readout", "", ["", *network.READOUTS], "how classes are read: the file's, else the mean"
+    )
+    order = flags.DEFINE_enum("order", "CHW", network.ORDERS, "of pixels, where frames are vectors")
+    changes = define_settings("data", sets.OwnData())
+
+    def load(file):
+        if not math.isfinite(dt.value) or dt.value < 0:
+            raise InputError(f"--dt={dt.value} must be seconds, from 0 up")
+        meaning = foreign.Meaning(source.value, dt.value, reset.value, readout.value, order.value)
+        return foreign.load(
+            pathlib.Path(file).expanduser(),
+            folder.value,
+            meaning,
+            dataset=dataset.value,
+            changes={key.removeprefix("data."): value for key, value in changes().items()},
+            split=split.value,
+            above=above.value,
+        )
+
+    return load
 
 
 def run(

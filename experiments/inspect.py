@@ -20,7 +20,7 @@ from absl import flags
 from experiments import cli
 from sast_jax.data import inspection, sets
 from sast_jax.data.formats import Stream
-from sast_jax.data.sets import loading
+from sast_jax.data.sets import detection, loading
 from sast_jax.errors import InputError
 from sast_jax.reports import event_picture
 from sast_jax.runs import files, settings
@@ -83,9 +83,8 @@ def _file(path) -> tuple[dict, Stream]:
 
 
 def _folder(path) -> dict:
-    for kind in sets.SETS.values():
-        if kind.published and (found := _splits(kind, path)):
-            return _published(path, kind, found)
+    if found := detection.published_in(path):
+        return _published(path, *found)
     data = sets.OwnData(path=str(path), order=_ORDER.value, unit=_UNIT.value)
     try:
         own = data.resolved()
@@ -123,17 +122,6 @@ def _folder(path) -> dict:
     # What training says of them, which reads all of them; the cache keeps the frames for it.
     source = dataclasses.replace(own, allow_overlap=True).load()
     return _told(path, rows, about, source.warnings)
-
-
-def _splits(kind, path) -> dict | None:
-    """The splits of a published set that a folder holds; None if it holds something else."""
-    try:
-        found = loading.located(kind.published, path, ("train", "test"))
-    except InputError:
-        return None
-    splits = {name: split for name, split in found[1].items() if split} if found else {}
-    # With files beside them that are not read, the folder is somebody's own, of several formats.
-    return None if any(split.unread for split in splits.values()) else splits
 
 
 def _published(path, kind, found) -> dict:

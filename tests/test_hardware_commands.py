@@ -176,7 +176,7 @@ def exported(folder):
     [
         ("time_bins", "six", "its metadata cannot be used (invalid literal"),
         ("time_bins", 0, "its metadata cannot be used (config.data.time_bins=0 must be"),
-        ("readout", "votes", "its metadata cannot be used (config.readout='votes' must be"),
+        ("readout", "votes", "its metadata cannot be used (readout 'votes' is none of spikes"),
         ("trained_on", None, "its metadata cannot be used ('trained_on')"),
     ],
 )

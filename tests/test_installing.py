@@ -154,7 +154,7 @@ except sast_jax.InputError as error:
     [
         ("import sast_jax.hardware.nir_graph", "nir", "export"),
         ("sast_jax.LIF().nir(0.9, 1e-4, (1,), 'A')", "nir", "export"),
-        ("sast_jax.Synaptic.from_nir(None, 1e-4)", "nir", "export"),
+        ("import sast_jax.hardware.graphs.network", "nir", "export"),
         (
             "from sast_jax.data import streaming; next(streaming.chunks(None, (), 1))",
             "grain",

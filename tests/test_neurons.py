@@ -170,7 +170,9 @@ def test_devices_of_it_differ(name):
 
     @jax.jit
     def device(seed, levels):
-        draw = variation.draw(jax.random.key(seed), levels, network, neuron, 0.9, frames)
+        draw = variation.draw(
+            jax.random.key(seed), levels, network, [(neuron, 0.9)] * len(network), frames
+        )
         return draw(lambda neuron, decay: neuron.hard(decay)).spikes[0]
 
     exact = connections.respond(network, [neuron.hard(0.9)], frames).spikes[0]
@@ -337,5 +339,3 @@ def test_what_a_neuron_does_not_override_is_missing_by_name():
 
     with pytest.raises(NotImplementedError):
         neurons.integrate(Nothing().hard(0.9), jnp.ones((3, 2)))
-    with pytest.raises(TypeError, match="the neuron Nothing has no node in NIR"):
-        Nothing.from_nir(None, 1e-4)

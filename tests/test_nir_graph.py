@@ -1,6 +1,5 @@
 """NIR files against the network itself, run by snnTorch, SpikingJelly and Norse."""
 
-import dataclasses
 import re
 
 import jax
@@ -14,6 +13,7 @@ import torch_networks
 
 from sast_jax.errors import InputError
 from sast_jax.hardware import nir_graph
+from sast_jax.hardware.graphs.network import Graph
 from sast_jax.snn import neurons
 from sast_jax.snn.connections import Connection, Full, Halving
 from sast_jax.snn.neurons import adaptive, synaptic
@@ -71,6 +71,17 @@ def test_consumers_make_the_same_spikes(tmp_path, kind, run_of):
         np.testing.assert_array_equal(found[:, ~close], expected[:, ~close], consumer)
 
 
+def read(path, shape=(4, 4, 1)):
+    graph = Graph.read(path)
+    return graph.on(shape, graph.dialect())
+
+
+def same_weights(found, hard):
+    for a, b in zip(found.listed, hard.connections, strict=True):
+        np.testing.assert_allclose(a.kernel, b.kernel, rtol=3e-7)
+        np.testing.assert_allclose(a.bias, b.bias, rtol=3e-7)
+
+
 @pytest.mark.parametrize("kind", small_runs.KINDS)
 @pytest.mark.parametrize("parameterisation", ["A", "B"])
 def test_what_is_written_is_read_again(tmp_path, kind, parameterisation):
@@ -80,12 +91,11 @@ def test_what_is_written_is_read_again(tmp_path, kind, parameterisation):
     hard = torch_networks.write(
         path, run, parameterisation, scales=scales, metadata={"time_bins": 6, "readout": "spikes"}
     )
-    found, about = nir_graph.read(path)
-    for a, b in zip(found.connections, hard.connections, strict=True):
-        np.testing.assert_allclose(a.kernel, b.kernel, rtol=3e-7)
-        np.testing.assert_allclose(a.bias, b.bias, rtol=3e-7)
-    assert (found.decay, found.neuron) == (hard.decay, hard.neuron)
-    assert found.frame_shape == (34, 34, 2)
+    found, about = read(path, (34, 34, 2)), Graph.read(path).about
+    same_weights(found, hard)
+    neuron, decay, _ = found.plain()
+    np.testing.assert_allclose(decay, hard.decay, rtol=1e-6)
+    assert neuron == hard.neuron
     assert (about["dt"], about["reset"], about["time_bins"]) == (1e-4, "zero", 6)
     graph = nir.read(path)
     assert not any(isinstance(node, nir.Flatten) for node in graph.nodes.values())
@@ -103,22 +113,19 @@ def test_a_connection_without_a_bias_is_read(tmp_path):
     graph = nir_graph.to_graph(tiny())
     graph.nodes["connection_1"] = nir.Linear(graph.nodes["connection_1"].weight)
     nir.write(tmp_path / "a.nir", graph)
-    found, _ = nir_graph.read(tmp_path / "a.nir")
-    np.testing.assert_array_equal(found.connections[0].bias, np.zeros(3))
-    np.testing.assert_allclose(found.connections[0].kernel, tiny().connections[0].kernel, rtol=3e-7)
+    found = read(tmp_path / "a.nir")
+    np.testing.assert_array_equal(found.listed[0].bias, np.zeros(3))
+    np.testing.assert_allclose(found.listed[0].kernel, tiny().connections[0].kernel, rtol=3e-7)
 
 
 @pytest.mark.parametrize("parameterisation", ["A", "B"])
 def test_synaptic_neurons_are_read_again(tmp_path, parameterisation):
     hard = tiny(neuron=synaptic.Synaptic(1.5, synapse_decay=0.75))
     nir.write(tmp_path / "a.nir", nir_graph.to_graph(hard, parameterisation=parameterisation))
-    found, _ = nir_graph.read(tmp_path / "a.nir")
-    for a, b in zip(found.connections, hard.connections, strict=True):
-        np.testing.assert_allclose(a.kernel, b.kernel, rtol=3e-7)
-        np.testing.assert_allclose(a.bias, b.bias, rtol=3e-7)
-    np.testing.assert_allclose(found.decay, hard.decay, rtol=1e-12)
-    np.testing.assert_allclose(found.neuron.synapse_decay, 0.75, rtol=1e-12)
-    assert dataclasses.replace(found.neuron, synapse_decay=0.75) == hard.neuron
+    found, numbers = read(tmp_path / "a.nir"), read(tmp_path / "a.nir").numbers[0]
+    same_weights(found, hard)
+    values = numbers.decay, numbers.synapse[0], numbers.threshold
+    np.testing.assert_allclose(values, (hard.decay, 0.75, 1.5), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -164,15 +171,6 @@ def nothing(path):
     pass
 
 
-def foreign(path):
-    nodes = {
-        "input": nir.Input(np.array([2])),
-        "linear": nir.Linear(np.eye(2)),
-        "output": nir.Output(np.array([2])),
-    }
-    nir.write(path, nir.NIRGraph(nodes, [("input", "linear"), ("linear", "output")]))
-
-
 def half(path):
     nir.write(path, nir_graph.to_graph(tiny()))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -180,22 +178,6 @@ def half(path):
 
 def rewired(graph):
     graph.edges = [*graph.edges, ("neurons_2", "connection_2")]
-
-
-def leaky_reset(graph):
-    graph.nodes["neurons_1"].v_reset = graph.nodes["neurons_1"].v_reset + 0.5
-
-
-def mixed(graph):
-    graph.nodes["neurons_1"].tau = graph.nodes["neurons_1"].tau * np.array([1, 2, 1])
-
-
-def two_thresholds(graph):
-    graph.nodes["neurons_1"].v_threshold = 2 * graph.nodes["neurons_1"].v_threshold
-
-
-def without_shape(graph):
-    del graph.metadata["frame_shape"]
 
 
 def growing(graph):
@@ -211,38 +193,32 @@ def spoiled(graph):
     graph.nodes["connection_2"].weight[0, 0] = np.nan
 
 
-def foreign_neurons(graph):
-    node = graph.nodes["neurons_1"]
-    graph.nodes["neurons_1"] = nir.IF(node.r, node.v_threshold, node.v_reset)
+def without_step(graph):
+    del graph.metadata["dt"]
 
 
-def subtracting(graph):
-    graph.metadata["reset"] = "subtract"
+def too_few(graph):
+    graph.nodes["connection_2"].weight = graph.nodes["connection_2"].weight[:, :2]
 
 
 @pytest.mark.parametrize(
     "write, message",
     [
-        (spoil(growing), "neurons_1 have no decay from 0 to 1"),
-        (spoil(endless), "neurons_1 have numbers that are not finite"),
-        (spoil(spoiled), "connection_2 has weights that are not finite"),
-        (spoil(subtracting), "its reset is not to zero"),
+        (spoil(growing), "node 'neurons_1' has time constants below the step of 0.0001 s"),
+        (spoil(endless), "node 'neurons_1' holds numbers that are not finite"),
+        (spoil(spoiled), "node 'connection_2' has weights that are not finite"),
+        (spoil(too_few), "mismatch: neurons_1.output: [[3]] -> connection_2.input: [[2]]"),
+        (spoil(without_step), "does not say how long a step is; say who wrote it with --source="),
         (text, "not a NIR file that can be read"),
         (nothing, "no such file"),
         (half, "not a NIR file that can be read"),
-        (foreign, "not exported by sast_jax"),
-        (spoil(leaky_reset), "neurons_1 do not leak and reset to zero"),
-        (spoil(foreign_neurons), "neurons_1 are no neurons that sast_jax exports"),
-        (spoil(mixed), "neurons_1 differ from each other"),
-        (spoil(two_thresholds), "its layers have different neurons"),
-        (spoil(without_shape), "not the graph that sast_jax exports ('frame_shape')"),
-        (spoil(rewired), "its nodes are not a chain"),
+        (spoil(rewired), "node 'connection_2' is joined to several others (neurons_2)"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_files_that_are_not_ours_are_named(tmp_path, write, message):
+def test_files_that_cannot_be_run_are_named(tmp_path, write, message):
     path = tmp_path / "a.nir"
     write(path)
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        nir_graph.read(path)
+        read(path)
     assert str(path) in str(caught.value)

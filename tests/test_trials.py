@@ -97,8 +97,7 @@ def test_a_variation_is_the_mean_over_its_devices(trained, rows):
             key,
             variation.Variation(thresholds=0.3),
             one.connections(),
-            model.neuron,
-            one.hyper.decay,
+            [(model.neuron, one.hyper.decay)] * len(one.connections()),
             x,
         )
         return model.readout(device(lambda neuron, decay: neuron.hard(decay))).argmax(axis=-1)
@@ -119,7 +118,7 @@ def test_windows_answer_with_their_mean_scores_and_cost_their_sum(trained):
     keys_D = jax.random.split(jax.random.key(1), 2)
     rows = [bench.width(8, frames), bench.corruption("noise", 1, frames)]
     rows.append(bench.variation("dead", 0.4, keys_D, frames))
-    neurons, layers = formats.to_integers(bench.trained, bench.network, CHIP, bench._kernels(CHIP))
+    neurons, layers = formats.to_integers(bench.tried, bench.network, CHIP, bench._kernels(CHIP))
     floats = bench.network, bench.trained.hyper
 
     def answers(model, *network):

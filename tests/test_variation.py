@@ -15,7 +15,7 @@ from sast_jax.snn.variation import Variation
 
 @jax.jit
 def respond(key, levels, network, frames):
-    return variation.draw(key, levels, network, LIF(1.0), 0.9, frames)(LIF.hard)
+    return variation.draw(key, levels, network, [(LIF(1.0), 0.9)] * len(network), frames)(LIF.hard)
 
 
 def device(network, frames, seed=0, **changes):
@@ -80,7 +80,8 @@ def test_draws_can_be_vectorised():
     network, frames = small_networks.network("MLP")
 
     def scores(key):
-        device = variation.draw(key, Variation(weights=0.3), network, LIF(1.0), 0.9, frames)
+        layers = [(LIF(1.0), 0.9)] * len(network)
+        device = variation.draw(key, Variation(weights=0.3), network, layers, frames)
         return device(LIF.hard).spikes[-1]
 
     keys = jax.random.split(jax.random.key(0), 3)

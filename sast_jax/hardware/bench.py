@@ -13,6 +13,7 @@ from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.evaluation import intervals, swap
 from sast_jax.hardware import formats
 from sast_jax.hardware.formats import Chip
+from sast_jax.hardware.graphs.network import GraphNetwork
 from sast_jax.hardware.models import Device, OnChip
 from sast_jax.snn.variation import Variation
 from sast_jax.training.trained import Trained
@@ -46,21 +47,23 @@ class Conditions:
 
 
 class Bench:
-    """A trained network, and its weights in the number formats of a chip.
+    """A network, and its weights in the number formats of a chip.
 
     Args:
-      trained: one run.
+      tried: one run, or a :class:`sast_jax.hardware.graphs.network.GraphNetwork`.
       chip: number formats of the integer network.
       calibration: recordings to choose scales on, none of them of a test split; None takes all
         inputs to be equally active.
     """
 
-    def __init__(self, trained: Trained, chip: Chip, calibration: packing.Frames | None):
-        self.trained, self.chip = trained, chip
-        self.network = trained.connections()
+    def __init__(
+        self, tried: Trained | GraphNetwork, chip: Chip, calibration: packing.Frames | None
+    ):
+        self.tried, self.chip = tried, chip
+        self.network = tried.connections()
         # Made when first asked for, and then kept: grams run the network over all calibration
         # recordings, and many conditions share a word width.
-        grams = functools.cache(lambda: formats.grams(trained, self.network, chip, calibration))
+        grams = functools.cache(lambda: formats.grams(tried, self.network, chip, calibration))
         self._kernels = functools.cache(
             lambda narrow: formats.kernels(self.network, narrow, grams())
         )
@@ -70,7 +73,8 @@ class Bench:
         chip = dataclasses.replace(self.chip, weight_bits=bits)
         rounded = formats.rounded(self.network, self._kernels(chip))
         row = _row(f"{NAMES['weight_bits']}{bits:g}", "weight_bits", bits)
-        answers = self._floats(rounded, None, frames) | self._integers(row, chip, None, frames)
+        answers = self._floats(rounded, None, frames, bits)
+        answers |= self._integers(row, chip, None, frames)
         weights = sum(connection.kernel.size for connection in self.network)
         biases = sum(connection.bias.size for connection in self.network)
         row["weight_bytes"] = weights * bits / 8 + 4 * biases
@@ -97,21 +101,27 @@ class Bench:
         answers |= self._integers(row, self.chip, None, frames)
         return row | _over_recordings(answers, frames)
 
-    def _floats(self, network, devices, frames) -> dict:
-        model = Device(self.trained.model)
-        return _respond(model, devices, frames, network, self.trained.hyper)._asdict()
+    def _floats(self, network, devices, frames, bits=None) -> dict:
+        if isinstance(self.tried, Trained):
+            model, numbers = Device(self.tried.model), self.tried.hyper
+        else:
+            model = self.tried.device
+            numbers = (
+                self.tried.rounded(bits, self.chip.per_channel) if bits else self.tried.numbers
+            )
+        return _respond(model, devices, frames, network, numbers)._asdict()
 
     def _integers(self, row, chip, devices, frames) -> dict:
         """What the integer network answers. If the formats cannot hold it, the row says why."""
         try:
             kernels = self._kernels(chip)
-            neurons, layers = formats.to_integers(self.trained, self.network, chip, kernels)
+            neurons, layers = formats.to_integers(self.tried, self.network, chip, kernels)
         except InputError as error:
             row["error"] = str(error)
             if isinstance(error, UnsupportedError):
                 row["unsupported"] = True
             return {}
-        answer = _respond(OnChip(self.trained.model, neurons), devices, frames, layers)
+        answer = _respond(OnChip(self.tried.model, neurons), devices, frames, layers)
         row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()
         row["synops"] = float(frames.total(answer.acs_BxL).sum(axis=-1).mean(dtype=np.float64))
         return {"integer": answer}
@@ -158,7 +168,8 @@ def trials(
             continue
         rows_R[-1] += [bench.width(bits, frames) for bits in conditions.weight_bits]
         # Keyed by the seed alone: radii and levels are compared on the same devices.
-        key = jax.random.fold_in(jax.random.key(0), bench.trained.hyper.seed)
+        seed = bench.tried.hyper.seed if isinstance(bench.tried, Trained) else 0
+        key = jax.random.fold_in(jax.random.key(0), seed)
         keys_D = jax.random.split(key, conditions.draws)
         for kind, level in conditions.variations:
             rows_R[-1].append(bench.variation(kind, level, keys_D, frames))

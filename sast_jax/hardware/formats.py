@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,6 @@ from sast_jax.snn import connections, quantisation
 from sast_jax.snn.connections import Connection
 from sast_jax.snn.neurons import Reset
 from sast_jax.snn.quantisation import Quantised
-from sast_jax.training.trained import Trained
 
 LEAKS = {"fraction": integers.fraction, "shifts": integers.shifts}
 SCALES = {  # (kernel, bits, per channel, gram) -> scales
@@ -84,12 +84,12 @@ def rounded(network: Sequence[Connection], kernels: Sequence[Quantised]) -> list
 
 
 def to_integers(
-    trained: Trained, network: Sequence[Connection], chip: Chip, kernels: Sequence[Quantised]
+    tried: Any, network: Sequence[Connection], chip: Chip, kernels: Sequence[Quantised]
 ) -> tuple[integers.IntegerNeurons, list[integers.Layer]]:
-    """One trained network in integers.
+    """One network in integers.
 
     Args:
-      trained: one run.
+      tried: one run, or a :class:`sast_jax.hardware.graphs.network.GraphNetwork`.
       network: its connections.
       chip: number formats.
       kernels: its weights in them, from :func:`kernels`.
@@ -97,13 +97,13 @@ def to_integers(
     Raises:
       InputError: its neuron has no integer form, or the formats cannot hold it.
     """
-    neuron = trained.model.neuron
-    neurons = neuron.integer(chip, float(trained.hyper.decay))
-    return neurons, integers.build(network, kernels, neuron.threshold, neurons, chip.headroom)
+    neuron, decay, threshold = tried.uniform()
+    neurons = neuron.integer(chip, decay)
+    return neurons, integers.build(network, kernels, threshold, neurons, chip.headroom)
 
 
 def grams(
-    trained: Trained,
+    tried: Any,
     network: Sequence[Connection],
     chip: Chip,
     recordings: packing.Frames | None,
@@ -111,7 +111,7 @@ def grams(
     """The mean product (I, I) of each pair of inputs of each layer, in the hard network.
 
     Args:
-      trained: one run.
+      tried: one run, or a :class:`sast_jax.hardware.graphs.network.GraphNetwork`.
       network: its connections.
       chip: number formats.
       recordings: to calibrate with, none of them of a test split.
@@ -125,16 +125,15 @@ def grams(
     size = packing.at_once(packed_NxTxP, BATCH)
     for start in range(0, len(packed_NxTxP), size):
         batch = jnp.asarray(packed_NxTxP[start : start + size])
-        sums = _products(trained, network, batch)
+        sums = _products(tried, network, batch)
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
     return [products / len(packed_NxTxP) for products in total]
 
 
 @jax.jit
-def _products(trained, network, packed_BxTxP):
-    frames = trained.model.unpack(packed_BxTxP)
-    cells = connections.alike(trained.hard_cell(), network)
-    spikes = connections.respond(network, cells, frames).spikes
+def _products(tried, network, packed_BxTxP):
+    frames = tried.model.unpack(packed_BxTxP)
+    spikes = connections.respond(network, tried.hard_cells(network), frames).spikes
     sums = []
     for connection, x_TxBxS in zip(network, [frames, *spikes[:-1]], strict=True):
         per_step = x_TxBxS.reshape(-1, *x_TxBxS.shape[2:])

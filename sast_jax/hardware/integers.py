@@ -139,7 +139,7 @@ def _numerator(decay, bits, tolerance):
 def build(
     network: Sequence[Connection],
     quantised: Sequence[Quantised],
-    threshold: float,
+    threshold: float | Sequence[float],
     neurons: IntegerNeurons,
     headroom: float,
 ) -> list[Layer]:
@@ -148,7 +148,7 @@ def build(
     Args:
       network: connections of the trained network; their biases are rounded to the sums' scale.
       quantised: their kernels.
-      threshold: of the trained network.
+      threshold: of the trained network, or one for each of its layers.
       neurons: the word, the leak and the reset.
       headroom: how many thresholds the word must hold at least, from 1 up.
 
@@ -157,11 +157,11 @@ def build(
     """
     if not 2 <= neurons.bits <= 32:
         raise InputError(f"a membrane of {neurons.bits} bits: choose from 2 to 32")
-    layers = []
-    for number, (connection, (kernel, scale_O)) in enumerate(
-        zip(network, quantised, strict=True), start=1
+    layers, thresholds = [], [threshold] * len(network) if np.ndim(threshold) == 0 else threshold
+    for number, (connection, (kernel, scale_O), own) in enumerate(
+        zip(network, quantised, thresholds, strict=True), start=1
     ):
-        sums_O = np.asarray(threshold / scale_O, np.float64)  # the threshold in units of a sum
+        sums_O = np.asarray(own / scale_O, np.float64)  # the threshold in units of a sum
         # The largest f at which headroom thresholds fit in the word. More than 30 places are never
         # shifted, nor as many as the word has: no bit of a sum would be left.
         point_O = np.floor(np.log2(neurons.high / (headroom * sums_O)))

@@ -1,6 +1,6 @@
 """Networks on hardware as models for :func:`sast_jax.evaluation.swap.answer`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ from sast_jax.hardware import integers, operations
 from sast_jax.snn import connections, variation as variation_lib
 from sast_jax.snn.connections import intact
 from sast_jax.snn.model import Model
-from sast_jax.training.trained import Trained
 
 
 class IntegerOutcome(NamedTuple):
@@ -31,10 +30,11 @@ class IntegerOutcome(NamedTuple):
 class OnChip(NamedTuple):
     """Integer networks as a model that takes (key, variation, layers).
 
-    Key and variation are None for a network without faults.
+    The model says how frames are unpacked and scores are read. Key and variation are None for a
+    network without faults.
     """
 
-    model: Model
+    model: Any
     neurons: integers.IntegerNeurons
 
     def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> IntegerOutcome:
@@ -68,7 +68,8 @@ class Device(NamedTuple):
                 cells = connections.alike(cell(neuron, hyper.decay), network)
                 return connections.respond(network, cells, frames)
         else:
-            respond = variation_lib.draw(key, variation, network, neuron, hyper.decay, frames)
+            layers = [(neuron, hyper.decay)] * len(network)
+            respond = variation_lib.draw(key, variation, network, layers, frames)
 
         def soft(neuron, decay):
             return neuron.smooth(decay, hyper.slope_end)
@@ -80,28 +81,33 @@ class Device(NamedTuple):
         return swap.Both(*answers)
 
 
-def operations_of(trained: Trained, packed_BxTxP: jax.Array) -> operations.Counts:
-    """The operations of one run's hard network, as a model for ``swap.answer``."""
-    network, frames = trained.connections(), trained.model.unpack(packed_BxTxP)
-    cells = connections.alike(trained.hard_cell(), network)
-    return operations.count(network, frames, connections.respond(network, cells, frames).spikes)
+def operations_of(tried: Any, packed_BxTxP: jax.Array) -> operations.Counts:
+    """The operations of one hard network, as a model for ``swap.answer``."""
+    network, frames = tried.connections(), tried.model.unpack(packed_BxTxP)
+    response = connections.respond(network, tried.hard_cells(network), frames)
+    return operations.count(network, frames, response.spikes)
 
 
-def count(trained: Trained, frames: packing.Frames) -> list[dict]:
+def count(tried: Any, frames: packing.Frames) -> list[dict]:
     """Operations of each run's hard network; see :func:`sast_jax.hardware.operations.report`.
+
+    Args:
+      tried: a :class:`sast_jax.training.trained.Trained`, or a
+        :class:`sast_jax.hardware.graphs.network.GraphNetwork`, with a leading run axis.
+      frames: the recordings.
 
     All windows of a recording give its answer together, so it costs what all of them cost.
     """
     packed = frames.packed_NxTxP
     windows = len(packed) // len(frames.truth_M)
-    counts_R = swap.answer(operations_of, trained, packed)
+    counts_R = swap.answer(operations_of, tried, packed)
     # Operations and spikes add up over windows; the neurons are the same ones in each.
     neurons_RxMxL = frames.vote(counts_R.neurons_BxL)
     counts_R = operations.Counts(*map(frames.total, counts_R))._replace(neurons_BxL=neurons_RxMxL)
     steps = windows * packed.shape[1]
     reports = []
-    for r in range(len(trained)):
-        counts = jax.tree.map(lambda leaf, r=r: leaf[r], counts_R)
-        network = trained[r].connections()
-        reports.append(operations.report(network, counts, trained.model.frame_shape, steps))
+    for r in range(len(counts_R.acs_BxL)):
+        one, counts = jax.tree.map(lambda leaf, r=r: leaf[r], (tried, counts_R))
+        shape = tried.model.frame_shape
+        reports.append(operations.report(one.connections(), counts, shape, steps))
     return reports

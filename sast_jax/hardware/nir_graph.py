@@ -1,24 +1,22 @@
-"""Hard networks as NIR graphs, the exchange format of neuromorphic software, and back.
+"""Hard networks as NIR graphs, the exchange format of neuromorphic software.
 
 Each neuron makes its own node (:meth:`sast_jax.snn.neurons.Neuron.nir`). The only other nodes are
 Affine and Conv2d. There is no Flatten, on which consumers disagree: an MLP takes a vector, and a
 full connection after convolutions is a convolution of the whole map. Inputs are channels first,
 (C, H, W), in the vector too. What NIR has no place for becomes metadata of the graph.
+:mod:`sast_jax.hardware.graphs` reads graphs, these and those of others.
 
 Reference: Pedersen et al., Neuromorphic intermediate representation: A unified instruction set for
 interoperable brain-inspired computing, Nature Communications 15:8122, 2024.
 """
 
 import itertools
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.errors import InputError, needed
-from sast_jax.snn import neurons
 from sast_jax.snn.connections import Connection, Full, Halving
 from sast_jax.snn.neurons import Neuron
 from sast_jax.training.trained import Trained
@@ -131,97 +129,3 @@ def _channels_first(kernel, frame_shape, map_shape, number) -> tuple[np.ndarray,
     if number == 0:
         return kernel.reshape(H, W, C, -1).transpose(3, 2, 0, 1).reshape(-1, H * W * C), 1
     return kernel.T, 1
-
-
-def read(path: pathlib.Path) -> tuple[HardNetwork, dict]:
-    """Reads a file that :func:`to_graph` made: the network, and the metadata of the graph.
-
-    Raises:
-      InputError: the file cannot be read, is not of this project, or was changed into another kind
-        of network.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        graph = nir.read(path)
-    except Exception as error:  # whatever a damaged file raises
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: not a NIR file that can be read ({reason})") from error
-    about = {key: _plain(value) for key, value in (graph.metadata or {}).items()}
-    if about.get("producer") != PRODUCER:
-        raise InputError(
-            f"{path}: not exported by sast_jax, so its input order, reset and step are not known; "
-            "export with 'python -m experiments.export'"
-        )
-    try:
-        return _network(graph, about), about
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: not the graph that sast_jax exports ({error})") from error
-
-
-def _network(graph, about) -> HardNetwork:
-    H, W, C = (int(n) for n in about["frame_shape"])
-    if about["reset"] != "zero" or not float(about["dt"]) > 0:
-        raise ValueError("its reset is not to zero or its step not above 0")
-    depth = (len(graph.nodes) - 2) // 2
-    names = ["input"]
-    for number in range(1, depth + 1):
-        names += [f"connection_{number}", f"neurons_{number}"]
-    names.append("output")
-    if set(graph.edges) != set(itertools.pairwise(names)):
-        raise ValueError("its nodes are not a chain of connections and neurons")
-    found, neurons = [], set()
-    for number in range(1, depth + 1):
-        gain, neuron = _neuron(graph.nodes[f"neurons_{number}"], float(about["dt"]), number)
-        neurons.add(neuron)
-        node = graph.nodes[f"connection_{number}"]
-        kind, kernel = _channels_last(node, (H, W, C), number)
-        bias = np.zeros(len(node.weight)) if isinstance(node, nir.Linear) else node.bias
-        leaves = [jnp.asarray(leaf * gain, jnp.float32) for leaf in (kernel, bias)]
-        if not all(jnp.isfinite(leaf).all() for leaf in leaves):
-            raise ValueError(f"connection_{number} has weights that are not finite")
-        found.append(kind(*leaves))
-    if len(neurons) > 1:
-        raise ValueError("its layers have different neurons")
-    shape = (C, H, W) if isinstance(found[0], Halving) else (H * W * C,)
-    if tuple(np.ravel(graph.nodes["input"].input_type["input"])) != shape:
-        raise ValueError(f"its input is not of {H} x {W} pixels and {C} channels")
-    return HardNetwork(found, *neurons.pop(), (H, W, C))
-
-
-def _neuron(node, dt, number) -> tuple[float, tuple[Neuron, float]]:
-    """Factor on the weights of a layer of neurons; the neuron and its decay."""
-    for kind in neurons.NEURONS.values():
-        try:
-            neuron, decay, gain = kind.from_nir(node, dt)
-        except TypeError:  # not its node
-            continue
-        except ValueError as error:
-            raise ValueError(f"neurons_{number} {error}") from error
-        return gain, (neuron, decay)
-    raise ValueError(f"neurons_{number} are no neurons that sast_jax exports")
-
-
-def _channels_last(node, frame_shape, number) -> tuple[type[Connection], np.ndarray]:
-    """The kind and the kernel of a node's :class:`sast_jax.snn.connections.Connection`."""
-    weight = np.asarray(node.weight, np.float64)
-    if isinstance(node, nir.Affine | nir.Linear):
-        if number > 1:
-            return Full, weight.T
-        H, W, C = frame_shape
-        return Full, weight.reshape(-1, C, H, W).transpose(2, 3, 1, 0).reshape(H * W * C, -1)
-    strides, borders, dilations = (
-        tuple(np.broadcast_to(x, 2)) for x in (node.stride, node.padding, node.dilation)
-    )
-    plain = isinstance(node, nir.Conv2d) and node.groups == 1 and dilations == (1, 1)
-    kernel, half = weight.transpose(2, 3, 1, 0), weight.shape[-1] // 2
-    if plain and strides == (2, 2) and borders == (half, half):
-        return Halving, kernel
-    if plain and strides == (1, 1) and borders == (0, 0):
-        return Full, kernel.reshape(-1, len(weight))
-    raise ValueError(f"connection_{number} is no convolution of stride 2, nor of a whole map")
-
-
-def _plain(value):
-    value = value.decode() if isinstance(value, bytes) else value
-    return value.item() if isinstance(value, np.generic) else value

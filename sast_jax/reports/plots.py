@@ -8,7 +8,7 @@ import numpy as np
 
 from sast_jax.evaluation import confidence
 from sast_jax.reports import results
-from sast_jax.reports.results import KINDS, NETWORKS
+from sast_jax.reports.results import KINDS
 
 if TYPE_CHECKING:  # loading it takes a third of a second, which no command should wait for at first
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def early(runs: Sequence[dict]) -> "Figure":
     figure, axis = _axes(1, 1, (7, 4))
     looks = _Looks(runs)
     for run in runs:
-        for kind in KINDS:
+        for kind in results.kinds(runs):
             accuracies_T = run[f"{kind}_accuracy_by_step"] or [np.nan]
             steps = range(1, len(accuracies_T) + 1)
             axis.plot(steps, 100 * np.array(accuracies_T), lw=1, **looks.line(run, kind))
@@ -98,7 +98,7 @@ def conditions(summary: Sequence[dict], key: str) -> "Figure":
             continue
         for row in tried:
             trials = [trial for trial in row[key] if trial["kind"] == kind]
-            for network in NETWORKS:
+            for network in results.networks(summary):
                 means = [100 * _number(trial[f"{network}_accuracy_mean"]) for trial in trials]
                 levels = [trial["level"] for trial in trials]
                 # Level 0 is the network as it was trained. Word widths have no such level, and an
@@ -121,7 +121,7 @@ def reliability(runs: Sequence[dict]) -> "Figure":
     axis.plot([0, 100], [0, 100], color="0.7", lw=1)
     for setting in looks.settings:
         members = [run for run in runs if looks.setting(run) == setting]
-        for kind in KINDS:
+        for kind in results.kinds(runs):
             bins = [bin_ for run in members for bin_ in enumerate(run[f"{kind}_reliability"] or ())]
             sums = np.zeros((3, confidence.BINS))
             for i, bin_ in bins:
@@ -143,10 +143,10 @@ def rates(runs: Sequence[dict]) -> "Figure":
     """Mean spike of each layer, soft and hard: a dot for each run, a line for a setting's mean."""
     figure, axis = _axes(1, 1, (7, 4))
     looks = _Looks(runs)
-    depth = len(runs[0]["soft_rates"])
+    depth = len(runs[0]["hard_rates"])
     for setting in looks.settings:
         members = [run for run in runs if looks.setting(run) == setting]
-        for kind in KINDS:
+        for kind in results.kinds(runs):
             rates = [run[f"{kind}_rates"] for run in members]
             rates_RxL = 100 * np.array([r for r in rates if None not in r] or [[np.nan] * depth])
             line = looks.line(members[0], kind)
@@ -191,9 +191,10 @@ def _legend(axis):
 
 def confusion(run: dict, class_names: Sequence[str]) -> "Figure":
     """Confusion matrices of a run, soft and hard, in percent of the true class."""
-    figure, axes = _axes(1, 2, (11, 5))
+    kinds = results.kinds([run])
+    figure, axes = _axes(1, len(kinds), (5.5 * len(kinds), 5), squeeze=False)
     turned = 0 if max(map(len, class_names)) < 3 else 90
-    for axis, kind in zip(axes, KINDS, strict=True):
+    for axis, kind in zip(axes.flat, kinds, strict=True):
         if run[f"{kind}_confusion"] is None:
             axis.set(title=f"{kind}: diverged")
             continue

@@ -64,12 +64,13 @@ def summarise(runs: Sequence[dict]) -> list[dict]:
 
     Runs that diverged are counted as such and left out of the means.
     """
-    settings = list(dict.fromkeys(tuple(run[key] for key in SWEPT) for run in runs))
+    swept = [key for key in SWEPT if key in runs[0]]  # none for a network out of a file
+    settings = list(dict.fromkeys(tuple(run[key] for key in swept) for run in runs))
     rows = []
     for setting in settings:
-        members = [run for run in runs if tuple(run[key] for key in SWEPT) == setting]
+        members = [run for run in runs if tuple(run[key] for key in swept) == setting]
         sound = [run for run in members if not run.get("diverged")]
-        row = dict(zip(SWEPT, setting, strict=True))
+        row = dict(zip(swept, setting, strict=True))
         row |= {"n": len(sound), "diverged": len(members) - len(sound)}
         for key in SUMMARISED:
             if key not in members[0]:
@@ -101,7 +102,7 @@ def _conditions(trials_R) -> list[dict]:
             # A mean over the runs that have such a network would not be that of n runs.
             row |= _mean(key, [] if None in values else values)
             if len(same) == 1:  # no scatter over seeds, but one over devices or recordings
-                row[f"{key}_ci95"] = same[0][f"{key}_ci95"]
+                row[f"{key}_ci95"] = same[0].get(f"{key}_ci95")
         for key in ("clipped", "synops"):
             if all(key in trial for trial in same):
                 row[f"{key}_mean"] = np.mean([trial[key] for trial in same], axis=0).tolist()
@@ -127,11 +128,10 @@ def setting(row: dict, keys: Sequence[str]) -> str:
 
 def remarks(runs: Sequence[dict]) -> list[str]:
     """Warnings about runs: diverged, a single answer, many silent outputs, no integer network."""
-    keys = [*shown(runs), "seed"]
     lines = []
     for run in runs:
-        who = setting(run, keys)
-        for kind in KINDS:
+        who = named(run, runs)
+        for kind in kinds(runs):
             if run[f"{kind}_confusion"] is None:
                 lines.append(f"{who}: the loss became infinite or no number.")
                 break
@@ -159,9 +159,25 @@ def _refusals(runs) -> list[str]:
 
 def shown(rows: Sequence[dict]) -> list[str]:
     """Keys that name a setting: the radius, and those of ``SWEPT`` with several values."""
-    return list(dict.fromkeys(["rho", *varied(rows)]))
+    return [key for key in dict.fromkeys(["rho", *varied(rows)]) if key in rows[0]]
 
 
 def varied(rows: Sequence[dict]) -> list[str]:
     """The keys of ``SWEPT`` that take more than one value."""
-    return [key for key in SWEPT if len({row[key] for row in rows}) > 1]
+    return [key for key in SWEPT if len({row.get(key) for row in rows}) > 1]
+
+
+def named(run: dict, rows: Sequence[dict]) -> str:
+    """A run in words, by the keys that name the settings of some rows, and its seed."""
+    keys = [*shown(rows), "seed"]
+    return setting(run, keys) if "seed" in run else "the network"
+
+
+def kinds(rows: Sequence[dict]) -> list[str]:
+    """Those of ``KINDS`` that runs, or rows of a summary, have: a network of a file is hard."""
+    return [kind for kind in KINDS if rows[0].keys() & {f"{kind}_rate", f"{kind}_rate_mean"}]
+
+
+def networks(rows: Sequence[dict]) -> list[str]:
+    """Those of ``NETWORKS`` that are tried."""
+    return [*kinds(rows), *NETWORKS[len(KINDS) :]]

@@ -2,8 +2,12 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sast_jax.reports import pages, plots, results as results_lib, tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _OPERATIONS = (
     "Operations of the hard network: means per recording, in NeuroBench's terms. AC (accumulate): "
@@ -50,12 +54,7 @@ def write_report(
     }
     if len(results["summary"]) > 1:
         figures["sweep"] = ("Accuracy and gap of the sweep", plots.sweep(results["summary"]))
-    if any(row.get("hardware") for row in results["summary"]):
-        hardware = plots.conditions(results["summary"], "hardware")
-        figures["hardware"] = ("Conditions of hardware", hardware)
-    if any(row.get("corruptions") for row in results["summary"]):
-        corruptions = plots.conditions(results["summary"], "corruptions")
-        figures["corruptions"] = ("Corrupted recordings", corruptions)
+    figures |= of_conditions(results)
     for name, (_, figure) in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=110)
     text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
@@ -105,19 +104,44 @@ def _page(results, curves, notes, titles) -> str:
         "sweep": "Means over seeds with 95 % intervals (none for a single seed). They are of the "
         "validation split if there is one, else of the test split.",
     }
-    if "hardware" in titles:
-        decays = sorted({run["decay"] for run in runs})
-        tried = tables.hardware(results, "github"), _hardware(results["config"], decays)
-        captions["hardware"] = "\n\n".join(tried)
-    if "corruptions" in titles:
-        captions["corruptions"] = f"{tables.corruptions(results, 'github')}\n\n{_CORRUPTIONS}"
+    decays = sorted({run["decay"] for run in runs})
+    captions |= conditions(results, decays)
     for name, title in titles.items():
         parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]
-    if operations := tables.operations(results, "github"):
-        who = [*results_lib.shown(results["summary"]), "seed"]
-        parts += ["## Operations", operations, _OPERATIONS, *(_cost(run, who) for run in runs)]
+    parts += operations(results)
     parts += pages.settings(results["config"], results["environment"])
     return "\n\n".join(parts) + "\n"
+
+
+def of_conditions(results: dict) -> dict[str, tuple[str, "Figure"]]:
+    """Title and plot of each kind of conditions that networks were tried under."""
+    titles = {"hardware": "Conditions of hardware", "corruptions": "Corrupted recordings"}
+    return {
+        key: (title, plots.conditions(results["summary"], key))
+        for key, title in titles.items()
+        if any(row.get(key) for row in results["summary"])
+    }
+
+
+def conditions(results: dict, decays: Sequence[float]) -> dict[str, str]:
+    """What stands below these plots.
+
+    Args:
+      results: the contents of ``results.json``.
+      decays: of the integer networks.
+    """
+    tried = tables.hardware(results, "github"), _hardware(results["config"], decays)
+    corrupted = f"{tables.corruptions(results, 'github')}\n\n{_CORRUPTIONS}"
+    return {"hardware": "\n\n".join(tried), "corruptions": corrupted}
+
+
+def operations(results: dict) -> list[str]:
+    """The part of a page about operations; empty if none were counted."""
+    table = tables.operations(results, "github")
+    if not table:
+        return []
+    costs = (_cost(run, results["summary"]) for run in results["runs"])
+    return ["## Operations", table, _OPERATIONS, *costs]
 
 
 def _hardware(config, decays) -> str:
@@ -146,12 +170,12 @@ def _hardware(config, decays) -> str:
     )
 
 
-def _cost(run, keys) -> str:
+def _cost(run, rows) -> str:
     counts = run["operations"]
     if counts is None:
         return ""
     low, middle, high = counts["effective_acs_quartiles"]
-    who = results_lib.setting(run, keys)
+    who = results_lib.named(run, rows)
     return (
         f"{who[0].upper()}{who[1:]}: {low:,.0f}, {middle:,.0f} and {high:,.0f} ACs are the "
         f"quartiles over recordings; activation sparsity "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tabulate
 
 from sast_jax.reports import results as results_lib
-from sast_jax.reports.results import KINDS, NETWORKS
+from sast_jax.reports.results import KINDS
 
 OPERATIONS = {  # keys of a run's ``operations``
     "effective_acs": "ACs",
@@ -58,6 +58,14 @@ def runs(results: dict, style: str = "simple") -> str:
     return table(rows, headers, style)
 
 
+def network(results: dict, style: str = "simple") -> str:
+    """The hard network of a file, as a row."""
+    (run,) = results["runs"]
+    row = [_percent(run["hard_accuracy"], run["hard_accuracy_ci95"])]
+    row += [_percent(run[f"hard_{key}"], None) for key in ("rate", "ties", "silent")]
+    return table([row], ["hard %", "rate %", "ties %", "silent %"], style)
+
+
 def hardware(results: dict, style: str = "simple") -> str:
     """Accuracies of each setting under each condition of hardware; empty if none was tried.
 
@@ -67,10 +75,10 @@ def hardware(results: dict, style: str = "simple") -> str:
     shown = results_lib.shown(summary)
     splits = {"validation": "validation_hardware", "test": "hardware"}
     splits = {s: key for s, key in splits.items() if any(row.get(key) for row in summary)}
-    several = len(splits) > 1
+    several, networks = len(splits) > 1, results_lib.networks(summary)
     rows = [
         [*(f"{row[key]:g}" for key in shown), *([split] if several else []), trial["condition"]]
-        + [_percent(*_pair(trial, f"{network}_accuracy")) for network in NETWORKS]
+        + [_percent(*_pair(trial, f"{network}_accuracy")) for network in networks]
         + [" ".join(_percent(share, None) for share in trial.get("clipped_mean", ()))]
         + [f"{trial['synops_mean']:,.0f}" if "synops_mean" in trial else ""]
         for row in summary
@@ -78,7 +86,7 @@ def hardware(results: dict, style: str = "simple") -> str:
         for trial in row.get(key, ())
     ]
     headers = [*shown, *(["split"] if several else []), "condition"]
-    headers += [*(f"{network} %" for network in NETWORKS), "clipped %", "SynOps"]
+    headers += [*(f"{network} %" for network in networks), "clipped %", "SynOps"]
     return table(rows, headers, style) if rows else ""
 
 
@@ -93,7 +101,7 @@ def confidence(results: dict, style: str = "simple") -> str:
         + ([_percent(*_pair(row, f"{kind}_ece_scaled"))] if scaled else [])
         + [decimals(*_pair(row, f"{kind}_{key}")) for key in ("nll", "brier")]
         for row in summary
-        for kind in KINDS
+        for kind in results_lib.kinds(summary)
     ]
     headers = [*shown, "spikes", "ECE, points", *(["with temperature"] if scaled else [])]
     return table(rows, [*headers, "NLL", "Brier"], style)
@@ -108,7 +116,7 @@ def corruptions(results: dict, style: str = "simple") -> str:
         trials = row.get("corruptions", ())
         severities = severities or list(dict.fromkeys(trial["level"] for trial in trials))
         kinds = dict.fromkeys(trial["kind"] for trial in trials)
-        for network in NETWORKS:
+        for network in results_lib.networks(summary):
             accuracy = f"{network}_accuracy_mean"
             if all(trial[accuracy] is None for trial in trials):
                 continue
@@ -131,7 +139,7 @@ def operations(results: dict, style: str = "simple") -> str:
             continue
         named = [(name, counts[f"{name}_by_layer"]) for name in OPERATIONS]
         depth = len(named[0][1])
-        who = results_lib.setting(run, [*results_lib.shown(results["summary"]), "seed"])
+        who = results_lib.named(run, results["summary"])
         layers = [f"layer {i + 1}" for i in range(depth - 1)] + ["output"]
         for i, layer in enumerate(layers):
             rows.append([who, layer, *(f"{by_layer[i]:,.0f}" for _, by_layer in named)])

@@ -7,7 +7,7 @@ so it is computed for all steps in one matrix product.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,32 +105,122 @@ class Halving(Connection):
 
     def receptive(self, spikes_BxS):
         k = self.kernel.shape[0]
-        H, W = spikes_BxS.shape[1:3]
-        out_h, out_w = -(-H // 2), -(-W // 2)
-        border = (k // 2, k // 2)
-        padded = jnp.pad(spikes_BxS, ((0, 0), border, border, (0, 0)))
-        # View (i, j) holds for each output the input pixel at place (i, j) of its kernel. Side by
-        # side, the views are the inputs of a matrix product.
-        views = [
-            padded[:, i : i + 2 * out_h - 1 : 2, j : j + 2 * out_w - 1 : 2]
-            for i in range(k)
-            for j in range(k)
-        ]
-        return jnp.concatenate(views, axis=-1)
+        sides = tuple(Along(k, 2, k // 2, k // 2) for _ in range(2))
+        return jnp.concatenate(_views(spikes_BxS, sides), axis=-1)
 
     def outputs(self, shape):
         H, W, _ = shape
         return -(-H // 2), -(-W // 2), self.kernel.shape[-1]
 
     def met(self, shape):
-        rows, columns = (_taps(side, self.kernel.shape[0]) for side in shape[:2])
+        k = self.kernel.shape[0]
+        rows, columns = (Along(k, 2, k // 2, k // 2).met(side) for side in shape[:2])
         return rows * columns * math.prod(self.kernel.shape[2:])
 
 
-def _taps(side, kernel) -> int:
-    """Number of kernel taps, over all outputs along a side, that lie on the frame."""
-    centres = range(0, side, 2)  # output n is centred on pixel 2 n
-    return sum(0 <= c + k - kernel // 2 < side for c in centres for k in range(kernel))
+class Along(NamedTuple):
+    """How a kernel moves along one side of a map.
+
+    Attributes:
+      size: of the kernel, pixels.
+      stride: pixels from one output to the next.
+      before, after: zeros that are put around the side.
+    """
+
+    size: int
+    stride: int
+    before: int = 0
+    after: int = 0
+
+    def outputs(self, side: int) -> int:
+        """Number of outputs for a side of this many pixels; below 1 where the kernel is larger."""
+        return (side + self.before + self.after - self.size) // self.stride + 1
+
+    def met(self, side: int) -> int:
+        """Number of taps, over all outputs, that lie on the map."""
+        starts = [n * self.stride - self.before for n in range(self.outputs(side))]
+        return sum(0 <= start + k < side for start in starts for k in range(self.size))
+
+
+def _views(x_BxS, sides) -> list:
+    """For each tap of a kernel, row by row, the pixel that each output meets with it.
+
+    Side by side, the views are the inputs of a matrix product.
+    """
+    rows, columns = sides
+    borders = [(side.before, side.after) for side in sides]
+    padded = jnp.pad(x_BxS, ((0, 0), *borders, (0, 0)))
+    ends = [
+        side.stride * (side.outputs(n) - 1) + 1
+        for side, n in zip(sides, x_BxS.shape[1:3], strict=True)
+    ]
+    return [
+        padded[:, i : i + ends[0] : rows.stride, j : j + ends[1] : columns.stride]
+        for i in range(rows.size)
+        for j in range(columns.size)
+    ]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Convolution(Connection):
+    """A convolution of any stride and border; the kernel is (rows, columns, channels, outputs).
+
+    Attributes:
+      kernel, bias: as of every connection.
+      sides: how it moves along rows and columns.
+    """
+
+    sides: tuple[Along, Along] = dataclasses.field(metadata={"static": True})
+
+    def receptive(self, spikes_BxS):
+        return jnp.concatenate(_views(spikes_BxS, self.sides), axis=-1)
+
+    def outputs(self, shape):
+        rows, columns = (side.outputs(n) for side, n in zip(self.sides, shape[:2], strict=True))
+        return rows, columns, self.kernel.shape[-1]
+
+    def met(self, shape):
+        rows, columns = (side.met(n) for side, n in zip(self.sides, shape[:2], strict=True))
+        return rows * columns * math.prod(self.kernel.shape[2:])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pooled(Connection):
+    """A connection behind sums over windows of a map, channel by channel.
+
+    Attributes:
+      kernel, bias: those of ``after``, so that they can be rounded and varied as any others.
+      after: the connection that takes what is pooled, without its kernel and bias.
+      sides: how the window moves along rows and columns.
+    """
+
+    after: Connection
+    sides: tuple[Along, Along] = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, after: Connection, sides: tuple[Along, Along]) -> "Pooled":
+        """The connection behind a pooling."""
+        empty = after.replace(kernel=None, bias=None)
+        return cls(after.kernel, after.bias, empty, sides)
+
+    def receptive(self, spikes_BxS):
+        return self._after.receptive(sum(_views(spikes_BxS, self.sides)))
+
+    def outputs(self, shape):
+        return self._after.outputs(self._pooled(shape))
+
+    def met(self, shape):
+        return self._after.met(self._pooled(shape))
+
+    @property
+    def _after(self):
+        return self.after.replace(kernel=self.kernel, bias=self.bias)
+
+    def _pooled(self, shape):
+        rows, columns = (side.outputs(n) for side, n in zip(self.sides, shape[:2], strict=True))
+        return rows, columns, shape[2]
 
 
 def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:

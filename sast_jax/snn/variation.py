@@ -38,8 +38,7 @@ def draw(
     key: jax.Array,
     variation: Variation,
     network: Sequence[Connection],
-    neuron: Neuron,
-    decay: jax.typing.ArrayLike,
+    layers: Sequence[tuple[Neuron, jax.typing.ArrayLike]],
     frames_TxBxHxWxC: jax.Array,
 ) -> Callable[[Callable[[Neuron, jax.Array], Cell]], Response]:
     """One device: the network with its own weights, thresholds, leaks and dead neurons.
@@ -48,7 +47,7 @@ def draw(
       key: of the device, and of the spikes that it loses and adds.
       variation: how much devices differ; may be traced.
       network: connections of the trained network.
-      neuron, decay: of the trained network.
+      layers: neuron and decay of each layer.
       frames_TxBxHxWxC: what the device is given.
 
     Returns:
@@ -61,7 +60,7 @@ def draw(
     device = mismatched(weight_key, list(network), variation.weights)
     shapes = spikes_of(network, frames_TxBxHxWxC)
     neurons = []
-    for layer, (_, _, *shape) in enumerate(shapes):
+    for layer, ((_, _, *shape), (neuron, decay)) in enumerate(zip(shapes, layers, strict=True)):
         threshold_key, leak_key = jax.random.split(jax.random.fold_in(neuron_key, layer))
         factor = 1 + variation.thresholds * jax.random.normal(threshold_key, (1, *shape))
         leak = (1 - decay) * (1 + variation.leaks * jax.random.normal(leak_key, (1, *shape)))

@@ -2,15 +2,17 @@
 
 import dataclasses
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sast_jax.snn import connections
 from sast_jax.snn.connections import Connection
 from sast_jax.snn.model import Model
-from sast_jax.snn.neurons import Cell
+from sast_jax.snn.neurons import Cell, Neuron
 from sast_jax.snn.readouts import Response
 from sast_jax.training import sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
@@ -93,6 +95,15 @@ class Trained:
     def hard_cell(self) -> Cell:
         """The same neuron with a hard spike: the swap, and nothing else."""
         return self.model.neuron.hard(self.hyper.decay)
+
+    def hard_cells(self, network: Sequence[Connection]) -> list[Cell]:
+        """The cell with a hard spike for each layer of a network."""
+        return connections.alike(self.hard_cell(), network)
+
+    def uniform(self) -> tuple[Neuron, float, jax.typing.ArrayLike]:
+        """One run's neuron, decay and threshold, which all its layers share."""
+        neuron = self.model.neuron
+        return neuron, float(self.hyper.decay), neuron.threshold
 
     def connections(self) -> list[Connection]:
         """One run's network."""

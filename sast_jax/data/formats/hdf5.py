@@ -17,12 +17,15 @@ from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, refused
 from sast_jax.errors import InputError, needed
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
+_HEAP = b"GCOL"
 _MOST_OBJECTS = 1000  # that are looked at in a file
 
 
 def read(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
     """Reads events from HDF5; see :func:`sast_jax.data.formats.read`."""
     h5py: Any = needed("h5py", "recordings")
+    if _is_endless(data):
+        raise refused(name, "not a whole HDF5 file (an object of its heap has no size)")
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401 - registers its filters
     try:
@@ -62,6 +65,28 @@ def _read(file, size, name, order, unit) -> Stream:
     if "t_offset" in file:
         made = made._replace(t_M=made.t_M + int(file["t_offset"][()]))
     return made
+
+
+def _is_endless(data: bytes) -> bool:
+    """Whether a heap holds an object without a size, at which the HDF5 library stays for ever.
+
+    Format: https://support.hdfgroup.org/documentation under "Disk Format: Level 1E".
+    """
+    heap = data.find(_HEAP)
+    while heap >= 0:
+        end = min(heap + int.from_bytes(data[heap + 8 : heap + 16], "little"), len(data))
+        at = heap + 16
+        while at + 16 <= end:
+            index, size = (
+                int.from_bytes(data[at + i : at + j], "little") for i, j in ((0, 2), (8, 16))
+            )
+            # Object 0 is what is free, its header included; sizes are rounded up in 64 bits.
+            taken = size if index == 0 else ((size + 7) // 8 * 8 + 16) % 2**64
+            if not taken:
+                return True
+            at += taken
+        heap = data.find(_HEAP, heap + len(_HEAP))
+    return False
 
 
 def _candidates(file) -> Iterator[tuple[str, dict]]:

@@ -86,7 +86,6 @@ class IntegerNetwork:
           InputError: it has no integer form, the formats cannot hold it, or it has connections or a
             readout that no file describes.
         """
-        trained.require_single()
         known = {"readout": (MeanSpikes, MeanCurrent), "connection": (Full, Halving)}
         for kind, part in (
             ("readout", trained.model.readout),

@@ -106,16 +106,6 @@ class Neuron(Checked):
         """
         raise self._refusal("no node in NIR")
 
-    @classmethod
-    def from_nir(cls, node: Any, dt: float) -> tuple["Neuron", float, float]:
-        """Reads a node that :meth:`nir` made: neuron, decay, factor on the weights leading into it.
-
-        Raises:
-          TypeError: the node is of another kind.
-          ValueError: it is of this kind, but has values that no neuron here can have.
-        """
-        raise TypeError(f"the neuron {cls.__name__} has no node in NIR")
-
     def theory(self, decay: jax.typing.ArrayLike, slope: jax.typing.ArrayLike) -> Any:
         """What bounds on a smooth network start from; see :mod:`sast_jax.theory.lipschitz`.
 

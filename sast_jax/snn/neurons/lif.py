@@ -71,14 +71,6 @@ class LIF(Resetting):
         )
         return node, divisor
 
-    @classmethod
-    def from_nir(cls, node, dt):
-        names = ("tau", "r", "v_threshold")
-        tau, resistance, threshold = nir_nodes.values_of(node, "LIF", names)
-        leak = dt / tau
-        nir_nodes.require_leaks(leak)
-        return cls(threshold), 1 - leak, resistance * leak
-
     def theory(self, decay, slope) -> "Smooth":
         if self.reset not in RESETS.values():
             raise self._refusal(f"no bounds in the theory with {type(self.reset).__name__}")

@@ -76,12 +76,3 @@ class Synaptic(Resetting):
             w_in=np.full(shape, weight),
         )
         return node, divisor
-
-    @classmethod
-    def from_nir(cls, node, dt):
-        names = ("tau_syn", "tau_mem", "r", "w_in", "v_threshold")
-        tau_syn, tau_mem, r, w_in, threshold = nir_nodes.values_of(node, "CubaLIF", names)
-        leaks = dt / tau_syn, dt / tau_mem
-        nir_nodes.require_leaks(*leaks)
-        neuron = cls(threshold, synapse_decay=1 - leaks[0])
-        return neuron, 1 - leaks[1], r * w_in * leaks[0] * leaks[1]

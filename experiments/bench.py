@@ -1,0 +1,107 @@
+"""Tries the hard network of a NIR file, whoever wrote it, under the conditions of a chip.
+
+    python -m experiments.bench --network=FILE.nir --data_path=FOLDER --source=snntorch --out=FOLDER
+
+Word widths, mismatch, faults and corrupted recordings are those of a run's ``config.hardware`` and
+``config.corruptions``; flags such as ``--hardware.weight_bits=4,2`` and
+``--corruptions.kinds=noise`` change them. Scales of weights are chosen on the folder's training
+recordings, where there are some. ``--out`` receives ``report.html`` and ``.md`` with plots, and
+``results.json``. What the file leaves open is stated as for ``experiments.evaluate_nir``.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+from sast_jax.data import packing
+from sast_jax.data.sets import selection
+from sast_jax.errors import InputError, UnsupportedError
+from sast_jax.evaluation import swap
+from sast_jax.hardware import bench as bench_lib, models
+from sast_jax.reports import bench_page, results, tables
+from sast_jax.runs import build, files, foreign, machine, measure
+from sast_jax.runs.groups import CorruptionKeys, HardwareKeys
+from sast_jax.runs.settings import Settings
+
+_NETWORK = flags.DEFINE_string("network", None, "NIR file", required=True)
+_OUT = flags.DEFINE_string("out", None, "folder for the page; FILE.bench if none")
+_TRIED = cli.define_foreign()
+_HARDWARE = cli.define_settings("hardware", HardwareKeys())
+_CORRUPTIONS = cli.define_settings("corruptions", CorruptionKeys())
+
+
+def main() -> None:
+    path = pathlib.Path(_NETWORK.value).expanduser()
+    out = files.folder_asked_for(_OUT.value or f"{path.stem}.bench")
+    tried = _TRIED(_NETWORK.value)
+    settings = Settings(data=tried.data).changed(_HARDWARE() | _CORRUPTIONS())
+    source, frames, network = tried.source, tried.frames, tried.network
+    words = f"{source.name}; {len(frames.truth_M)} {tried.split} recordings"
+    print(f"Data: {words}")
+    selection.warn(source, frames, bool(tried.about.get("simulated")))
+    notes = [*source.warnings, *source.caveats]
+    calibration = _calibration(tried, settings, notes)
+    bench = bench_lib.Bench(network, build.chip(settings), calibration)
+    measured = swap.summary_of(network.answer(frames), frames.truth_M, frames.labels_N)
+    (counted,) = models.count(network.with_run_axis(), frames)
+    (rows,) = bench_lib.trials([bench], frames, build.conditions(settings))
+    recorded = measure.recorded(source, tried.split, settings)
+    (corrupted,) = measure.corrupted([bench], recorded, settings, tried.chosen_N)
+    if any(own.recurrent is not None for own in network.numbers):
+        notes.append("Operations leave out those of recurrent connections.")
+    run = {f"hard_{key}": value for key, value in measured.items()}
+    run |= {"recordings": len(frames.truth_M), "operations": counted, "hardware": rows, **corrupted}
+    about = {
+        "network": path.name,
+        "meaning": foreign.words(tried),
+        "data": words,
+        "class_names": source.class_names,
+        "decay": _decay(network),
+        "environment": machine.environment(),
+    }
+    config = {key: settings.as_dict()[key] for key in ("data", "hardware", "corruptions")}
+    done = results.collect(config, about, [run])
+    bench_page.write(out, done, notes)
+    files.write(out / "results.json", json.dumps(done, indent=2))
+    for text in (tables.network(done), tables.hardware(done), tables.corruptions(done)):
+        if text:
+            print(text)
+    for line in results.remarks(done["runs"]):
+        print(f"note: {line}")
+    print(f"report: {out / 'report.html'}")
+
+
+def _calibration(tried, settings, notes) -> packing.Frames | None:
+    """Training recordings of the folder, to choose scales of weights on; says so if there are none.
+
+    Raises:
+      InputError: they cannot be read.
+    """
+    given = settings.hardware
+    if given.scale != "error" or not given.calibration:
+        return None
+    try:
+        train = tried.data.load(("train",)).train
+    except InputError as error:
+        train, why = None, f" ({error})"
+    else:
+        why = ""
+    if train is None:
+        line = f"Scales of weights are chosen without calibration: no training recordings{why}."
+        print(f"warning: {line}")
+        notes.append(line)
+    return measure.few(train, settings)
+
+
+def _decay(network) -> float | None:
+    """The decay of the integer network; None where there is none."""
+    try:
+        return network.uniform()[1]
+    except UnsupportedError:
+        return None
+
+
+if __name__ == "__main__":
+    cli.run(main)

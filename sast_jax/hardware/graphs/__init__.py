@@ -1,0 +1,1 @@
+"""Networks of others, as NIR graphs: read, and run as hard networks."""
