@@ -37,4 +37,6 @@ clean:
 
 .venv/tested: pyproject.toml | .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	# sinabs asks for an older nir than SpikingJelly, and works with the newer one.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'sinabs>=3.1' 'spyx>=1.0' pbr
 	touch $@

@@ -198,6 +198,11 @@ def flags_of(command):
     for name, group in (("hardware", HardwareKeys()), ("corruptions", CorruptionKeys())):
         if f'define_settings("{name}"' in code:
             found |= {f"{name}.{key}" for key in vars(group)}
+    if "cli.define_foreign()" in code:
+        shared = (ROOT / "experiments" / "cli.py").read_text().partition("def define_foreign")[2]
+        found |= set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', shared))
+        found |= {f"data.{key}" for key in vars(sets.OwnData())} | {"data.KEY"}
+        code += "cli.define_split()"
     return found | {"split", "above"} if "cli.define_split()" in code else found
 
 

@@ -191,6 +191,40 @@ def test_metadata_that_were_changed_are_named(folder, exported, tmp_path, key, v
     assert err.startswith(f"error: {path}: {message}")
 
 
+def test_a_file_of_another_program_goes_through_the_bench(folder, exported, tmp_path):
+    """Its dt and its way of saying things are stated; its page is that of a network in a file."""
+    graph = nir.read(exported)
+    path = tmp_path / "other.nir"
+    nir.write(path, nir.NIRGraph(graph.nodes, graph.edges))  # without what export says of it
+    done = json.loads((folder / "zero" / "results.json").read_text())
+    expected, bins = done["runs"][0], done["config"]["data"]["time_bins"]
+    data = f"--data_path={folder / 'data'}", f"--data.time_bins={bins}"
+    where = f"--network={path}", *data, f"--out={tmp_path / 'page'}"
+    quick = "--hardware.weight_bits=4,", "--hardware.draws=1", "--corruptions.kinds=noise"
+    code, _, err = command("bench", *where, *quick)
+    assert code == 2 and "does not say how long a step is; say who wrote it with --source=" in err
+    code, _, err = command("bench", *where, *quick, "--source=spikingjelly")
+    assert code == 0, err
+    done = json.loads((tmp_path / "page" / "results.json").read_text())
+    (run,) = done["runs"]
+    assert run["hard_accuracy"] == expected["hard_accuracy"]
+    assert run["operations"]["effective_acs"] == expected["operations"]["effective_acs"]
+    assert run["hardware"][0]["condition"] == "INT4"
+    assert run["hardware"][0]["integer_accuracy"] is not None
+    text = (tmp_path / "page" / "report.md").read_text()
+    assert "steps of 0.0001 s" in text and "INT4" in text and "nan" not in text.lower()
+    code, _, err = command("bench", *where, "--source=norse")
+    assert code == 0, err  # at another step it is another network, which says so
+    assert "steps of 1e-06 s" in (tmp_path / "page" / "report.md").read_text()
+    flags = f"--file={path}", *data, "--source=snntorch"
+    code, _, err = command("evaluate_nir", *flags, f"--json={tmp_path / 'e.json'}")
+    assert code == 0, err
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert found["hard_confusion"] == expected["hard_confusion"]
+    code, _, err = command("evaluate_nir", *flags, "--data.window=3")
+    assert code == 2 and "--data.window: nmnist has no such key" in err
+
+
 def test_a_chip_that_cannot_hold_a_network_loses_nothing(folder):
     with pytest.raises(InputError, match=r"INT8: a membrane of 3 bits .* experiments\.evaluate"):
         train(folder, "narrow", **{"hardware.membrane_bits": 3, "hardware.weight_bits": (8,)})

@@ -39,12 +39,12 @@ def write(folder: pathlib.Path, results: dict, notes: Sequence[str] = ()) -> Non
         "(columns).",
     }
     decay = results["decay"]
-    captions |= run_page.conditions(results, () if decay is None else (decay,))
+    captions |= run_page.conditions(results, () if decay is None else (decay,), figures)
     title = f"{results['network']}: on a chip"
     parts = [
         f"# {title}",
-        f"Data: {results['data']}. Accuracies are on {run['recordings']} recordings. The network "
-        f"is that of the file, with hard spikes: {results['meaning']}.",
+        f"Data: {results['data']}. The network is that of the file, with hard spikes: "
+        f"{results['meaning']}. Brackets: 95 % intervals, Wilson's over recordings.",
         tables.network(results, "github"),
         *(f"**Note.** {note}" for note in [*remarks([run]), *notes]),
     ]

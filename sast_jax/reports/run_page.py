@@ -1,7 +1,7 @@
 """The report of a run: what is on its page."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from sast_jax.reports import pages, plots, results as results_lib, tables
@@ -104,8 +104,7 @@ def _page(results, curves, notes, titles) -> str:
         "sweep": "Means over seeds with 95 % intervals (none for a single seed). They are of the "
         "validation split if there is one, else of the test split.",
     }
-    decays = sorted({run["decay"] for run in runs})
-    captions |= conditions(results, decays)
+    captions |= conditions(results, sorted({run["decay"] for run in runs}), titles)
     for name, title in titles.items():
         parts += [f"## {title}", f"![{title}](plots/{name}.png)", captions[name] or ""]
     parts += operations(results)
@@ -123,16 +122,21 @@ def of_conditions(results: dict) -> dict[str, tuple[str, "Figure"]]:
     }
 
 
-def conditions(results: dict, decays: Sequence[float]) -> dict[str, str]:
+def conditions(results: dict, decays: Sequence[float], titles: Container[str]) -> dict[str, str]:
     """What stands below these plots.
 
     Args:
       results: the contents of ``results.json``.
       decays: of the integer networks.
+      titles: keys of the plots that there are.
     """
-    tried = tables.hardware(results, "github"), _hardware(results["config"], decays)
-    corrupted = f"{tables.corruptions(results, 'github')}\n\n{_CORRUPTIONS}"
-    return {"hardware": "\n\n".join(tried), "corruptions": corrupted}
+    found = {}
+    if "hardware" in titles:
+        tried = tables.hardware(results, "github"), _hardware(results["config"], decays)
+        found["hardware"] = "\n\n".join(tried)
+    if "corruptions" in titles:
+        found["corruptions"] = f"{tables.corruptions(results, 'github')}\n\n{_CORRUPTIONS}"
+    return found
 
 
 def operations(results: dict) -> list[str]:

@@ -106,7 +106,7 @@ def words(tried: Tried) -> str:
     own = tried.dialect
     leak = "exp(-dt / tau)" if own.exponential else "1 - dt / tau"
     parts = [f"steps of {own.dt:g} s", f"{leak} of a potential is left after one"]
-    resets = {"zero": "resets", "subtract": "subtracts the threshold"}
+    resets = {"zero": "resets the potential", "subtract": "subtracts the threshold"}
     resets["subtract-late"] = "subtracts the threshold a step later"
     parts.append(f"a spike {resets[own.reset]}")
     if own.delayed:

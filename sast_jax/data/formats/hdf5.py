@@ -24,13 +24,11 @@ _MOST_OBJECTS = 1000  # that are looked at in a file
 def read(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
     """Reads events from HDF5; see :func:`sast_jax.data.formats.read`."""
     h5py: Any = needed("h5py", "recordings")
-    if _is_endless(data):
-        raise refused(name, "not a whole HDF5 file (an object of its heap has no size)")
     with contextlib.suppress(ImportError):
         import hdf5plugin  # noqa: F401 - registers its filters
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            return _read(file, len(data), name, order, unit)
+            return _read(file, data, name, order, unit)
     except InputError:
         raise
     except Exception as error:  # whatever reading a damaged file raises
@@ -43,7 +41,7 @@ def read(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
         raise refused(name, f"not a whole HDF5 file ({error})") from error
 
 
-def _read(file, size, name, order, unit) -> Stream:
+def _read(file, data, name, order, unit) -> Stream:
     places = list(_candidates(file))
     if not places:
         if "spikes/times" in file and "spikes/units" in file:
@@ -54,25 +52,28 @@ def _read(file, size, name, order, unit) -> Stream:
             )
         raise refused(name, f"HDF5 without a table of events; it holds {', '.join(file) or '-'}")
     place, columns = places[0]
-    if sum(column.nbytes for column in columns.values()) > LARGEST_RATIO * size:
+    if any(column.dtype.hasobject for column in columns.values()):
+        raise refused(name, f"the columns of {place} are no numbers")
+    if sum(column.nbytes for column in columns.values()) > LARGEST_RATIO * len(data):
         raise refused(name, "its arrays are far larger than the file, as no recording's are")
     odd = [f"of its {len(places)} tables of events {place} is taken"] if len(places) > 1 else []
     found = _values(columns)
-    sensor = _sensor(file, file[place])
+    sensor = _sensor([file, file[place]], _texts(data))
     kind = _kind(file)
     unit = unit or ("us" if kind != "HDF5" else "")
     made = tables.stream(found, kind, name, unit=unit, sensor=sensor, odd=odd)
-    if "t_offset" in file:
+    if "t_offset" in file and not file["t_offset"].dtype.hasobject:
         made = made._replace(t_M=made.t_M + int(file["t_offset"][()]))
     return made
 
 
-def _is_endless(data: bytes) -> bool:
-    """Whether a heap holds an object without a size, at which the HDF5 library stays for ever.
+def _texts(data: bytes) -> list[str]:
+    """The texts of any length in a file, which attributes only point to.
 
+    The HDF5 library crashes or stays for ever at some damaged heaps, so it is not asked for them.
     Format: https://support.hdfgroup.org/documentation under "Disk Format: Level 1E".
     """
-    heap = data.find(_HEAP)
+    found, heap = [], data.find(_HEAP)
     while heap >= 0:
         end = min(heap + int.from_bytes(data[heap + 8 : heap + 16], "little"), len(data))
         at = heap + 16
@@ -80,13 +81,12 @@ def _is_endless(data: bytes) -> bool:
             index, size = (
                 int.from_bytes(data[at + i : at + j], "little") for i, j in ((0, 2), (8, 16))
             )
-            # Object 0 is what is free, its header included; sizes are rounded up in 64 bits.
-            taken = size if index == 0 else ((size + 7) // 8 * 8 + 16) % 2**64
-            if not taken:
-                return True
-            at += taken
+            if index == 0:  # what follows is free
+                break
+            found.append(data[at + 16 : min(at + 16 + size, end)].rstrip(b"\0").decode("latin-1"))
+            at += 16 + (size + 7) // 8 * 8
         heap = data.find(_HEAP, heap + len(_HEAP))
-    return False
+    return found
 
 
 def _candidates(file) -> Iterator[tuple[str, dict]]:
@@ -118,17 +118,40 @@ def _kind(file) -> str:
     return "DSEC HDF5" if "ms_to_idx" in file else "HDF5"
 
 
-def _sensor(*places) -> tuple[int, int] | None:
-    """(height, width) that an attribute states: "640x480", or two of them, or an array."""
+def _sensor(places, texts) -> tuple[int, int] | None:
+    """(height, width) that an attribute states: "640x480", or two of them, or an array.
+
+    Args:
+      places: groups and tables with attributes.
+      texts: of the file, one of which an attribute of any length points to.
+    """
     for place in places:
-        given = {key.lower(): value for key, value in place.attrs.items()}
+        given = _attributes(place)
         for key in ("geometry", "sensor_resolution", "resolution"):
             value = given.get(key)
-            text = value.decode() if isinstance(value, bytes) else value
-            if isinstance(text, str) and (match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)):
-                return int(match[2]), int(match[1])
+            stated = texts if value is _POINTER else [value]
+            for text in stated:
+                if isinstance(text, str) and (match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)):
+                    return int(match[2]), int(match[1])
             if isinstance(value, np.ndarray) and value.size == 2:
                 return int(value.flat[0]), int(value.flat[1])
-        if "height" in given and "width" in given:
+        if all(isinstance(given.get(side), np.number) for side in ("height", "width")):
             return int(given["height"]), int(given["width"])
     return None
+
+
+_POINTER = object()  # for a text that lies elsewhere in the file
+
+
+def _attributes(place) -> dict[str, Any]:
+    """Numbers and texts that a group or table has, by their names in small letters."""
+    h5py: Any = needed("h5py", "recordings")
+    found = {}
+    for key in place.attrs:
+        kind = place.attrs.get_id(key).get_type()
+        if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+            found[key.lower()] = _POINTER
+        elif kind.get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING):
+            value = place.attrs[key]
+            found[key.lower()] = value.decode("latin-1") if isinstance(value, bytes) else value
+    return found

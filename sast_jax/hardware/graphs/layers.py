@@ -352,8 +352,17 @@ class _Builder:
         values = np.asarray(given, np.float64)
         if not np.isfinite(values).all():
             raise InputError(f"node {name!r} holds numbers that are not finite")
-        if values.size and (values == values.flat[0]).all():
-            return np.float64(values.flat[0])
+        found = self._in_order(values)
+        if found is None:
+            raise InputError(
+                f"node {name!r} has numbers of shape {values.shape} for neurons of {self.shape}"
+            )
+        return np.float64(found.flat[0]) if (found == found.flat[0]).all() else found
+
+    def _in_order(self, values) -> np.ndarray | None:
+        """Values in the order of the layer here; None if they do not fit it."""
+        if values.size == 1:
+            return values.reshape(())
         is_map = len(self.shape) == 3 and self.flat is None
         if is_map:
             H, W, C = self.shape
@@ -367,9 +376,7 @@ class _Builder:
             (H, W, C), order = self.flat
             own = values.reshape((C, H, W) if order == "CHW" else (H, W, C))
             return (own.transpose(1, 2, 0) if order == "CHW" else own).reshape(-1)
-        raise InputError(
-            f"node {name!r} has numbers of shape {values.shape} for neurons of {self.shape}"
-        )
+        return None
 
     def _per_output(self, values) -> np.ndarray | None:
         """Numbers as one for each output of the connection; None where places of a map differ."""
