@@ -17,6 +17,7 @@ test: .venv/tested
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and optimised"
 
 slow: .venv/tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[onnx]' 'onnxruntime>=1.20'
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/tested

@@ -4,11 +4,12 @@
     python -m experiments.export --checkpoint=WORKDIR --format=integers --out=FOLDER
     python -m experiments.export --checkpoint=WORKDIR --format=c --out=FOLDER
 
-``nir`` is read by snnTorch, SpikingJelly and others. ``--parameterisation=B`` is for programs that
-ignore the input resistance, such as Norse. ``stablehlo`` runs wherever XLA does, and can express
-what NIR cannot, such as a reset by subtraction. ``--weight_bits=4`` rounds the weights. Their
-scales are chosen as ``config.hardware`` of the run says, and a NIR file keeps them in the metadata
-of its nodes. ``--run`` chooses one run of a sweep, by its place in the results.
+``nir`` is read by snnTorch, SpikingJelly and others; the command prints the line that loads it.
+``--parameterisation=B`` is for programs that ignore the input resistance, such as Norse.
+``stablehlo`` runs wherever XLA does, and can express what NIR cannot, such as a reset by
+subtraction; ``onnx`` can as well. ``--weight_bits=4`` rounds the weights. Their scales are chosen
+as ``config.hardware`` of the run says, and a NIR file keeps them in the metadata of its nodes.
+``--run`` chooses one run of a sweep, by its place in the results.
 
 ``integers`` and ``c`` write a folder with the network in integers: weights of ``--weight_bits``
 (8 if nothing says otherwise), and the membrane word and leak of ``config.hardware``, which flags
@@ -29,7 +30,7 @@ from absl import flags
 from experiments import cli
 from sast_jax.data import packing
 from sast_jax.errors import InputError
-from sast_jax.hardware import formats, nir_graph, stablehlo
+from sast_jax.hardware import formats, nir_graph, onnx_file, stablehlo
 from sast_jax.hardware.export import c_build, c_source, integer_files
 from sast_jax.hardware.export.integer_network import IntegerNetwork
 from sast_jax.runs import build, files, measure, reloaded
@@ -38,7 +39,7 @@ from sast_jax.snn import neurons
 from sast_jax.training.trained import Trained
 
 GOLDEN = 20  # recordings that go with a network in integers
-_FORMATS = ("nir", "stablehlo", "integers", "c")
+_FORMATS = ("nir", "stablehlo", "onnx", "integers", "c")
 _FOLDERS = ("integers", "c")
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
@@ -81,8 +82,9 @@ def _write_file(found, one, file) -> None:
         _, kernels = _on_chip(found, one, bits)
         network, scales = formats.rounded(network, kernels), [k.scale for k in kernels]
     time_bins = found.settings.data.time_bins
-    if _FORMAT.value == "stablehlo":
-        data = stablehlo.export(one, network, time_bins)
+    programs = {"stablehlo": stablehlo.export, "onnx": onnx_file.export}
+    if _FORMAT.value in programs:
+        data = programs[_FORMAT.value](one, network, time_bins)
     else:
         about = {
             "experiment": found.record["experiment"],
@@ -106,6 +108,26 @@ def _write_file(found, one, file) -> None:
     files.write(file, data)
     rounded = f", weights of {bits} bits" if bits else ""
     print(f"{file}: {len(data):,} bytes, {len(network)} layers{rounded}, {time_bins} steps")
+    if _FORMAT.value == "nir":
+        _say_how_to_load(file)
+
+
+def _say_how_to_load(file) -> None:
+    """Prints the line of each program that reads the file as it is meant."""
+    dt, read = _DT.value, f"nir.read({str(file)!r})"
+    lines = {
+        "SpikingJelly": f"spikingjelly.activation_based.nir_exchange.import_from_nir({read}, {dt=})"
+    }
+    if dt == 1e-4:  # its own, which cannot be changed
+        lines["snnTorch"] = f"snntorch.import_nir.import_from_nir({read})"
+    if _PARAMETERISATION.value == "B":  # it takes resistances as 1
+        lines["Norse"] = f"norse.torch.from_nir({read}, {dt=}, ignore_warnings=True)"
+    for name, line in lines.items():
+        print(f"{name}: {line}")
+    others = sorted({"snnTorch", "Norse"} - lines.keys())
+    ways = {"snnTorch": "--dt=1e-4", "Norse": "--parameterisation=B"}
+    for name in others:
+        print(f"{name}: would compute something else; export with {ways[name]} for it")
 
 
 def _write_folder(found, one, folder) -> None:

@@ -39,6 +39,8 @@ def test_an_exported_file_evaluates_as_the_run(folder, tmp_path):
         code, out, err = command("export", where, *flags, f"--out={tmp_path / 'a.nir'}")
         assert code == 0, err
         assert out.startswith(f"{tmp_path / 'a.nir'}: ")
+        norse = "norse.torch.from_nir(" if parameterisation == "B" else "would compute something"
+        assert f"Norse: {norse}" in out and "import_from_nir(nir.read(" in out
         flags = (f"--data_path={folder / 'data'}", f"--json={tmp_path / 'out.json'}")
         code, out, err = command("evaluate_nir", f"--file={tmp_path / 'a.nir'}", *flags)
         assert code == 0, err

@@ -1,6 +1,6 @@
 """Hard networks as StableHLO, for everything that runs XLA programs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +26,21 @@ def export(trained: Trained, network: Sequence[Connection], time_bins: int) -> b
       time_bins: T.
     """
     trained.require_single()
-
-    def answer(frames_BxTxHxWxC):
-        frames = jnp.moveaxis(frames_BxTxHxWxC, 1, 0)
-        cells = connections.alike(trained.hard_cell(), network)
-        response = connections.respond(network, cells, frames)
-        return trained.model.readout(response), jnp.moveaxis(response.spikes[-1], 0, 1)
-
+    answer = answer_of(trained, network)
     (batch,) = jax_export.symbolic_shape("b")
     frames = jax.ShapeDtypeStruct((batch, time_bins, *trained.model.frame_shape), jnp.float32)
     exported = jax_export.export(jax.jit(answer), platforms=PLATFORMS)(frames)
     return bytes(exported.serialize())
+
+
+def answer_of(
+    trained: Trained, network: Sequence[Connection]
+) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+    """What one hard network answers: frames (B, T, H, W, C) -> scores (B, K), spikes (B, T, K)."""
+
+    def answer(frames_BxTxHxWxC):
+        frames = jnp.moveaxis(frames_BxTxHxWxC, 1, 0)
+        response = connections.respond(network, trained.hard_cells(network), frames)
+        return trained.model.readout(response), jnp.moveaxis(response.spikes[-1], 0, 1)
+
+    return answer
