@@ -189,11 +189,19 @@ def test_c_is_the_integer_network_in_many_formats(tmp_path_factory, case):
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", small_runs.KINDS)
 @pytest.mark.parametrize(
-    "bits, word",
-    [(4, 12), *(pytest.param(*one, marks=pytest.mark.slow) for one in [(8, 16), (2, 8)])],
-)
+    "kind, bits, word",
+    [
+        ("MLP", 4, 12),
+        *(
+            pytest.param(kind, *formats, marks=pytest.mark.slow)
+            for kind, *formats in (
+                ("MLP", 8, 16), ("MLP", 2, 8), ("ConvNet", 8, 16), ("ConvNet", 4, 12),
+                ("ConvNet", 2, 8),
+            )
+        ),
+    ],
+)  # fmt: skip
 def test_c_on_real_recordings(kind, bits, word, real_data, tmp_path):
     run = small_runs.train(kind, real_data / "nmnist_8class")
     chip = formats.Chip(weight_bits=bits, membrane_bits=word, headroom=2.0)

@@ -119,7 +119,7 @@ def test_windows_answer_with_their_mean_scores_and_cost_their_sum(trained):
     rows = [bench.width(8, frames), bench.corruption("noise", 1, frames)]
     rows.append(bench.variation("dead", 0.4, keys_D, frames))
     neurons, layers = formats.to_integers(bench.tried, bench.network, CHIP, bench._kernels(CHIP))
-    floats = bench.network, bench.trained.hyper
+    floats = bench.network, bench.tried.hyper
 
     def answers(model, *network):
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], network)
