@@ -9,6 +9,7 @@ recordings, where there are some. ``--out`` receives ``report.html`` and ``.md``
 ``results.json``. What the file leaves open is stated as for ``experiments.evaluate_nir``.
 """
 
+import dataclasses
 import json
 import pathlib
 
@@ -34,7 +35,7 @@ _CORRUPTIONS = cli.define_settings("corruptions", CorruptionKeys())
 
 def main() -> None:
     path = pathlib.Path(_NETWORK.value).expanduser()
-    out = files.folder_asked_for(_OUT.value or f"{path.stem}.bench")
+    out = files.folder_asked_for(_OUT.value or f"{path.stem}.bench", "report.html")
     tried = _TRIED(_NETWORK.value)
     settings = Settings(data=tried.data).changed(_HARDWARE() | _CORRUPTIONS())
     source, frames, network = tried.source, tried.frames, tried.network
@@ -50,12 +51,18 @@ def main() -> None:
     recorded = measure.recorded(source, tried.split, settings)
     (corrupted,) = measure.corrupted([bench], recorded, settings, tried.chosen_N)
     if any(own.recurrent is not None for own in network.numbers):
-        notes.append("Operations leave out those of recurrent connections.")
+        notes.append(
+            "Operations, bytes and sparsity leave out recurrent connections, and faults do not "
+            "reach them."
+        )
+    if not network.model.kinds[-1].spikes:
+        notes.append("The output layer does not spike: a fault sets what it sends to 0 or 1.")
     run = {f"hard_{key}": value for key, value in measured.items()}
     run |= {"recordings": len(frames.truth_M), "operations": counted, "hardware": rows, **corrupted}
     about = {
         "network": path.name,
         "meaning": foreign.words(tried),
+        "dialect": dataclasses.asdict(tried.dialect),
         "data": words,
         "class_names": source.class_names,
         "decay": _decay(network),

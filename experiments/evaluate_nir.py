@@ -11,6 +11,7 @@ read, ``--order`` how pixels are numbered; ``--dataset`` and ``--data.KEY`` say 
 and how its frames are made, such as ``--data.time_bins=20``.
 """
 
+import dataclasses
 import json
 
 from absl import flags
@@ -19,7 +20,7 @@ from experiments import cli
 from sast_jax.data.sets import selection
 from sast_jax.evaluation import swap
 from sast_jax.reports import results
-from sast_jax.runs import files
+from sast_jax.runs import files, foreign
 
 _FILE = flags.DEFINE_string("file", None, "NIR file", required=True)
 _TRIED = cli.define_foreign()
@@ -32,11 +33,13 @@ def main() -> None:
     source, frames = tried.source, tried.frames
     count = len(frames.truth_M)
     print(f"Data: {source.name}; {count} {tried.split} recordings")
+    print(f"Network: {foreign.words(tried)}")
     print(f"Trained on: {tried.about.get('trained_on', 'not known')}")
     selection.warn(source, frames, bool(tried.about.get("simulated")))
     measured = swap.summary_of(tried.network.answer(frames), frames.truth_M, frames.labels_N)
     done = {f"hard_{key}": value for key, value in measured.items()}
-    done = {"recordings": count, "data": source.name, **done}
+    dialect = dataclasses.asdict(tried.dialect)
+    done = {"recordings": count, "data": source.name, "dialect": dialect, **done}
     low, high = (100 * end for end in done["hard_accuracy_ci95"])
     print(
         f"hard accuracy {100 * done['hard_accuracy']:.2f} % [{low:.2f}, {high:.2f}] on "

@@ -40,7 +40,7 @@ from sast_jax.training.trained import Trained
 
 GOLDEN = 20  # recordings that go with a network in integers
 _FORMATS = ("nir", "stablehlo", "onnx", "integers", "c")
-_FOLDERS = ("integers", "c")
+_FOLDERS = {"integers": "network.npz", "c": "network.c"}  # and a file that tells a folder of them
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
 _FORMAT = flags.DEFINE_enum("format", "nir", _FORMATS, "what to write")
@@ -58,8 +58,9 @@ _HARDWARE = cli.define_settings("hardware", HardwareKeys())
 
 
 def main() -> None:
-    folder = _FORMAT.value in _FOLDERS
-    out = files.folder_asked_for(_OUT.value) if folder else files.asked_for(_OUT.value)
+    _check_flags()
+    mark = _FOLDERS.get(_FORMAT.value)
+    out = files.folder_asked_for(_OUT.value, mark) if mark else files.asked_for(_OUT.value)
     if not 0 < _DT.value < math.inf:
         raise InputError(f"--dt={_DT.value} must be above 0 seconds")
     found = reloaded.load(pathlib.Path(_CHECKPOINT.value).expanduser())
@@ -69,10 +70,20 @@ def main() -> None:
     one = found.trained[_RUN.value]
     if _FORMAT.value == "nir":
         _check_nir(one)
-    if folder:
+    if mark:
         _write_folder(found, one, out)
     else:
         _write_file(found, one, out)
+
+
+def _check_flags() -> None:
+    """Raises InputError for a flag that the format does not use."""
+    used = {"parameterisation": ("nir",), "dt": ("nir",), "data_path": tuple(_FOLDERS)}
+    for name, formats_ in used.items():
+        if flags.FLAGS[name].present and _FORMAT.value not in formats_:
+            raise InputError(f"--{name}: --format={_FORMAT.value} does not use it; leave it out")
+    if "hardware.weight_bits" in flags.FLAGS:
+        raise InputError("--hardware.weight_bits: name one width with --weight_bits=4")
 
 
 def _write_file(found, one, file) -> None:
@@ -137,6 +148,8 @@ def _write_folder(found, one, folder) -> None:
         one, one.connections(), chip, kernels, found.settings.data.time_bins
     )
     if _FORMAT.value == "integers":
+        for old in folder.glob("**/*.mem"):  # of a network with more layers
+            old.unlink()
         files.write_all(folder, integer_files.files(network, frames))
         print(f"{folder}: {c_source.summary(network)}; README.md says what is in it")
         return

@@ -17,13 +17,23 @@ class Reader:
     def __init__(self, folder: pathlib.Path):
         self.about = json.loads((folder / "network.json").read_text())
         text = (folder / "README.md").read_text()
-        self.leak = re.search(r"v = clip\((.*) \+ current", text)[1]
-        self.subtracts = "v = v - thresholds[o]" in text
+        block = re.search(r"```\n(at each step.*?)```", text, re.S)[1].replace("[o]", "")
+        patterns = {
+            "left": r"if p >= 0: +current = (.*)",
+            "right": r"else: +current = (.*)",
+            "reset": r"if v > thresholds: +v = (.*)",
+            "next": r"\n    v = (.*)",
+            "fires": r"the neuron fires if (.*)",
+            "place": r"p += (.*)",
+        }
+        self.says = {name: re.search(p, block)[1] for name, p in patterns.items()}
         self.widths = dict(re.findall(r"`layerN_(\w+)\.mem` \| (\d+) \|", text))
         self.layers = [
             {name: self.words(folder, n, name) for name in self.widths}
             for n in range(1, len(self.about["layers"]) + 1)
         ]
+        with np.load(folder / "network.npz") as arrays:
+            self.scales = arrays[f"layer{len(self.layers)}_scales"].astype(float)
         for own, layer in zip(self.about["layers"], self.layers, strict=True):
             k, outputs = own["kernel"], len(layer["biases"])
             inside = (k, k, own["input_shape"][-1]) if k else (-1,)
@@ -46,10 +56,14 @@ class Reader:
                 found[r, c] += spikes[y, x] @ layer["weights"][i, j]
         return found
 
+    def scores(self, last):
+        sums, _, spikes = last
+        if self.about["answer"] == "most spikes":
+            return spikes.sum(axis=0)
+        return sums.sum(axis=0) * self.scales
+
     def run(self, frames):
         """Sums, potentials and spikes of each layer after each step of one recording."""
-        bits = self.about["membrane_bits"]
-        low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         v_L = [np.zeros(own["output_shape"], np.int64) for own in self.about["layers"]]
         steps = []
         for spikes in frames.astype(np.int64):
@@ -57,15 +71,17 @@ class Reader:
             for number, (own, layer) in enumerate(
                 zip(self.about["layers"], self.layers, strict=True)
             ):
-                sums, p = self.sums(own, layer, spikes), layer["points"]
-                up, down = np.maximum(p, 0), np.maximum(-p, 0)
-                left = clip(sums, low >> up, high >> up) << up
-                right = clip((sums + ((1 << down) >> 1)) >> down, low, high)
-                current = np.where(p >= 0, left, right)
-                v, fired = v_L[number], v_L[number] > layer["thresholds"]
-                v = np.where(fired, v - layer["thresholds"] if self.subtracts else 0, v)
-                v = clip(eval(self.leak, {"v": v}) + current, low, high)
-                spikes = (v > layer["thresholds"]).astype(np.int64)
+                sums = self.sums(own, layer, spikes)
+                p = eval(self.says["place"], dict(layer))
+                own_numbers = {"clip": clip, "sum": sums, **layer}
+                left = eval(self.says["left"], own_numbers | {"p": np.maximum(p, 0)})
+                right = eval(self.says["right"], own_numbers | {"p": np.minimum(p, -1)})
+                own_numbers["current"] = np.where(p >= 0, left, right)
+                v = v_L[number]
+                fired = eval(self.says["fires"], own_numbers | {"v": v})
+                v = np.where(fired, eval(self.says["reset"], own_numbers | {"v": v}), v)
+                v = eval(self.says["next"], own_numbers | {"v": v})
+                spikes = np.asarray(eval(self.says["fires"], own_numbers | {"v": v}), np.int64)
                 v_L[number] = v
                 step.append((sums, v, spikes))
             steps.append(step)

@@ -3,6 +3,7 @@
 import itertools
 
 import graph_writers
+import jax
 import jax.numpy as jnp
 import nir
 import numpy as np
@@ -11,9 +12,11 @@ import torch
 
 from sast_jax.data import packing, sets
 from sast_jax.errors import InputError, UnsupportedError
+from sast_jax.hardware import formats, integers
 from sast_jax.hardware.graphs.dialects import DIALECTS
-from sast_jax.hardware.graphs.network import Graph
-from sast_jax.snn import neurons
+from sast_jax.hardware.graphs.network import READOUTS, Graph
+from sast_jax.snn import neurons, readouts
+from sast_jax.snn.variation import Variation
 
 pytestmark = pytest.mark.optimised
 
@@ -204,3 +207,102 @@ def test_a_graph_of_lif_neurons_that_are_alike_has_an_integer_network():
     other = Graph.of(graph(WEIGHTS, lif(), nir.Linear(np.eye(3)), lif(tau=1e-3)))
     with pytest.raises(UnsupportedError, match="layer 'n3' has another decay or reset"):
         other.on(MAP, DIALECTS["snntorch"]).uniform()
+
+
+def sent_by(made, shape, frames, **options):
+    """What the output layer of a graph sends."""
+    network = Graph.of(made).on(shape, DIALECTS["snntorch"], **options)
+    return np.asarray(responses(network, frames)[0][-1])
+
+
+ONES = np.ones((1, 1, *MAP), np.float32)
+
+
+def test_numbers_of_neurons_stand_in_the_order_of_the_graph():
+    own = np.array([0.5, 1.5, 0.5, 1.5, 9, 9, 9, 9])
+    node = lif(size=8)
+    node.v_threshold = own
+    last = nir.Linear(np.eye(8))
+    found = sent_by(graph(node, last, outputs=8), MAP, ONES)
+    np.testing.assert_array_equal(found[0, 0], own < 1)  # every neuron gets 1
+    scale = nir.Scale(np.arange(8.0))
+    found = sent_by(graph(scale, last, outputs=8), MAP, ONES)
+    np.testing.assert_array_equal(found[0, 0], np.arange(8))
+    spikes, flatten = nir.Threshold(np.full(MAP, 0.5)), nir.Flatten({"input": None}, 0, -1)
+    found = sent_by(graph(spikes, flatten, scale, last, size=MAP, outputs=8), MAP, ONES)
+    np.testing.assert_array_equal(found[0, 0], np.arange(8))
+
+
+def test_a_pooling_behind_a_scale_of_a_map_has_its_shape():
+    convolution = nir.Conv2d((6, 6), np.ones((3, 2, 2, 2)), 2, 0, 1, 1, np.zeros(3))
+    pool = nir.AvgPool2d(np.array([3, 3]), np.array([3, 3]), np.array([0, 0]))
+    made = graph(
+        convolution, nir.Threshold(np.full((3, 3, 3), 0.5)), nir.Scale(np.array([1.0, 2, 3])), pool,
+        nir.Threshold(np.full((3, 1, 1), 1.5)), nir.Flatten({"input": None}, 0, -1),
+        nir.Linear(np.eye(3)), size=(2, 6, 6),
+    )  # fmt: skip
+    frames = np.ones((1, 1, 6, 6, 2), np.float32)
+    np.testing.assert_array_equal(sent_by(made, (6, 6, 2), frames)[0, 0], [0, 1, 1])
+
+
+def test_a_kernel_as_large_as_the_map_may_have_a_border():
+    weight = np.arange(18.0).reshape(1, 2, 3, 3)
+    convolution = nir.Conv2d((3, 3), weight, 3, 1, 1, 1, np.zeros(1))
+    made = graph(
+        convolution, nir.Threshold(np.full((1, 1, 1), 57.5)), nir.Flatten({"input": None}, 0, -1),
+        nir.Linear(np.eye(1)), size=(2, 3, 3), outputs=1,
+    )  # fmt: skip
+    x = torch.ones(1, 2, 3, 3).double()
+    expected = torch.nn.functional.conv2d(x, torch.from_numpy(weight), stride=3, padding=1)
+    assert expected.shape == (1, 1, 1, 1) and expected.item() < 100
+    found = sent_by(made, (3, 3, 2), np.ones((1, 1, 3, 3, 2), np.float32))
+    assert found.ravel() == [expected.item() > 57.5]
+
+
+def test_a_large_pooling_has_the_same_sums_in_integers():
+    pool = nir.SumPool2d(np.array([12, 12]), np.array([12, 12]), np.array([0, 0]))
+    weights = nir.Linear(np.array([[0.01, 0], [0, 0.02]]))
+    flatten = nir.Flatten({"input": None}, 0, -1)
+    made = graph(pool, flatten, weights, lif(2), size=(2, 12, 12), outputs=2)
+    network = Graph.of(made).on((12, 12, 2), DIALECTS["snntorch"])
+    frames = np.ones((3, 1, 12, 12, 2), np.float32)
+    kernels = formats.kernels(network.listed, formats.Chip())
+    cells, layers = formats.to_integers(network, network.listed, formats.Chip(), kernels)
+    response, _ = integers.response_of(layers, cells, jnp.asarray(frames))
+    expected = np.asarray(responses(network, frames)[0][0])
+    assert expected.any()
+    np.testing.assert_array_equal(response.spikes[0], expected)
+    met = network.listed[0].met((12, 12, 2))
+    assert met == 2 * 144 * 2  # each of 288 inputs meets two weights
+
+
+@pytest.mark.parametrize("node", [nir.Threshold(np.ones(3)), nir.LI(*np.ones((3, 3)))])
+def test_a_loop_around_nodes_without_spikes_to_lead_back_is_refused(node):
+    edges = [("in", "n0"), ("n0", "n1"), ("n1", "n2"), ("n2", "n1"), ("n1", "out")]
+    made = graph(WEIGHTS, node, nir.Linear(np.eye(3)), edges=edges)
+    with pytest.raises(UnsupportedError, match="node 'n2' leads back to 'n1'"):
+        Graph.of(made).on(MAP, DIALECTS["snntorch"])
+
+
+@pytest.mark.parametrize("name", ["mean", "last", "largest"])
+def test_early_answers_end_with_the_answer(name):
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4, 3)), jnp.float32)
+    response = readouts.Response((values,), values, ())
+    readout = READOUTS[name]()
+    np.testing.assert_allclose(readout.after_each_step(response)[-1], readout(response), rtol=1e-6)
+
+
+def test_devices_of_a_graph_differ_in_recurrent_weights_too():
+    node, loop = lif(v_leak=1.5), nir.Linear(0.1 * np.roll(np.eye(3), 1, axis=0))
+    edges = [("in", "n0"), ("n0", "n1"), ("n1", "n2"), ("n2", "n1"), ("n1", "out")]
+    silent = nir.Affine(np.zeros((3, 8)), np.zeros(3))  # what drives the neurons is their leak
+    network = Graph.of(graph(silent, node, loop, edges=edges)).on(MAP, DIALECTS["snntorch"])
+    (numbers,) = network.rounded(2, True)
+    np.testing.assert_allclose(numbers.recurrent[0], network.numbers[0].recurrent[0], rtol=1e-6)
+    packed = jnp.asarray(np.packbits(np.ones((1, 60, 8), np.uint8), axis=-1))
+
+    def rate(spread):
+        drawn = jax.random.key(3), Variation(weights=spread), network.listed, network.numbers
+        return float(network.device(drawn, packed).hard.rates_BxL.sum())
+
+    assert 0 < rate(0.0) != rate(5.0)

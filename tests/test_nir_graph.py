@@ -93,7 +93,8 @@ def test_what_is_written_is_read_again(tmp_path, kind, parameterisation):
     )
     found, about = read(path, (34, 34, 2)), Graph.read(path).about
     same_weights(found, hard)
-    neuron, decay, _ = found.plain()
+    neuron, decay, thresholds = found.uniform()
+    assert set(thresholds) == {1.0}
     np.testing.assert_allclose(decay, hard.decay, rtol=1e-6)
     assert neuron == hard.neuron
     assert (about["dt"], about["reset"], about["time_bins"]) == (1e-4, "zero", 6)

@@ -27,6 +27,7 @@ from sast_jax.snn.neurons import Reset
 from sast_jax.snn.quantisation import Quantised
 from sast_jax.snn.readouts import Response
 
+_UNREAD = 2.0**20  # sums that a word holds where nobody reads the potential, so that none saturates
 LEAK_BITS = 15  # at most, so that products stay within 32 bits
 
 
@@ -139,7 +140,7 @@ def _numerator(decay, bits, tolerance):
 def build(
     network: Sequence[Connection],
     quantised: Sequence[Quantised],
-    threshold: float | Sequence[float],
+    threshold: float | Sequence[float | None],
     neurons: IntegerNeurons,
     headroom: float,
 ) -> list[Layer]:
@@ -148,7 +149,8 @@ def build(
     Args:
       network: connections of the trained network; their biases are rounded to the sums' scale.
       quantised: their kernels.
-      threshold: of the trained network, or one for each of its layers.
+      threshold: of the trained network, or one for each of its layers, None where the sums alone
+        are read.
       neurons: the word, the leak and the reset.
       headroom: how many thresholds the word must hold at least, from 1 up.
 
@@ -157,17 +159,21 @@ def build(
     """
     if not 2 <= neurons.bits <= 32:
         raise InputError(f"a membrane of {neurons.bits} bits: choose from 2 to 32")
-    layers, thresholds = [], [threshold] * len(network) if np.ndim(threshold) == 0 else threshold
+    alike = np.ndim(threshold) == 0
+    layers, thresholds = [], [threshold] * len(network) if alike else threshold
     for number, (connection, (kernel, scale_O), own) in enumerate(
         zip(network, quantised, thresholds, strict=True), start=1
     ):
-        sums_O = np.asarray(own / scale_O, np.float64)  # the threshold in units of a sum
+        unread = own is None
+        sums_O = np.asarray(
+            np.full(len(scale_O), _UNREAD) if unread else own / scale_O, np.float64
+        )  # the threshold in units of a sum
         # The largest f at which headroom thresholds fit in the word. More than 30 places are never
         # shifted, nor as many as the word has: no bit of a sum would be left.
         point_O = np.floor(np.log2(neurons.high / (headroom * sums_O)))
         point_O = np.clip(point_O, -30, min(neurons.bits - 1, 30)).astype(np.int32)
         threshold_O = np.round(sums_O * 2.0**point_O)
-        if (threshold_O < 1).any() or (threshold_O > neurons.high).any():
+        if not unread and ((threshold_O < 1).any() or (threshold_O > neurons.high).any()):
             raise InputError(
                 f"a membrane of {neurons.bits} bits cannot hold {headroom:g} times the threshold "
                 f"of layer {number} in whole numbers; take more bits or less headroom"

@@ -60,11 +60,15 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def folder_asked_for(name: str) -> pathlib.Path:
+def folder_asked_for(name: str, mark: str) -> pathlib.Path:
     """The folder that a flag names, made if it is not there.
 
+    Args:
+      name: of the folder.
+      mark: a file that folders have which the command may write again.
+
     Raises:
-      InputError: it cannot be written, or holds a run.
+      InputError: it cannot be written, or holds a run or other things.
     """
     path = pathlib.Path(name).expanduser()
     if path.exists() and not path.is_dir():
@@ -77,6 +81,8 @@ def folder_asked_for(name: str) -> pathlib.Path:
         raise InputError(f"{path}: cannot be made ({error.strerror})") from error
     if not os.access(path, os.W_OK):
         raise InputError(f"{path}: cannot be written; name another folder")
+    if any(path.iterdir()) and not (path / mark).is_file():
+        raise InputError(f"{path}: holds other things; name a new folder")
     return path
 
 

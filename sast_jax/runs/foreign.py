@@ -44,6 +44,7 @@ class Tried(NamedTuple):
       network: of the file.
       about: metadata of the file.
       dialect: how its neurons are meant.
+      order: of the pixels, where frames are vectors.
       data: settings of the recordings.
       source: the recordings.
       split: which of them.
@@ -54,6 +55,7 @@ class Tried(NamedTuple):
     network: GraphNetwork
     about: dict[str, Any]
     dialect: Dialect
+    order: str
     data: sets.Data
     source: Source
     split: str
@@ -98,7 +100,8 @@ def load(
         raise InputError(
             f"{file}: has {outputs} outputs; these recordings have {source.classes} classes"
         )
-    return Tried(network, graph.about, dialect, data, source, split, frames, chosen_N)
+    about = graph.about
+    return Tried(network, about, dialect, meaning.order, data, source, split, frames, chosen_N)
 
 
 def words(tried: Tried) -> str:
@@ -109,8 +112,17 @@ def words(tried: Tried) -> str:
     resets = {"zero": "resets the potential", "subtract": "subtracts the threshold"}
     resets["subtract-late"] = "subtracts the threshold a step later"
     parts.append(f"a spike {resets[own.reset]}")
-    if own.delayed:
-        parts.append("spikes are sent a step later")
+    if own.synaptic_reset not in ("", own.reset):
+        parts.append(f"that of a CubaLIF {resets[own.synaptic_reset]}")
+    others = {
+        "inputs are taken without r": not own.resists,
+        "those of IF neurons without r dt": not own.integrates,
+        "those of a CubaLIF's current whole": own.jumps,
+        "spikes are sent a step later": own.delayed,
+    }
+    parts += [words_ for words_, holds in others.items() if holds]
+    readout, bins = type(tried.network.model.readout).__name__, tried.data.time_bins
+    parts.append(f"frames of {bins} steps, pixels in the order {tried.order}, readout {readout}")
     return ", ".join(parts)
 
 
@@ -118,7 +130,7 @@ def _data(graph, folder, dataset, changes) -> sets.Data:
     """Where the recordings are and how they are framed, by the file's metadata and the user."""
     about, own = graph.about, graph.about.get("producer") == PRODUCER
     try:
-        if dataset or not own:
+        if not own or dataset not in ("", about.get("experiment")):
             path = pathlib.Path(folder).expanduser()
             found = detection.published_in(path)
             kind = sets.SETS[dataset] if dataset else found[0] if found else sets.OwnData

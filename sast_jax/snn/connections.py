@@ -206,13 +206,16 @@ class Pooled(Connection):
         return cls(after.kernel, after.bias, empty, sides)
 
     def receptive(self, spikes_BxS):
+        if jnp.issubdtype(spikes_BxS.dtype, jnp.integer):
+            spikes_BxS = spikes_BxS.astype(jnp.int32)  # spikes have 8 bits, too few for a sum
         return self._after.receptive(sum(_views(spikes_BxS, self.sides)))
 
     def outputs(self, shape):
         return self._after.outputs(self._pooled(shape))
 
     def met(self, shape):
-        return self._after.met(self._pooled(shape))
+        met = self.receptive(jnp.ones((1, *shape), jnp.int32)).sum()
+        return int(met) * self.kernel.shape[-1]
 
     @property
     def _after(self):

@@ -64,7 +64,9 @@ def draw(
         threshold_key, leak_key = jax.random.split(jax.random.fold_in(neuron_key, layer))
         factor = 1 + variation.thresholds * jax.random.normal(threshold_key, (1, *shape))
         leak = (1 - decay) * (1 + variation.leaks * jax.random.normal(leak_key, (1, *shape)))
-        neurons.append((neuron.scaled(factor), 1 - jnp.clip(leak, 0, 1)))
+        left = 1 - jnp.clip(leak, 0, 1)
+        forgets = jnp.asarray(decay) == 0  # and does so whatever the mismatch
+        neurons.append((neuron.scaled(factor), jnp.where(forgets, 0.0, left)))
     transmit = faults(key, variation, shapes)
 
     def respond(cell):

@@ -18,6 +18,7 @@ from sast_jax.errors import InputError, needed
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 _HEAP = b"GCOL"
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MOST_OBJECTS = 1000  # that are looked at in a file
 
 
@@ -123,20 +124,24 @@ def _sensor(places, texts) -> tuple[int, int] | None:
 
     Args:
       places: groups and tables with attributes.
-      texts: of the file, one of which an attribute of any length points to.
+      texts: of the file, one of which an attribute of any length points to; sizes among them count
+        if they are all the same.
     """
     for place in places:
         given = _attributes(place)
         for key in ("geometry", "sensor_resolution", "resolution"):
             value = given.get(key)
-            stated = texts if value is _POINTER else [value]
-            for text in stated:
-                if isinstance(text, str) and (match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)):
-                    return int(match[2]), int(match[1])
+            stated = texts if value is _POINTER else [value] if isinstance(value, str) else []
+            sizes = {match.groups() for match in map(_SIZE.fullmatch, stated) if match}
+            if len(sizes) == 1:
+                ((width, height),) = sizes
+                return int(height), int(width)
             if isinstance(value, np.ndarray) and value.size == 2:
                 return int(value.flat[0]), int(value.flat[1])
-        if all(isinstance(given.get(side), np.number) for side in ("height", "width")):
-            return int(given["height"]), int(given["width"])
+        sides = [given.get(side) for side in ("height", "width")]
+        if all(isinstance(side, np.number | np.ndarray) and side.size == 1 for side in sides):
+            height, width = (int(np.ravel(side)[0]) for side in sides)
+            return height, width
     return None
 
 

@@ -39,12 +39,13 @@ def files(network: IntegerNetwork, frames: packing.Frames) -> dict[str, bytes]:
       network: to write.
       frames: recordings for the example.
     """
-    scores_NxK = network.scores(network.traced(frames)[-1])
-    answers = "".join(f"{answer}\n" for answer in scores_NxK.argmax(axis=-1))
+    answers_M = network.answers(network.traced(frames)[-1], frames)
+    answers = "".join(f"{answer}\n" for answer in answers_M)
+    windows = len(frames.labels_N) // len(answers_M)
     return {
         "network.h": _header(network).encode(),
         "network.c": _source(network).encode(),
-        "example.c": templates.text("example.c").encode(),
+        "example.c": templates.filled("example.c", windows=windows).encode(),
         "recordings.bin": np.ascontiguousarray(frames.packed_NxTxP).tobytes(),
         "answers.txt": answers.encode(),
     }
@@ -56,7 +57,7 @@ def page(network: IntegerNetwork, count: int, operations: float, measured: dict 
     Args:
       network: that was written.
       count: of the recordings.
-      operations: weights that are added up for one of them, on average.
+      operations: weights that are not 0 and meet a spike, for one of them on average.
       measured: from :func:`sast_jax.hardware.export.c_build.measured`; None without a compiler.
     """
     sizes = sizes_of(network)
@@ -80,7 +81,7 @@ def page(network: IntegerNetwork, count: int, operations: float, measured: dict 
         memory=f"{sizes.memory:,}",
         measured="".join(f"| {what} | {value} |\n" for what, value in rows),
         operations=f"{operations:,.0f}",
-        fits="fit" if fits else "do not fit",
+        fits="holds it" if fits else "does not hold it",
     )
 
 

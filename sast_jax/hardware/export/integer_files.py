@@ -27,7 +27,7 @@ def files(network: IntegerNetwork, frames: packing.Frames) -> dict[str, bytes]:
         if name == "frames" or name.startswith("layer"):
             images[f"golden/{name}"] = values[0]
     return {
-        "README.md": _readme(network, len(vectors["frames"])).encode(),
+        "README.md": _readme(network, len(frames.truth_M)).encode(),
         "network.json": json.dumps(about(network), indent=2).encode(),
         "network.npz": _npz(held),
         "golden.npz": _npz(vectors),
@@ -74,12 +74,12 @@ def about(network: IntegerNetwork) -> dict:
 def golden(network: IntegerNetwork, frames: packing.Frames) -> dict[str, np.ndarray]:
     """Recordings and all that the network holds on them: frames in, spikes and potentials out."""
     traced = network.traced(frames)
-    scores_NxK = network.scores(traced[-1])
     found = {
         "frames": np.asarray(packing.unpack(frames.packed_NxTxP, network.frame_shape)),
-        "labels": frames.labels_N,
-        "scores": scores_NxK,
-        "answers": scores_NxK.argmax(axis=-1),
+        "recordings": np.unique(frames.recordings_N, return_inverse=True)[1],
+        "labels": frames.truth_M,
+        "scores": network.scores(traced[-1]),
+        "answers": network.answers(traced[-1], frames),
     }
     for number, layer in enumerate(traced, start=1):
         found |= {f"layer{number}_{name}": values for name, values in layer._asdict().items()}
@@ -144,7 +144,7 @@ def _leak(neurons) -> str:
     terms = []
     for factor, shift in neurons.leak:
         half = (1 << shift) >> 1 if neurons.nearest else 0
-        product = f"v * {abs(factor)}" if abs(factor) > 1 else "v"
+        product = f"v * {abs(factor)}" if abs(factor) != 1 else "v"
         whole = f"({product} + {half})" if half else f"({product})"
         terms.append(f"{'-' if factor < 0 else '+'} ({whole} >> {shift})")
     return " ".join(terms).removeprefix("+ ") or "0"

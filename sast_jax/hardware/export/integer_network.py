@@ -148,8 +148,12 @@ class IntegerNetwork:
         scale_K = np.asarray(self.layers[-1].scale, np.float64)
         return last.sums.sum(axis=1, dtype=np.int64) * scale_K
 
+    def answers(self, last: integers.Traced, frames: packing.Frames) -> np.ndarray:
+        """The class of each recording (M,): the scores of its windows are added."""
+        return frames.total(self.scores(last)[None])[0].argmax(axis=-1)
+
     def operations(self, frames: packing.Frames) -> float:
-        """Mean number of weights that are added up for a recording: accumulates, no products."""
+        """Mean number of weights that are not 0 and meet a spike, for a recording."""
         layers_R = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], list(self.layers))
         model = OnChip(self.model, self.neurons)
         (acs_NxL,) = swap.answer(model, (None, None, layers_R), frames.packed_NxTxP).acs_BxL

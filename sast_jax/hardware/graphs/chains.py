@@ -67,6 +67,8 @@ def chain(graph: Any) -> list[Link]:
     after = {name: [] for name in nodes}
     before = {name: [] for name in nodes}
     for source, target in edges:
+        if unknown := {source, target} - nodes.keys():
+            raise InputError(f"an edge names the node {min(unknown)!r}, which is not there")
         after[source].append(target)
         before[target].append(source)
     loops = {

@@ -17,7 +17,7 @@ from sast_jax.errors import InputError, UnsupportedError, needed
 from sast_jax.hardware.graphs.chains import Link
 from sast_jax.hardware.graphs.dialects import Dialect
 from sast_jax.hardware.graphs.neurons import Kind, Numbers
-from sast_jax.snn.connections import Along, Connection, Convolution, Full, Pooled
+from sast_jax.snn.connections import Along, Connection, Convolution, Full, Halving, Pooled
 
 nir: Any = needed("nir", "export")
 LAST = "output"  # name of a layer of weights behind which no neurons come
@@ -103,6 +103,11 @@ class _Builder:
 
     def add(self, link: Link) -> None:
         node, name = link.node, link.name
+        if link.recurrent and not isinstance(node, nir.LIF | nir.IF | nir.CubaLIF):
+            raise UnsupportedError(
+                f"node {link.recurrent[0]!r} leads back to {name!r}, a {type(node).__name__}; "
+                "recurrent connections are those of LIF, IF and CubaLIF"
+            )
         if isinstance(node, nir.Affine | nir.Linear):
             self._full(node, name)
         elif isinstance(node, nir.Conv2d):
@@ -128,7 +133,8 @@ class _Builder:
         if not self.found:
             raise InputError("has no weights and no neurons")
         if len(self.shape) != 1:
-            raise UnsupportedError(f"ends in a map of {self.shape}, and not in classes")
+            way = "; flatten it and add weights" if self.flat is None else "; add weights"
+            raise UnsupportedError(f"ends in a map of {self.shape}, and not in classes{way}")
         return self.found
 
     def _full(self, node, name) -> None:
@@ -177,7 +183,7 @@ class _Builder:
             raise InputError(
                 f"node {name!r} takes {inside * groups} channels and is given {channels}"
             )
-        strides, dilations = _pair(node.stride), _pair(node.dilation)
+        strides, dilations = _steps(node.stride, name), _pair(node.dilation)
         # Taps that are apart, and channels that do not meet, become weights of 0.
         spread = [(n - 1) * gap + 1 for n, gap in zip(size, dilations, strict=True)]
         kernel = np.zeros((*spread, channels, outputs))
@@ -190,18 +196,19 @@ class _Builder:
         sides = tuple(
             Along(length, stride, *border)
             for length, stride, border in zip(
-                spread, strides, _borders(node.padding, spread), strict=True
+                spread, strides, _borders(node, spread, name), strict=True
             )
         )
         self.weights, self.entering = Convolution(kernel, bias, sides), self.shape
         self._lead_on(name)
-        if self.shape[:2] == (1, 1) and kernel.shape[:3] == self.entering:
+        bare = not any(side.before or side.after for side in sides)
+        if bare and self.shape[:2] == (1, 1) and kernel.shape[:3] == self.entering:
             self.weights, self.shape = Full(kernel.reshape(-1, outputs), bias), (outputs,)
 
     def _pool(self, node, name) -> None:
         self._require_map(name)
         mean = isinstance(node, nir.AvgPool2d)
-        lengths, strides = _pair(node.kernel_size), _pair(node.stride)
+        lengths, strides = _pair(node.kernel_size), _steps(node.stride, name)
         borders = [(border, border) for border in _pair(node.padding)]
         sides = tuple(
             Along(length, stride, *border)
@@ -236,33 +243,36 @@ class _Builder:
         self.flat = self.shape, "CHW"
 
     def _scale(self, node, name) -> None:
+        self._require_weights()
         scale = self._numbers(node.scale, name)
         per_output = self._per_output(scale)
         if per_output is None:
             raise UnsupportedError(f"node {name!r} scales the places of a map differently")
-        if self.weights is None:
-            self.weights = self._identity()
         own = self.weights
         self.weights = own.replace(kernel=own.kernel * per_output, bias=own.bias * per_output)
 
     def _threshold(self, node, name) -> None:
-        threshold = self._numbers(node.threshold, name)
         if (
             self.weights is None
             and not self.pools
+            and self.flat is None
             and self.found
             and not self.found[-1].kind.spikes
         ):
             last = self.found.pop()  # neurons without a reset, whose potential is compared here
+            threshold = self._numbers(node.threshold, name)
             numbers = _in_float32(last.numbers._replace(threshold=threshold), len(self.shape))
             kind = last.kind._replace(spikes=True)
             self.found.append(last._replace(name=name, kind=kind, numbers=numbers))
             return
+        self._require_weights()
+        threshold = self._numbers(node.threshold, name)
         self._close(name, Kind(reset="none"), Numbers(0.0, threshold), 1.0)
 
     def _neurons(self, link) -> None:
         name, node, dialect = link.name, link.node, self.dialect
         dt = dialect.dt
+        self._require_weights()
 
         def value(key, default=0.0):
             given = getattr(node, key, None)
@@ -272,12 +282,12 @@ class _Builder:
             if not np.all(tau > 0):
                 raise InputError(f"node {name!r} has time constants that are not above 0")
             left = np.exp(-dt / tau) if dialect.exponential else 1 - dt / tau
-            if np.any(left < 0):
+            if np.any(left < -1e-6):  # 0 in single precision
                 raise InputError(
                     f"node {name!r} has time constants below the step of {dt:g} s; state the step "
                     "that it was made for with --dt"
                 )
-            return left
+            return np.maximum(left, 0.0)
 
         spikes = isinstance(node, nir.LIF | nir.IF | nir.CubaLIF)
         synaptic = isinstance(node, nir.CubaLIF | nir.CubaLI)
@@ -309,15 +319,15 @@ class _Builder:
                 f"node {name!r} is a {type(node).__name__} that leads back; recurrent connections "
                 "are Linear or Affine, of a vector"
             )
-        weight = np.asarray(node.weight, np.float64)
+        weight, bias = _weights(node, name)
         if weight.shape != (size, size):
             raise InputError(f"node {name!r} has weights of {weight.shape} for {size} neurons")
-        return weight.T, np.asarray(getattr(node, "bias", np.zeros(size)), np.float64)
+        return weight.T, bias
 
     def _close(self, name, kind, numbers, gain) -> None:
         """Ends a layer with its neurons."""
-        own = self._identity() if self.weights is None else self.weights
-        own = own.replace(kernel=own.kernel / self.divisor)
+        self._require_weights()
+        own = self.weights.replace(kernel=self.weights.kernel / self.divisor)
         per_output = self._per_output(np.asarray(gain))
         if per_output is not None:  # the gain becomes part of the weights
             own = own.replace(kernel=own.kernel * per_output, bias=own.bias * per_output)
@@ -330,18 +340,30 @@ class _Builder:
         own = own.replace(
             kernel=jnp.asarray(own.kernel, jnp.float32), bias=jnp.asarray(own.bias, jnp.float32)
         )
+        halves = tuple(Along(k, 2, k // 2, k // 2) for k in own.kernel.shape[:2])
+        square = own.kernel.ndim == 4 and halves[0] == halves[1] and halves[0].size % 2
+        if isinstance(own, Convolution) and square and own.sides == halves:
+            own = Halving(own.kernel, own.bias)  # which integer networks and C know as well
         for sides in reversed(self.pools):
             own = Pooled.of(own, sides)
         numbers = _in_float32(numbers, len(self.shape) if self.flat is None else 1)
         self.found.append(Layer(name, own, kind, numbers))
         self.pools, self.weights, self.divisor = [], None, 1
 
+    def _require_weights(self) -> None:
+        """Where there are no weights, takes those that send every input to a neuron of its own.
+
+        From here on numbers of neurons are in the order that the layer has here.
+        """
+        if self.weights is None:
+            self.weights = self._identity()
+
     def _identity(self) -> Connection:
         """A connection that sends every input to a neuron of its own."""
-        size = self.shape[-1]
         if len(self.shape) == 3 and self.flat is None:
+            channels, self.entering = self.shape[-1], self.shape
             sides = Along(1, 1), Along(1, 1)
-            return Convolution(np.eye(size)[None, None], np.zeros(size), sides)
+            return Convolution(np.eye(channels)[None, None], np.zeros(channels), sides)
         size = math.prod(self.shape)
         kernel = self._reordered(np.eye(size))
         self.shape, self.flat = (size,), None
@@ -412,12 +434,23 @@ def _pair(value) -> tuple[int, int]:
     return rows, columns
 
 
-def _borders(padding, lengths) -> list[tuple[int, int]]:
+def _steps(stride, name) -> tuple[int, int]:
+    """A stride, which is above 0."""
+    both = _pair(stride)
+    if min(both) < 1:
+        raise InputError(f"node {name!r} has the stride {both}, which must be above 0")
+    return both
+
+
+def _borders(node, lengths, name) -> list[tuple[int, int]]:
     """Zeros before and after each side."""
+    padding = node.padding
     padding = padding.decode() if isinstance(padding, bytes) else padding
     if isinstance(padding, str):
         if padding == "valid":
             return [(0, 0), (0, 0)]
+        if _pair(node.stride) != (1, 1):
+            raise UnsupportedError(f"node {name!r} has the border 'same' and a stride")
         return [((n - 1) // 2, n - 1 - (n - 1) // 2) for n in lengths]
     return [(border, border) for border in _pair(padding)]
 

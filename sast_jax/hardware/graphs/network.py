@@ -11,6 +11,7 @@ import numpy as np
 from sast_jax.data import packing
 from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.evaluation import swap
+from sast_jax.fields import is_number
 from sast_jax.hardware.graphs import chains
 from sast_jax.hardware.graphs.dialects import DIALECTS, Dialect
 from sast_jax.hardware.graphs.layers import LAST, layers
@@ -33,6 +34,9 @@ class Last(Readout):
     def __call__(self, response):
         return self.scale * self.evidence(response)[-1]
 
+    def after_each_step(self, response):
+        return self.scale * self.evidence(response)
+
 
 @dataclasses.dataclass(frozen=True)
 class Largest(Readout):
@@ -43,6 +47,9 @@ class Largest(Readout):
 
     def __call__(self, response):
         return self.scale * self.evidence(response).max(axis=0)
+
+    def after_each_step(self, response):
+        return self.scale * jax.lax.cummax(self.evidence(response), axis=0)
 
 
 READOUTS: dict[str, Callable[[], Readout]] = {
@@ -170,8 +177,10 @@ class GraphNetwork:
         )
         return jax.tree.map(lambda leaf: leaf[0], swap.by_recording(answers.hard, frames))
 
-    def uniform(self) -> tuple[LIF, float, list[float]]:
+    def uniform(self) -> tuple[LIF, float, list[float | None]]:
         """The network as one of LIF neurons that are all alike: neuron, decay, thresholds.
+
+        The threshold is None for a layer of which the current alone is read.
 
         Raises:
           UnsupportedError: its neurons are others, or differ; the layer is named.
@@ -179,7 +188,7 @@ class GraphNetwork:
         found, thresholds = None, []
         for name, kind, own in zip(self.names, self.model.kinds, self.numbers, strict=True):
             if name == LAST and isinstance(self.model.readout, MeanCurrent):
-                thresholds.append(1.0)  # the current alone is read
+                thresholds.append(None)  # the current alone is read
                 continue
             why = _beyond_lif(kind, own)
             if why is None and found not in (None, (float(own.decay), kind.reset)):
@@ -269,8 +278,10 @@ class Graph:
         Raises:
           InputError: the step is not known.
         """
-        found = DIALECTS[name]
-        known = dt or float(self.about.get("dt", 0)) or found.dt
+        found, stated = DIALECTS[name], self.about.get("dt", 0.0)
+        if not is_number(stated) or stated < 0:
+            raise InputError(f"{self.name}: its dt is {stated!r}; state seconds with --dt")
+        known = dt or float(stated) or found.dt
         if not known:
             others = ", ".join(key for key in DIALECTS if DIALECTS[key].dt)
             raise InputError(

@@ -148,7 +148,7 @@ void network_frame(const uint8_t *frame)
     uint32_t count = 0;
     for (uint32_t at = 0; at < NETWORK_FRAME_BYTES; at++)
         for (uint8_t bits = frame[at], bit = 0; bits; bits = (uint8_t)(bits << 1), bit++)
-            if (bits & 128)
+            if ((bits & 128) && 8 * at + bit < NETWORK_INPUTS)
                 pixels[count++] = (NETWORK_ADDRESS)(8 * at + bit);
     network_step(pixels, count);
 }
