@@ -62,8 +62,19 @@ def no_pages():
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """Folder of the real recordings: $SAST_TEST_DATA, or shared/data beside the repository."""
-    beside = pathlib.Path(__file__).parents[2] / "shared" / "data"
-    folder = pathlib.Path(os.environ.get("SAST_TEST_DATA", beside))
+    folder = _data()
     if not (folder / "nmnist_small" / "train.zip").is_file():
         pytest.skip(f"no real recordings at {folder}; set SAST_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> pathlib.Path | None:
+    """Folder of 12,000 real recordings of digits; None for simulated ones where it is not there."""
+    folder = _data() / "nmnist_8class"
+    return folder if (folder / "train.zip").is_file() else None
+
+
+def _data() -> pathlib.Path:
+    beside = pathlib.Path(__file__).parents[2] / "shared" / "data"
+    return pathlib.Path(os.environ.get("SAST_TEST_DATA", beside))

@@ -324,6 +324,7 @@ def test_a_network_larger_than_the_memory_is_refused(tmp_path):
     assert (code, "GB of memory, and this machine has" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_one_value_is_a_sweep(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     flags = *SMALL, f"--config.data.path={tmp_path / 'data'}"

@@ -190,6 +190,7 @@ def test_the_adversary_finds_more_than_chance_and_nothing_within_no_spread():
     assert controls.adversarial_divergence(scores, params, KEY, 1e-6, 5) < 1e-9
 
 
+@pytest.mark.slow
 def test_training_against_the_adversary_makes_networks_less_sensitive():
     hypers = small.hyper(rhos=(0.0,))
     sensitivity = []

@@ -46,7 +46,7 @@ def test_every_variant_is_sound_and_one_of_a_kind(place):
 @pytest.mark.parametrize(
     "name, key, values",
     [
-        ("momentum", "rho", {0.2, 0.4}),
+        pytest.param("momentum", "rho", {0.2, 0.4}, marks=pytest.mark.slow),
         pytest.param("second half", "rho", {0.1, 0.2}, marks=pytest.mark.slow),
         pytest.param("Adam, twice as long", "learning_rate", {1e-3, 1e-2}, marks=pytest.mark.slow),
     ],

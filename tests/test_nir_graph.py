@@ -23,14 +23,6 @@ pytestmark = pytest.mark.optimised
 NEAR = 1e-6  # of the threshold, where single precision may decide otherwise
 
 
-@pytest.fixture(params=["simulated", "real"])
-def run_of(request):
-    folder = None
-    if request.param == "real":
-        folder = request.getfixturevalue("real_data") / "nmnist_8class"
-    return lambda kind: small_runs.train(kind, folder)
-
-
 def near_the_threshold(run, frames) -> np.ndarray:
     """Recordings at which a membrane comes this close to it, in double precision."""
     with jax.enable_x64(True):
@@ -52,8 +44,8 @@ def near_the_threshold(run, frames) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", small_runs.KINDS)
-def test_consumers_make_the_same_spikes(tmp_path, kind, run_of):
-    run = run_of(kind)
+def test_consumers_make_the_same_spikes(tmp_path, kind, digits):
+    run = small_runs.train(kind, digits)
     frames = small_runs.frames(run)
     x = jnp.asarray(frames, jnp.float32)
     response = small_networks.respond(run.network, x, run.trained.hard_cell())
@@ -84,8 +76,8 @@ def same_weights(found, hard):
 
 @pytest.mark.parametrize("kind", small_runs.KINDS)
 @pytest.mark.parametrize("parameterisation", ["A", "B"])
-def test_what_is_written_is_read_again(tmp_path, kind, parameterisation):
-    run = small_runs.train(kind, None)
+def test_what_is_written_is_read_again(tmp_path, kind, parameterisation, digits):
+    run = small_runs.train(kind, digits)
     path = tmp_path / "a.nir"
     scales = [np.full(len(c.bias), 0.25) for c in run.network]
     hard = torch_networks.write(

@@ -79,10 +79,8 @@ class Whole(torch.nn.Module):
 
 
 @pytest.mark.parametrize("kind", small_runs.KINDS)
-@pytest.mark.parametrize("data", ["simulated", "real"])
-def test_equals_neurobench_on_the_exported_network(tmp_path, kind, data, request):
-    folder = request.getfixturevalue("real_data") / "nmnist_8class" if data == "real" else None
-    run = small_runs.train(kind, folder)
+def test_equals_neurobench_on_the_exported_network(tmp_path, kind, digits):
+    run = small_runs.train(kind, digits)
     pruned = [c.replace(kernel=c.kernel * (abs(c.kernel) > 0.02)) for c in run.network]
     run = run._replace(network=pruned)
     torch_networks.write(tmp_path / "a.nir", run, "A")
@@ -105,8 +103,8 @@ def test_equals_neurobench_on_the_exported_network(tmp_path, kind, data, request
     assert round(found["connection_sparsity"], 4) == ConnectionSparsity()(model) > 0
 
 
-def test_a_report_of_trained_networks():
-    run = small_runs.train("MLP", None)
+def test_a_report_of_trained_networks(digits):
+    run = small_runs.train("MLP", digits)
     one_R = jax.tree.map(lambda leaf: leaf[None], run.trained)
     (found,) = models_lib.count(one_R, run.test)
     acs = sum(found["effective_acs_by_layer"])

@@ -113,6 +113,7 @@ def long_step(batch, segment):
     return step.compile(), (state, hyper, both, both)
 
 
+@pytest.mark.slow
 def test_segments_take_a_third_of_the_memory():
     memory = [long_step(2, s)[0].memory_analysis().temp_size_in_bytes for s in (None, 10)]
     assert memory[1] < memory[0] / 3

@@ -23,6 +23,7 @@ def loss(trained, frames_TxHxWxC, label, params=None):
     return -jax.nn.log_softmax(trained.model.readout(response))[0, label]
 
 
+@pytest.mark.slow
 def test_equal_one_gradient_at_a_time(trained):
     packed, labels = small.recordings()  # 40, in batches of which none is cut
     found = sensitivity.gradient_norms(trained, packed[:11], labels[:11])

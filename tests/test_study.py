@@ -29,6 +29,7 @@ def settings(folder, **changes):
     return jobs.settings(folder, **{"resume": True, "rho": 0.0} | changes)
 
 
+@pytest.mark.slow
 def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2, "sweep.seeds": 2})
     grid = {"neurons.hard": (1.0, 0.0), "learning_rate": (1e-3, 1e-2)}
@@ -79,6 +80,7 @@ def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
         tuning.tuned(config, grid | {"neurons.hard": (0.5,)}, folder / "left")
 
 
+@pytest.mark.slow
 def test_the_landscape_is_that_of_the_training_loss(folder):
     config = settings(folder, workdir=str(folder / "run"), **{"data.validation": 0.2})
     jobs.train(config)

@@ -208,7 +208,12 @@ class Pooled(Connection):
     def receptive(self, spikes_BxS):
         if jnp.issubdtype(spikes_BxS.dtype, jnp.integer):
             spikes_BxS = spikes_BxS.astype(jnp.int32)  # spikes have 8 bits, too few for a sum
-        return self._after.receptive(sum(_views(spikes_BxS, self.sides)))
+        zero = jnp.zeros((), spikes_BxS.dtype)
+        window = (1, *(side.size for side in self.sides), 1)
+        strides = (1, *(side.stride for side in self.sides), 1)
+        borders = ((0, 0), *((side.before, side.after) for side in self.sides), (0, 0))
+        sums = jax.lax.reduce_window(spikes_BxS, zero, jax.lax.add, window, strides, borders)
+        return self._after.receptive(sums)
 
     def outputs(self, shape):
         return self._after.outputs(self._pooled(shape))
