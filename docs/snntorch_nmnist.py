@@ -16,6 +16,7 @@ from snntorch.export_nir import export_to_nir
 from torch import nn
 
 from sast_jax.data import packing, sets
+from sast_jax.errors import InputError
 
 SIZE, CLASSES = (2, 34, 34), 10  # channels, rows, columns
 
@@ -56,7 +57,10 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=128)
     given = parser.parse_args()
     torch.manual_seed(0)
-    source = sets.load_nmnist("folder", given.folder, time_bins=6)
+    try:
+        source = sets.load_nmnist("folder", given.folder, time_bins=6)
+    except InputError as error:
+        parser.error(str(error))
     frames, labels = frames_of(source.train)
     hidden = given.hidden
     network = nn.Sequential(

@@ -56,7 +56,10 @@ def main() -> None:
             "reach them."
         )
     if not network.model.kinds[-1].spikes:
-        notes.append("The output layer does not spike: a fault sets what it sends to 0 or 1.")
+        notes.append(
+            "The output layer does not spike: what it sends is counted among the spikes, and a "
+            "fault sets it to 0 or 1."
+        )
     run = {f"hard_{key}": value for key, value in measured.items()}
     run |= {"recordings": len(frames.truth_M), "operations": counted, "hardware": rows, **corrupted}
     about = {
@@ -78,6 +81,7 @@ def main() -> None:
     for line in results.remarks(done["runs"]):
         print(f"note: {line}")
     print(f"report: {out / 'report.html'}")
+    measure.raise_failure(done["runs"], f"bench --network={path} --data_path=FOLDER")
 
 
 def _calibration(tried, settings, notes) -> packing.Frames | None:

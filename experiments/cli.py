@@ -125,8 +125,8 @@ def define_foreign() -> Callable[[str], Any]:
     changes = define_settings("data", sets.OwnData())
 
     def load(file):
-        if not math.isfinite(dt.value) or dt.value < 0:
-            raise InputError(f"--dt={dt.value} must be seconds, from 0 up")
+        if flags.FLAGS["dt"].present and not 0 < dt.value < math.inf:
+            raise InputError(f"--dt={dt.value} must be above 0 seconds")
         meaning = foreign.Meaning(source.value, dt.value, reset.value, readout.value, order.value)
         return foreign.load(
             pathlib.Path(file).expanduser(),

@@ -80,7 +80,7 @@ def main() -> None:
     if file is not None:
         only = done["runs"][0] if len(found.runs) == 1 else {}
         files.write(file, json.dumps(only | done, indent=2))
-    measure.raise_failure(done["runs"], _CHECKPOINT.value)
+    measure.raise_failure(done["runs"], f"evaluate --checkpoint={_CHECKPOINT.value}")
 
 
 if __name__ == "__main__":

@@ -215,8 +215,9 @@ def test_a_file_of_another_program_goes_through_the_bench(folder, exported, tmp_
     assert run["hardware"][0]["integer_accuracy"] is not None
     text = (tmp_path / "page" / "report.md").read_text()
     assert "steps of 0.0001 s" in text and "INT4" in text and "nan" not in text.lower()
-    code, _, err = command("bench", *where, "--source=norse")
-    assert code == 0, err  # at another step it is another network, which says so
+    code, _, err = command("bench", *where, *quick, "--source=norse")
+    # At another step it is another network, whose leak is too small for 8 bits.
+    assert code == 2 and "INT4: a leak of 8 bits expresses the decay 0.999" in err
     assert "steps of 1e-06 s" in (tmp_path / "page" / "report.md").read_text()
     flags = f"--file={path}", *data, "--source=snntorch"
     code, _, err = command("evaluate_nir", *flags, f"--json={tmp_path / 'e.json'}")
@@ -225,6 +226,10 @@ def test_a_file_of_another_program_goes_through_the_bench(folder, exported, tmp_
     assert found["hard_confusion"] == expected["hard_confusion"]
     code, _, err = command("evaluate_nir", *flags, "--data.window=3")
     assert code == 2 and "--data.window: nmnist has no such key" in err
+    code, _, err = command("evaluate_nir", *flags, "--dt=0")
+    assert code == 2 and "--dt=0.0 must be above 0 seconds" in err
+    code, _, err = command("evaluate_nir", f"--file={tmp_path}", *data)
+    assert code == 2 and "is a folder; name a NIR file" in err
 
 
 def test_a_chip_that_cannot_hold_a_network_loses_nothing(folder):

@@ -15,7 +15,7 @@ def write(folder: pathlib.Path, results: dict, notes: Sequence[str] = ()) -> Non
       results: as ``experiments.bench`` collects them, with one run.
       notes: what else a reader must know, one paragraph each.
     """
-    (folder / "plots").mkdir(exist_ok=True)
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
     (run,) = results["runs"]
     figures = {
         "rates": ("Firing rates by layer", plots.rates([run])),

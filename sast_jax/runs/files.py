@@ -61,7 +61,7 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
 
 
 def folder_asked_for(name: str, mark: str) -> pathlib.Path:
-    """The folder that a flag names, made if it is not there.
+    """The folder that a flag names; :func:`write_all` makes it if it is not there.
 
     Args:
       name: of the folder.
@@ -75,13 +75,10 @@ def folder_asked_for(name: str, mark: str) -> pathlib.Path:
         raise InputError(f"{path}: is a file; name a folder")
     if (path / "checkpoints").is_dir():
         raise InputError(f"{path}: holds a run; name another folder")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be made ({error.strerror})") from error
-    if not os.access(path, os.W_OK):
-        raise InputError(f"{path}: cannot be written; name another folder")
-    if any(path.iterdir()) and not (path / mark).is_file():
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{path}: cannot be written, as {there} cannot; name another folder")
+    if path.exists() and any(path.iterdir()) and not (path / mark).is_file():
         raise InputError(f"{path}: holds other things; name a new folder")
     return path
 
@@ -89,5 +86,5 @@ def folder_asked_for(name: str, mark: str) -> pathlib.Path:
 def write_all(folder: pathlib.Path, contents: Mapping[str, bytes]) -> None:
     """Writes files by their names below a folder, each in one step."""
     for name, content in contents.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write(folder / name, content)

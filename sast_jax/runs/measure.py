@@ -1,7 +1,6 @@
 """Measures trained networks: the swap, operations, conditions of hardware, corruptions."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -129,8 +128,12 @@ def show(done: dict) -> None:
         print(f"note: {line}")
 
 
-def raise_failure(runs: list[dict], workdir: Any) -> None:
+def raise_failure(runs: list[dict], command: str) -> None:
     """Raises InputError if the number formats could not hold a network; call it last of all.
+
+    Args:
+      runs: of the results.
+      command: that tries others, up to its flags of hardware.
 
     A network that no formats can hold is no failure of theirs; a note of :func:`show` names it.
     """
@@ -138,5 +141,5 @@ def raise_failure(runs: list[dict], workdir: Any) -> None:
         if "error" in row and not row.get("unsupported"):
             raise InputError(
                 f"{row['condition']}: {row['error']}. All else is measured; try other formats with "
-                f"'python -m experiments.evaluate --checkpoint={workdir} --hardware.KEY=VALUE'"
+                f"'python -m experiments.{command} --hardware.KEY=VALUE'"
             )

@@ -27,7 +27,7 @@ def run(given: Settings) -> dict:
     Everything else is already written.
     """
     done, workdir = results_of(given)
-    measure.raise_failure(done["runs"], workdir)
+    measure.raise_failure(done["runs"], f"evaluate --checkpoint={workdir}")
     return done
 
 

@@ -33,6 +33,8 @@ def read(path: pathlib.Path) -> Any:
     Raises:
       InputError: it cannot be read as a NIR graph.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a NIR file")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
