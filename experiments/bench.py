@@ -85,20 +85,15 @@ def main() -> None:
 
 
 def _calibration(tried, settings, notes) -> packing.Frames | None:
-    """Training recordings of the folder, to choose scales of weights on; says so if there are none.
-
-    Raises:
-      InputError: they cannot be read.
-    """
+    """The folder's training recordings, to choose scales of weights on; says if there are none."""
     given = settings.hardware
     if given.scale != "error" or not given.calibration:
         return None
+    train, why = None, ""
     try:
         train = tried.data.load(("train",)).train
     except InputError as error:
-        train, why = None, f" ({error})"
-    else:
-        why = ""
+        why = f" ({error})"
     if train is None:
         line = f"Scales of weights are chosen without calibration: no training recordings{why}."
         print(f"warning: {line}")

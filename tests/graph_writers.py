@@ -102,10 +102,7 @@ def of_snntorch_recurrent():
 
 def norse_network(layers, factors) -> Written:
     network = norse.torch.SequentialState(*layers)
-    for module, factor in zip(
-        [m for m in layers if isinstance(m, nn.Linear)], factors, strict=True
-    ):
-        module.weight.data *= factor
+    scaled(network, factors)
     graph = norse.torch.to_nir(network, torch.zeros(1, FLAT))
 
     def run(frames):

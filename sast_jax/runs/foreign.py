@@ -14,9 +14,8 @@ from sast_jax.errors import InputError
 from sast_jax.fields import checked
 from sast_jax.hardware.graphs.dialects import Dialect
 from sast_jax.hardware.graphs.network import READOUTS, Graph, GraphNetwork
+from sast_jax.hardware.nir_graph import PRODUCER
 from sast_jax.snn import readouts
-
-PRODUCER = "sast_jax"
 
 
 class Meaning(NamedTuple):

@@ -92,32 +92,6 @@ class Full(Connection):
         return math.prod(self.kernel.shape)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Halving(Connection):
-    """A convolution of stride 2, padded so that a side of n pixels becomes ceil(n / 2).
-
-    The kernel is (k, k, channels, outputs) with an odd k. Equals ``flax.linen.Conv`` of that stride
-    and padding. It is written as one matrix product over shifted views, because XLA's CPU backend
-    has no fast path for the derivative of a strided convolution (about 40 times slower at the sizes
-    used here).
-    """
-
-    def receptive(self, spikes_BxS):
-        k = self.kernel.shape[0]
-        sides = tuple(Along(k, 2, k // 2, k // 2) for _ in range(2))
-        return jnp.concatenate(_views(spikes_BxS, sides), axis=-1)
-
-    def outputs(self, shape):
-        H, W, _ = shape
-        return -(-H // 2), -(-W // 2), self.kernel.shape[-1]
-
-    def met(self, shape):
-        k = self.kernel.shape[0]
-        rows, columns = (Along(k, 2, k // 2, k // 2).met(side) for side in shape[:2])
-        return rows * columns * math.prod(self.kernel.shape[2:])
-
-
 class Along(NamedTuple):
     """How a kernel moves along one side of a map.
 
@@ -142,6 +116,12 @@ class Along(NamedTuple):
         return sum(0 <= start + k < side for start in starts for k in range(self.size))
 
 
+def _sizes(sides, shape) -> tuple[int, int]:
+    """Rows and columns of what a kernel or window makes of a map."""
+    rows, columns = (side.outputs(n) for side, n in zip(sides, shape[:2], strict=True))
+    return rows, columns
+
+
 def _views(x_BxS, sides) -> list:
     """For each tap of a kernel, row by row, the pixel that each output meets with it.
 
@@ -161,9 +141,41 @@ def _views(x_BxS, sides) -> list:
     ]
 
 
+class Moved(Connection):
+    """A kernel that is moved over a map; a kind says how with ``sides``, rows and columns."""
+
+    def receptive(self, spikes_BxS):
+        return jnp.concatenate(_views(spikes_BxS, self.sides), axis=-1)
+
+    def outputs(self, shape):
+        return *_sizes(self.sides, shape), self.kernel.shape[-1]
+
+    def met(self, shape):
+        rows, columns = (side.met(n) for side, n in zip(self.sides, shape[:2], strict=True))
+        return rows * columns * math.prod(self.kernel.shape[2:])
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Convolution(Connection):
+class Halving(Moved):
+    """A convolution of stride 2, padded so that a side of n pixels becomes ceil(n / 2).
+
+    The kernel is (k, k, channels, outputs) with an odd k. Equals ``flax.linen.Conv`` of that stride
+    and padding. It is written as one matrix product over shifted views, because XLA's CPU backend
+    has no fast path for the derivative of a strided convolution (about 40 times slower at the sizes
+    used here).
+    """
+
+    @property
+    def sides(self) -> tuple[Along, Along]:
+        """How the kernel moves."""
+        k = self.kernel.shape[0]
+        return (Along(k, 2, k // 2, k // 2),) * 2
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Convolution(Moved):
     """A convolution of any stride and border; the kernel is (rows, columns, channels, outputs).
 
     Attributes:
@@ -172,17 +184,6 @@ class Convolution(Connection):
     """
 
     sides: tuple[Along, Along] = dataclasses.field(metadata={"static": True})
-
-    def receptive(self, spikes_BxS):
-        return jnp.concatenate(_views(spikes_BxS, self.sides), axis=-1)
-
-    def outputs(self, shape):
-        rows, columns = (side.outputs(n) for side, n in zip(self.sides, shape[:2], strict=True))
-        return rows, columns, self.kernel.shape[-1]
-
-    def met(self, shape):
-        rows, columns = (side.met(n) for side, n in zip(self.sides, shape[:2], strict=True))
-        return rows * columns * math.prod(self.kernel.shape[2:])
 
 
 @jax.tree_util.register_dataclass
@@ -227,8 +228,7 @@ class Pooled(Connection):
         return self.after.replace(kernel=self.kernel, bias=self.bias)
 
     def _pooled(self, shape):
-        rows, columns = (side.outputs(n) for side, n in zip(self.sides, shape[:2], strict=True))
-        return rows, columns, shape[2]
+        return *_sizes(self.sides, shape), shape[2]
 
 
 def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:

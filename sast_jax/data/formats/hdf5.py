@@ -59,7 +59,7 @@ def _read(file, data, name, order, unit) -> Stream:
         raise refused(name, "its arrays are far larger than the file, as no recording's are")
     odd = [f"of its {len(places)} tables of events {place} is taken"] if len(places) > 1 else []
     found = _values(columns)
-    sensor = _sensor([file, file[place]], _texts(data))
+    sensor = _sensor([file, file[place]], data)
     kind = _kind(file)
     unit = unit or ("us" if kind != "HDF5" else "")
     made = tables.stream(found, kind, name, unit=unit, sensor=sensor, odd=odd)
@@ -119,19 +119,21 @@ def _kind(file) -> str:
     return "DSEC HDF5" if "ms_to_idx" in file else "HDF5"
 
 
-def _sensor(places, texts) -> tuple[int, int] | None:
+def _sensor(places, data) -> tuple[int, int] | None:
     """(height, width) that an attribute states: "640x480", or two of them, or an array.
 
     Args:
       places: groups and tables with attributes.
-      texts: of the file, one of which an attribute of any length points to; sizes among them count
-        if they are all the same.
+      data: the whole file, as an attribute of any length points to one of its texts; sizes among
+        these count if they are all the same.
     """
     for place in places:
         given = _attributes(place)
         for key in ("geometry", "sensor_resolution", "resolution"):
             value = given.get(key)
-            stated = texts if value is _POINTER else [value] if isinstance(value, str) else []
+            stated = (
+                _texts(data) if value is _POINTER else [value] if isinstance(value, str) else []
+            )
             sizes = {match.groups() for match in map(_SIZE.fullmatch, stated) if match}
             if len(sizes) == 1:
                 ((width, height),) = sizes

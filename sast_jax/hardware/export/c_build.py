@@ -23,9 +23,9 @@ def measured(folder: pathlib.Path) -> dict | None:
     """What the network in a folder takes on this machine; None without a compiler.
 
     Returns:
-      A dict with ``compiler`` (name and flags), ``code`` (bytes of instructions; None
-      without the program ``size``) and
-      ``microseconds`` (of a recording; the example run five times, the fastest).
+      A dict with ``compiler`` (name and flags), ``code`` (bytes of instructions; None without the
+      program ``size``) and ``microseconds`` (of a recording; the example run five times, the
+      fastest).
 
     Raises:
       InputError: the compiler or the example fails, or the answers are others than expected.

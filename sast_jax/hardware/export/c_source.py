@@ -100,12 +100,11 @@ def sizes_of(network: IntegerNetwork) -> Sizes:
     word, address = _word(network), _address(network)
     neurons = [math.prod(own.leaving) for own in network.geometry]
     outputs = sum(own.outputs for own in network.geometry)
-    weights = [packed(own.weights, network.weight_bits) for own in network.geometry]
-    stored = sum(rows.size for rows in weights)
-    filled = sum(
-        rows.shape[0] * (-own.outputs % _GROUP) * network.weight_bits / 8
-        for rows, own in zip(weights, network.geometry, strict=True)
-    )
+    groups = [
+        own.weights.size // own.outputs * -(-own.outputs // _GROUP) for own in network.geometry
+    ]
+    stored = sum(groups) * network.weight_bits
+    used = sum(own.weights.size for own in network.geometry) * network.weight_bits / 8
     scales = 0 if network.counts_spikes else 8 * network.classes
     score = 4 if network.counts_spikes else 8
     lists = 2 * max(neurons) + math.prod(network.frame_shape)
@@ -115,7 +114,7 @@ def sizes_of(network: IntegerNetwork) -> Sizes:
         + 4 * (max(neurons) + _GROUP)
         + address * lists
         + score * network.classes,
-        padding=round(filled),
+        padding=round(stored - used),
         stored=stored,
     )
 

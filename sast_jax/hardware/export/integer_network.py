@@ -103,7 +103,7 @@ class IntegerNetwork:
         """(H, W, C) of a frame of zeros and ones."""
         return self.model.frame_shape
 
-    @property
+    @functools.cached_property
     def geometry(self) -> list[Geometry]:
         """Of each layer."""
         listed = [layer.connection for layer in self.layers]

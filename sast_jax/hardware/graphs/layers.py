@@ -21,7 +21,6 @@ from sast_jax.snn.connections import Along, Connection, Convolution, Full, Halvi
 
 nir: Any = needed("nir", "export")
 LAST = "output"  # name of a layer of weights behind which no neurons come
-_PLAIN = ("decay", "threshold", "leak_to", "reset_to", "gain")  # of the numbers of a layer
 _KNOWN = (
     "Affine, Linear, Conv2d, Scale, AvgPool2d, SumPool2d, Flatten, LIF, IF, CubaLIF, LI, CubaLI, "
     "Threshold"
@@ -217,7 +216,7 @@ class _Builder:
         if self.weights is None:
             self.pools.append(sides)
             self.divisor *= math.prod(lengths) if mean else 1
-            rows, columns = (side.outputs(n) for side, n in zip(sides, self.shape, strict=False))
+            rows, columns = (side.outputs(n) for side, n in zip(sides, self.shape[:2], strict=True))
             self.shape = rows, columns, self.shape[2]
         elif isinstance(self.weights, Convolution) and not any(map(any, borders)):
             self.weights = _pooled_after(self.weights, sides, mean)
@@ -340,10 +339,9 @@ class _Builder:
         own = own.replace(
             kernel=jnp.asarray(own.kernel, jnp.float32), bias=jnp.asarray(own.bias, jnp.float32)
         )
-        halves = tuple(Along(k, 2, k // 2, k // 2) for k in own.kernel.shape[:2])
-        square = own.kernel.ndim == 4 and halves[0] == halves[1] and halves[0].size % 2
-        if isinstance(own, Convolution) and square and own.sides == halves:
-            own = Halving(own.kernel, own.bias)  # which integer networks and C know as well
+        halving = Halving(own.kernel, own.bias)  # which integer networks and C know as well
+        if isinstance(own, Convolution) and own.sides == halving.sides and own.sides[0].size % 2:
+            own = halving
         for sides in reversed(self.pools):
             own = Pooled.of(own, sides)
         numbers = _in_float32(numbers, len(self.shape) if self.flat is None else 1)
@@ -483,7 +481,8 @@ def _in_float32(numbers: Numbers, axes: int) -> Numbers:
         x = jnp.asarray(x, jnp.float32)
         return x.reshape((1,) * (1 + axes - x.ndim) + x.shape) if x.ndim else x
 
-    changed = {key: single(value) for key, value in numbers._asdict().items() if key in _PLAIN}
+    pairs = ("synapse", "recurrent")
+    changed = {key: single(value) for key, value in numbers._asdict().items() if key not in pairs}
     if numbers.synapse is not None:
         changed["synapse"] = tuple(map(single, numbers.synapse))
     if numbers.recurrent is not None:
