@@ -37,12 +37,16 @@ def main() -> None:
     path = pathlib.Path(_NETWORK.value).expanduser()
     out = files.folder_asked_for(_OUT.value or f"{path.stem}.bench", "report.html")
     tried = _TRIED(_NETWORK.value)
+    if (out / "report.html").is_file():
+        print(f"{out}: what is there is replaced")
     settings = Settings(data=tried.data).changed(_HARDWARE() | _CORRUPTIONS())
     source, frames, network = tried.source, tried.frames, tried.network
     words = f"{source.name}; {len(frames.truth_M)} {tried.split} recordings"
     print(f"Data: {words}")
     selection.warn(source, frames, bool(tried.about.get("simulated")))
-    notes = [*source.warnings, *source.caveats]
+    for line in tried.notes:
+        print(f"note: {line}")
+    notes = [*tried.notes, *source.warnings, *source.caveats]
     calibration = _calibration(tried, settings, notes)
     bench = bench_lib.Bench(network, build.chip(settings), calibration)
     measured = swap.summary_of(network.answer(frames), frames.truth_M, frames.labels_N)
@@ -50,16 +54,8 @@ def main() -> None:
     (rows,) = bench_lib.trials([bench], frames, build.conditions(settings))
     recorded = measure.recorded(source, tried.split, settings)
     (corrupted,) = measure.corrupted([bench], recorded, settings, tried.chosen_N)
-    if any(own.recurrent is not None for own in network.numbers):
-        notes.append(
-            "Operations, bytes and sparsity leave out recurrent connections, and faults do not "
-            "reach them."
-        )
     if not network.model.kinds[-1].spikes:
-        notes.append(
-            "The output layer does not spike: what it sends is counted among the spikes, and a "
-            "fault sets it to 0 or 1."
-        )
+        notes.append("The output layer does not spike: what it sends is intact under every fault.")
     run = {f"hard_{key}": value for key, value in measured.items()}
     run |= {"recordings": len(frames.truth_M), "operations": counted, "hardware": rows, **corrupted}
     about = {

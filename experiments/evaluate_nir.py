@@ -34,6 +34,8 @@ def main() -> None:
     count = len(frames.truth_M)
     print(f"Data: {source.name}; {count} {tried.split} recordings")
     print(f"Network: {foreign.words(tried)}")
+    for line in tried.notes:
+        print(f"note: {line}")
     print(f"Trained on: {tried.about.get('trained_on', 'not known')}")
     selection.warn(source, frames, bool(tried.about.get("simulated")))
     measured = swap.summary_of(tried.network.answer(frames), frames.truth_M, frames.labels_N)

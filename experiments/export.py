@@ -29,7 +29,7 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data import packing
-from sast_jax.errors import InputError
+from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.hardware import formats, nir_graph, onnx_file, stablehlo
 from sast_jax.hardware.export import c_build, c_source, integer_files
 from sast_jax.hardware.export.integer_network import IntegerNetwork
@@ -40,6 +40,7 @@ from sast_jax.training.trained import Trained
 
 GOLDEN = 20  # recordings that go with a network in integers
 _FORMATS = ("nir", "stablehlo", "onnx", "integers", "c")
+_CHIP = ("membrane_bits", "headroom", "leak", "leak_bits", "leak_error")  # of config.hardware
 _FOLDERS = {"integers": "network.npz", "c": "network.c"}  # and a file that tells a folder of them
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
@@ -68,25 +69,44 @@ def main() -> None:
     if not 0 <= _RUN.value < len(found.runs):
         raise InputError(f"--run={_RUN.value}: choose from 0 to {len(found.runs) - 1}")
     one = found.trained[_RUN.value]
+    origin = _origin(found)
+    others = f" of {len(found.runs)}; --run chooses another" if len(found.runs) > 1 else ""
+    settings = ", ".join(f"{key} {value}" for key, value in found.runs[_RUN.value].items())
+    print(f"run {_RUN.value}{others}: {settings}")
     if _FORMAT.value == "nir":
         _check_nir(one)
     if mark:
-        _write_folder(found, one, out)
+        _write_folder(found, one, out, origin)
     else:
-        _write_file(found, one, out)
+        _write_file(found, one, out, origin)
 
 
 def _check_flags() -> None:
     """Raises InputError for a flag that the format does not use."""
-    used = {"parameterisation": ("nir",), "dt": ("nir",), "data_path": tuple(_FOLDERS)}
-    for name, formats_ in used.items():
-        if flags.FLAGS[name].present and _FORMAT.value not in formats_:
-            raise InputError(f"--{name}: --format={_FORMAT.value} does not use it; leave it out")
     if "hardware.weight_bits" in flags.FLAGS:
         raise InputError("--hardware.weight_bits: name one width with --weight_bits=4")
+    folder, one = _FORMAT.value in _FOLDERS, _FORMAT.value
+    used = {"parameterisation": one == "nir", "dt": one == "nir", "data_path": folder}
+    for key in HardwareKeys.__dataclass_fields__:
+        rounds = key in ("per_channel", "scale", "calibration")
+        used[f"hardware.{key}"] = rounds or (folder and key in _CHIP)
+    for name, is_used in used.items():
+        if not is_used and name in flags.FLAGS and flags.FLAGS[name].present:
+            raise InputError(f"--{name}: --format={one} does not use it; leave it out")
 
 
-def _write_file(found, one, file) -> None:
+def _origin(found) -> dict:
+    """Which trained network is written."""
+    record = found.record
+    return {
+        "experiment": record["experiment"],
+        "trained_on": record["data"],
+        "run": _RUN.value,
+        **found.runs[_RUN.value],
+    }
+
+
+def _write_file(found, one, file, origin) -> None:
     bits = _BITS.value or found.settings.weights.bits
     network, scales = one.connections(), None
     if bits:
@@ -98,9 +118,8 @@ def _write_file(found, one, file) -> None:
         data = programs[_FORMAT.value](one, network, time_bins)
     else:
         about = {
-            "experiment": found.record["experiment"],
+            **origin,
             "simulated": found.record["simulated"],
-            "trained_on": found.record["data"],
             **found.settings.data.framing(),
             "readout": found.settings.readout,
             "readout_scale": found.settings.readout_scale,
@@ -141,21 +160,30 @@ def _say_how_to_load(file) -> None:
         print(f"{name}: would compute something else; export with {ways[name]} for it")
 
 
-def _write_folder(found, one, folder) -> None:
-    frames = _recordings(found)
+def _write_folder(found, one, folder, origin) -> None:
+    test = _recordings(found)
+    frames = test.spread(GOLDEN)
     chip, kernels = _on_chip(found, one, _BITS.value or found.settings.weights.bits or 8)
-    network = IntegerNetwork.of(
-        one, one.connections(), chip, kernels, found.settings.data.time_bins
-    )
+    try:
+        network = IntegerNetwork.of(
+            one, one.connections(), chip, kernels, found.settings.data.time_bins
+        )
+    except UnsupportedError as error:
+        raise InputError(f"{error}; export with --format=stablehlo or --format=onnx") from error
+    measured = network.measured(test)
+    if (folder / _FOLDERS[_FORMAT.value]).is_file():
+        print(f"{folder}: what is there is replaced")
     if _FORMAT.value == "integers":
         for old in folder.glob("**/*.mem"):  # of a network with more layers
             old.unlink()
-        files.write_all(folder, integer_files.files(network, frames))
+        files.write_all(folder, integer_files.files(network, frames, measured, origin))
         print(f"{folder}: {c_source.summary(network)}; README.md says what is in it")
+        for what, value in measured.rows():
+            print(f"{what}: {value}")
         return
     files.write_all(folder, c_source.files(network, frames))
-    operations = network.operations(frames)
-    page = c_source.page(network, len(frames.labels_N), operations, c_build.measured(folder))
+    count, compiled = len(frames.truth_M), c_build.measured(folder)
+    page = c_source.page(network, count, measured, compiled, origin)
     files.write(folder / "README.md", page)
     print(page)
 
@@ -173,17 +201,18 @@ def _on_chip(found, one, bits):
 
 
 def _recordings(found) -> packing.Frames:
-    """Some recordings of the test split."""
+    """The test recordings."""
     data = found.settings.data
     if _DATA_PATH.value is not None:
         data = data.elsewhere(_DATA_PATH.value)
     try:
         source = data.load(("test",))
     except InputError as error:
-        raise InputError(f"{error}; or name a folder with --data_path=FOLDER") from error
+        more = "" if _DATA_PATH.value else "; or name a folder with --data_path=FOLDER"
+        raise InputError(f"{error}{more}") from error
     for line in source.warnings:
         print(f"warning: {line}")
-    return source.test.spread(GOLDEN)
+    return source.test
 
 
 def _check_nir(one: Trained) -> None:
@@ -197,7 +226,7 @@ def _check_nir(one: Trained) -> None:
             return error
 
     if error := refused(neuron):
-        ways = ["export with --format=stablehlo"]
+        ways = ["export with --format=stablehlo or --format=onnx"]
         resets = isinstance(neuron, neurons.Resetting)
         if resets and not refused(dataclasses.replace(neuron, reset=neurons.ToZero())):
             ways.insert(0, "train with --config.lif.reset=zero")

@@ -35,8 +35,8 @@ class Reader:
         with np.load(folder / "network.npz") as arrays:
             self.scales = arrays[f"layer{len(self.layers)}_scales"].astype(float)
         for own, layer in zip(self.about["layers"], self.layers, strict=True):
-            k, outputs = own["kernel"], len(layer["biases"])
-            inside = (k, k, own["input_shape"][-1]) if k else (-1,)
+            kernel, outputs = own["kernel"], len(layer["biases"])
+            inside = (*kernel, own["input_shape"][-1]) if kernel else (-1,)
             layer["weights"] = layer["weights"].reshape(*inside, outputs)
 
     def words(self, folder, number, name):
@@ -48,10 +48,11 @@ class Reader:
     def sums(self, own, layer, spikes):
         if not own["kernel"]:
             return layer["weights"].T @ spikes.reshape(-1) + layer["biases"]
-        (rows, columns, _), half = own["output_shape"], own["kernel"] // 2
+        (rows, columns, _), (top, left) = own["output_shape"], own["border"]
+        (down, right) = own["stride"]
         found = np.zeros(own["output_shape"], np.int64) + layer["biases"]
-        for r, c, i, j in np.ndindex(rows, columns, own["kernel"], own["kernel"]):
-            y, x = 2 * r + i - half, 2 * c + j - half
+        for r, c, i, j in np.ndindex(rows, columns, *own["kernel"]):
+            y, x = down * r + i - top, right * c + j - left
             if 0 <= y < spikes.shape[0] and 0 <= x < spikes.shape[1]:
                 found[r, c] += spikes[y, x] @ layer["weights"][i, j]
         return found

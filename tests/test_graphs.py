@@ -12,10 +12,10 @@ import torch
 
 from sast_jax.data import packing, sets
 from sast_jax.errors import InputError, UnsupportedError
-from sast_jax.hardware import formats, integers
+from sast_jax.hardware import formats, integers, models, operations
 from sast_jax.hardware.graphs.dialects import DIALECTS
 from sast_jax.hardware.graphs.network import READOUTS, Graph
-from sast_jax.snn import neurons, readouts
+from sast_jax.snn import neurons, readouts, variation
 from sast_jax.snn.variation import Variation
 
 pytestmark = pytest.mark.optimised
@@ -278,8 +278,7 @@ def test_a_large_pooling_has_the_same_sums_in_integers():
 
 @pytest.mark.parametrize("node", [nir.Threshold(np.ones(3)), nir.LI(*np.ones((3, 3)))])
 def test_a_loop_around_nodes_without_spikes_to_lead_back_is_refused(node):
-    edges = [("in", "n0"), ("n0", "n1"), ("n1", "n2"), ("n2", "n1"), ("n1", "out")]
-    made = graph(WEIGHTS, node, nir.Linear(np.eye(3)), edges=edges)
+    made = graph(WEIGHTS, node, nir.Linear(np.eye(3)), edges=LOOP)
     with pytest.raises(UnsupportedError, match="node 'n2' leads back to 'n1'"):
         Graph.of(made).on(MAP, DIALECTS["snntorch"])
 
@@ -292,11 +291,13 @@ def test_early_answers_end_with_the_answer(name):
     np.testing.assert_allclose(readout.after_each_step(response)[-1], readout(response), rtol=1e-6)
 
 
+LOOP = [("in", "n0"), ("n0", "n1"), ("n1", "n2"), ("n2", "n1"), ("n1", "out")]
+
+
 def test_devices_of_a_graph_differ_in_recurrent_weights_too():
     node, loop = lif(v_leak=1.5), nir.Linear(0.1 * np.roll(np.eye(3), 1, axis=0))
-    edges = [("in", "n0"), ("n0", "n1"), ("n1", "n2"), ("n2", "n1"), ("n1", "out")]
     silent = nir.Affine(np.zeros((3, 8)), np.zeros(3))  # what drives the neurons is their leak
-    network = Graph.of(graph(silent, node, loop, edges=edges)).on(MAP, DIALECTS["snntorch"])
+    network = Graph.of(graph(silent, node, loop, edges=LOOP)).on(MAP, DIALECTS["snntorch"])
     (numbers,) = network.rounded(2, True)
     np.testing.assert_allclose(numbers.recurrent[0], network.numbers[0].recurrent[0], rtol=1e-6)
     packed = jnp.asarray(np.packbits(np.ones((1, 60, 8), np.uint8), axis=-1))
@@ -306,3 +307,68 @@ def test_devices_of_a_graph_differ_in_recurrent_weights_too():
         return float(network.device(drawn, packed).hard.rates_BxL.sum())
 
     assert 0 < rate(0.0) != rate(5.0)
+
+
+def test_spikes_that_return_are_counted_and_suffer_faults():
+    rng, T, N = np.random.default_rng(5), 40, 3
+    weights, loop = rng.normal(size=(N, 8)), rng.normal(size=(N, N)) * 2
+    loop[0, 1] = 0.0
+    made = graph(nir.Linear(weights), lif(), nir.Affine(loop, np.full(N, 0.1)), edges=LOOP)
+    network = Graph.of(made).on(MAP, DIALECTS["snntorch"], order="HWC")
+    frames = (rng.random((T, 1, *MAP)) < 0.3).astype(np.float32)
+    key, levels = jax.random.key(2), Variation(dead=0.3, dropped=0.2, spurious=0.1)
+    lossy = variation.faults(key, levels, [(T, 1, N)])
+    kept, added = lossy(0, jnp.ones((T, 1, N))), lossy(0, jnp.zeros((T, 1, N)))
+    kept, added = np.asarray(kept)[:, 0], np.asarray(added)[:, 0]
+    assert kept.any() and added.any() and not kept.all()
+
+    def by_hand(arriving):
+        potential, arrived, sent = np.zeros(N), np.zeros(N), []
+        for t in range(T):
+            current = weights @ frames[t, 0].ravel() + loop @ arrived + 0.1
+            potential = 0.8 * potential + current
+            fired = potential > 1
+            potential, arrived = np.where(fired, 0, potential), arriving(t, fired)
+            sent.append((fired, arrived))
+        return np.array(sent, float).swapaxes(0, 1)
+
+    _, expected = by_hand(lambda t, fired: np.where(fired, kept[t], added[t]))
+    device = variation.draw(key, levels, network.listed, network.layers(), jnp.asarray(frames))
+    found = device(lambda neuron, decay: neuron.hard(decay)).spikes[0]
+    np.testing.assert_array_equal(found[:, 0], expected)
+    spikes, _ = by_hand(lambda t, fired: fired)
+    packed = jnp.asarray(np.packbits(frames.reshape(1, T, 8).astype(np.uint8), axis=-1))
+    counted = models.operations_of(network, packed)
+    met = (frames.reshape(T, 8).sum(axis=0) * N).sum()
+    met += (spikes[:-1].sum(axis=0) * (loop != 0).sum(axis=0)).sum()
+    assert counted.acs_BxL.tolist() == [[met]] and counted.spikes_BxL.sum() == spikes.sum()
+    report = operations.report(
+        network.listed, jax.tree.map(np.asarray, counted), MAP, T,
+        [neuron for neuron, _ in network.layers()],
+    )  # fmt: skip
+    assert report["dense"] == T * (8 * N + N * N)
+    assert report["footprint_bytes"] == 4 * (8 * N + N + N * N + N)
+    assert report["connection_sparsity"] == pytest.approx(1 / (8 * N + N * N))
+
+
+def test_what_does_not_spike_is_neither_counted_as_spikes_nor_lost():
+    made = graph(WEIGHTS, lif(), nir.Linear(np.eye(3)), nir.LI(*np.ones((3, 3)) * 5e-4))
+    network = Graph.of(made).on(MAP, DIALECTS["snntorch"])
+    bare = Graph.of(graph(WEIGHTS, lif(), nir.Linear(np.eye(3)))).on(MAP, DIALECTS["snntorch"])
+    packed = np.packbits(np.ones((1, 10, 8), np.uint8), axis=-1)
+    for tried, held in ((network, 6), (bare, 3)):
+        counted = models.operations_of(tried, jnp.asarray(packed))
+        assert counted.spikes_BxL[0, 0] > 0 and counted.spikes_BxL[0, 1] == 0
+        report = operations.report(
+            tried.listed, jax.tree.map(np.asarray, counted), MAP, 10,
+            [neuron for neuron, _ in tried.layers()],
+        )  # fmt: skip
+        assert report["membrane_updates"] == 10 * held
+        first, last = report["activation_sparsity_by_layer"]
+        assert last is None and first == report["activation_sparsity"] < 1
+    frames = jnp.ones((10, 1, *MAP))
+    device = variation.draw(
+        jax.random.key(0), Variation(spurious=1.0), network.listed, network.layers(), frames
+    )
+    sent = device(lambda neuron, decay: neuron.hard(decay)).spikes
+    assert (sent[0] == 1).all() and len(np.unique(sent[1])) == 10  # a potential that rises

@@ -38,7 +38,8 @@ def test_an_exported_file_evaluates_as_the_run(folder, tmp_path):
         flags = (f"--parameterisation={parameterisation}", f"--run={run}")
         code, out, err = command("export", where, *flags, f"--out={tmp_path / 'a.nir'}")
         assert code == 0, err
-        assert out.startswith(f"{tmp_path / 'a.nir'}: ")
+        assert out.startswith(f"run {run} of 2; --run chooses another: seed {run}, rho ")
+        assert f"\n{tmp_path / 'a.nir'}: " in out
         norse = "norse.torch.from_nir(" if parameterisation == "B" else "would compute something"
         assert f"Norse: {norse}" in out and "import_from_nir(nir.read(" in out
         flags = (f"--data_path={folder / 'data'}", f"--json={tmp_path / 'out.json'}")
@@ -47,6 +48,13 @@ def test_an_exported_file_evaluates_as_the_run(folder, tmp_path):
         found = json.loads((tmp_path / "out.json").read_text())
         assert found["hard_accuracy"] == runs[run]["hard_accuracy"]
         assert found["hard_confusion"] == runs[run]["hard_confusion"]
+    assert nir.read(tmp_path / "a.nir").metadata["run"] == 1
+    code, out, err = command(
+        "evaluate_nir", f"--file={tmp_path / 'a.nir'}", flags[0], "--dt=2e-4", "--data.time_bins=3"
+    )
+    assert code == 0, err
+    for line in ("dt 0.0001; --dt=0.0002", "time_bins 4; --data.time_bins=3"):
+        assert f"note: the file says {line} is taken\n" in out
 
 
 def test_networks_in_integers_leave_as_folders(folder, tmp_path):
@@ -56,6 +64,8 @@ def test_networks_in_integers_leave_as_folders(folder, tmp_path):
     assert "weights of 8 bits" in out
     about = json.loads((tmp_path / "i" / "network.json").read_text())
     assert about["reset"] == "subtract" and about["membrane_bits"] == 16
+    assert about["origin"]["run"] == 0 and about["origin"]["rho"] == 0.4
+    assert "right answers on 40 recordings: " in out
     with np.load(tmp_path / "i" / "golden.npz") as golden:
         answers, count = golden["answers"], len(golden["frames"])
     flags = where, f"--data_path={folder / 'data'}", "--hardware.membrane_bits=12"
@@ -64,7 +74,8 @@ def test_networks_in_integers_leave_as_folders(folder, tmp_path):
     )
     assert code == 0, err
     assert "weights of 4 bits, membrane words of 12" in out and "us |" in out
-    assert (tmp_path / "c" / "README.md").read_text().strip() == out.strip()
+    assert out.strip().endswith((tmp_path / "c" / "README.md").read_text().strip())
+    assert "rho 0.4" in out and "| right answers on 40 recordings | " in out
     assert len((tmp_path / "c" / "answers.txt").read_text().split()) == len(answers) == count
     code, _, err = command("export", where, "--format=c", f"--out={folder / 'subtract'}")
     assert code == 2 and "subtract: holds a run; name another folder" in err
@@ -72,6 +83,10 @@ def test_networks_in_integers_leave_as_folders(folder, tmp_path):
         "export", where, "--format=c", f"--out={tmp_path / 'd'}", "--hardware.membrane_bits=3"
     )
     assert code == 2 and "a membrane of 3 bits cannot hold 16 times the threshold" in err
+    for kind, flag in (("c", "--hardware.draws=2"), ("nir", "--hardware.leak=shifts")):
+        code, _, err = command("export", where, f"--format={kind}", f"--out={tmp_path / 'e'}", flag)
+        name = flag.partition("=")[0]
+        assert (code, err) == (2, f"error: {name}: --format={kind} does not use it; leave it out\n")
 
 
 def test_weights_of_few_bits_are_exported_with_their_scales(folder, tmp_path):
@@ -99,8 +114,13 @@ def test_what_nir_cannot_say_goes_to_stablehlo(folder, tmp_path):
     adaptive = {"lif.neuron": "adaptive", "lif.reset": "zero", "hardware.weight_bits": (4,)}
     train(folder, "adaptive", **adaptive)
     code, _, err = command("export", f"--checkpoint={folder / 'adaptive'}", flags[1])
-    said = "error: the neuron Adaptive has no node in NIR; export with --format=stablehlo\n"
-    assert (code, err) == (2, said)
+    said = "error: the neuron Adaptive has no node in NIR; export with --format=stablehlo or "
+    assert (code, err) == (2, f"{said}--format=onnx\n")
+    code, _, err = command(
+        "export", f"--checkpoint={folder / 'adaptive'}", "--format=c", f"--out={tmp_path / 'c'}"
+    )
+    said = "error: the neuron Adaptive has no integer form; export with --format=stablehlo or "
+    assert (code, err) == (2, f"{said}--format=onnx\n")
     code, _, err = command("export", *flags, "--format=stablehlo")
     assert code == 0, err
     program = jax_export.deserialize(bytearray((tmp_path / "a").read_bytes()))

@@ -20,7 +20,7 @@ from sast_jax.hardware.export import c_build, c_source, integer_files
 from sast_jax.hardware.export.integer_network import IntegerNetwork
 from sast_jax.runs import files
 from sast_jax.snn import quantisation, readouts
-from sast_jax.snn.connections import Full
+from sast_jax.snn.connections import Along, Convolution, Full
 from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import BySubtraction, ToZero
 
@@ -57,14 +57,29 @@ int main(void)
 needs_compiler = pytest.mark.skipif(c_build.compiler() is None, reason="no C compiler is here")
 
 
+def moved(seed):
+    """A convolution of any strides and borders, and a full connection."""
+    rng = np.random.default_rng(seed)
+    sides = tuple(
+        Along(*map(int, (rng.integers(1, 5), rng.integers(1, 4), *rng.integers(0, 3, 2))))
+        for _ in range(2)
+    )
+    H, W, C = small_networks.SHAPE
+    places = sides[0].outputs(H) * sides[1].outputs(W)
+    kernel = rng.normal(size=(sides[0].size, sides[1].size, C, 3))
+    full = Full(jnp.asarray(rng.normal(size=(places * 3, 4)) / 2), jnp.full(4, 0.1))
+    return [Convolution(jnp.asarray(kernel), jnp.full(3, 0.1), sides), full]
+
+
 def random_network(
     name, seed=0, bits=4, word=16, leak="fraction", reset=ZERO, decay=0.9, readout=None,
     nearest=True, headroom=4.0,
 ):  # fmt: skip
     """An integer network of random weights, and recordings for it."""
-    model, params, frames_TxBxHxWxC = small_networks.trained(name, seed)
+    trained = name if name in small_networks.NETWORKS else "MLP"
+    model, params, frames_TxBxHxWxC = small_networks.trained(trained, seed)
     model = dataclasses.replace(model, readout=readout or readouts.MeanSpikes())
-    listed = model.connections(params)
+    listed = model.connections(params) if trained == name else moved(seed)
     kernels = [
         quantisation.quantise(c.kernel, quantisation.largest(c.kernel, bits, True), bits)
         for c in listed
@@ -139,6 +154,7 @@ def check_in_c(network, frames, folder, *more):
     [
         ("MLP", ZERO, "fraction", readouts.MeanCurrent()),
         ("ConvNet", BySubtraction(), "shifts", readouts.MeanSpikes()),
+        ("strides and borders", ZERO, "fraction", readouts.MeanSpikes()),
     ],
 )
 def test_a_reader_of_the_readme_replays_the_golden_vectors(name, reset, leak, readout, tmp_path):
@@ -162,7 +178,7 @@ def test_the_files_say_what_the_network_holds(tmp_path):
 
 
 CASES = {
-    "name": st.sampled_from(list(small_networks.NETWORKS)),
+    "name": st.sampled_from([*small_networks.NETWORKS, "strides and borders"]),
     "seed": st.integers(0, 2**20),
     "bits": st.integers(2, 8),
     "word": st.sampled_from([8, 9, 16, 17, 31, 32]),
@@ -175,7 +191,7 @@ CASES = {
 
 
 @needs_compiler
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.fixed_dictionaries(CASES))
 def test_c_is_the_integer_network(tmp_path_factory, case):
     network, frames = random_network(**case, headroom=1.5)

@@ -172,7 +172,7 @@ def test_leaks_are_the_decay_within_their_bits(decay, bits):
 def test_a_scaled_potential_never_leaves_32_bits(u, factor, shift, nearest):
     factor = min(factor, 2**shift)
     half = (1 << shift) >> 1 if nearest else 0
-    found = integers._scaled(jnp.int32(u), factor, shift, nearest)
+    found = integers._scaled(jnp.int32(u), factor, shift, half)
     assert int(found) == (u * factor + half) >> shift
 
 

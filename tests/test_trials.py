@@ -13,7 +13,7 @@ from sast_jax.evaluation import intervals, swap
 from sast_jax.hardware import bench as bench_lib, formats, integers, models, operations
 from sast_jax.hardware.bench import Conditions
 from sast_jax.hardware.formats import Chip
-from sast_jax.snn import variation
+from sast_jax.snn import networks, variation
 from sast_jax.snn.connections import Full
 
 CHIP = Chip()
@@ -196,7 +196,7 @@ def test_calibration_counts():
     """Inputs that never fire must not count for the scale of the weights."""
     kernel = jnp.concatenate([jnp.full((36, 1), 0.1), jnp.full((36, 1), 5.0)])
     network = [Full(kernel, jnp.zeros(1))]
-    one = small.untrained(small.recipe(), small.hyper())[0]
+    one = small.untrained(small.recipe(network=networks.MLP((1,))), small.hyper())[0]
     bits = np.repeat([1, 0], 36)[None, None].repeat(4, axis=1).repeat(40, axis=0)
     data = small.frames()._replace(packed_NxTxP=np.packbits(bits.astype(np.uint8), axis=-1))
     grams = formats.grams(one, network, Chip(), data)  # in batches of which the last is smaller

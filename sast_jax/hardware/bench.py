@@ -11,7 +11,7 @@ import numpy as np
 from sast_jax.data import packing
 from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.evaluation import intervals, swap
-from sast_jax.hardware import formats
+from sast_jax.hardware import formats, operations
 from sast_jax.hardware.formats import Chip
 from sast_jax.hardware.graphs.network import GraphNetwork
 from sast_jax.hardware.models import Device, OnChip
@@ -61,6 +61,12 @@ class Bench:
     ):
         self.tried, self.chip = tried, chip
         self.network = tried.connections()
+        if isinstance(tried, Trained):
+            self._device, self._numbers = Device(tried.model), lambda bits: tried.hyper
+            self.seed = tried.hyper.seed
+        else:
+            self._device, self.seed = tried.device, 0
+            self._numbers = lambda bits: tried.rounded(bits, chip.per_channel)
         # Made when first asked for, and then kept: grams run the network over all calibration
         # recordings, and many conditions share a word width.
         grams = functools.cache(lambda: formats.grams(tried, self.network, chip, calibration))
@@ -75,8 +81,8 @@ class Bench:
         row = _row(f"{NAMES['weight_bits']}{bits:g}", "weight_bits", bits)
         answers = self._floats(rounded, None, frames, bits)
         answers |= self._integers(row, chip, None, frames)
-        weights = sum(connection.kernel.size for connection in self.network)
-        biases = sum(connection.bias.size for connection in self.network)
+        neurons = [neuron for neuron, _ in self.tried.layers()]
+        weights, biases = operations.parameters(self.network, neurons)
         row["weight_bytes"] = weights * bits / 8 + 4 * biases
         return row | _over_recordings(answers, frames)
 
@@ -102,14 +108,7 @@ class Bench:
         return row | _over_recordings(answers, frames)
 
     def _floats(self, network, devices, frames, bits=None) -> dict:
-        if isinstance(self.tried, Trained):
-            model, numbers = Device(self.tried.model), self.tried.hyper
-        else:
-            model = self.tried.device
-            numbers = (
-                self.tried.rounded(bits, self.chip.per_channel) if bits else self.tried.numbers
-            )
-        return _respond(model, devices, frames, network, numbers)._asdict()
+        return _respond(self._device, devices, frames, network, self._numbers(bits))._asdict()
 
     def _integers(self, row, chip, devices, frames) -> dict:
         """What the integer network answers. If the formats cannot hold it, the row says why."""
@@ -168,8 +167,7 @@ def trials(
             continue
         rows_R[-1] += [bench.width(bits, frames) for bits in conditions.weight_bits]
         # Keyed by the seed alone: radii and levels are compared on the same devices.
-        seed = bench.tried.hyper.seed if isinstance(bench.tried, Trained) else 0
-        key = jax.random.fold_in(jax.random.key(0), seed)
+        key = jax.random.fold_in(jax.random.key(0), bench.seed)
         keys_D = jax.random.split(key, conditions.draws)
         for kind, level in conditions.variations:
             rows_R[-1].append(bench.variation(kind, level, keys_D, frames))

@@ -133,7 +133,7 @@ def grams(
 @jax.jit
 def _products(tried, network, packed_BxTxP):
     frames = tried.model.unpack(packed_BxTxP)
-    spikes = connections.respond(network, tried.hard_cells(network), frames).spikes
+    spikes = connections.respond(network, connections.hard(tried.layers()), frames).spikes
     sums = []
     for connection, x_TxBxS in zip(network, [frames, *spikes[:-1]], strict=True):
         per_step = x_TxBxS.reshape(-1, *x_TxBxS.shape[2:])

@@ -55,6 +55,10 @@ class IntegerNeurons:
     nearest: bool
     reset: Reset
 
+    def half(self, shift: int) -> int:
+        """What is added before a shift to the right, so that it rounds to nearest if wanted."""
+        return (1 << shift) >> 1 if self.nearest else 0
+
     @property
     def low(self) -> int:
         """The lowest potential that the word holds."""
@@ -281,7 +285,7 @@ def _step(neurons, carry, sums, threshold, point):
     # The terms come largest first and the decay is at most 1, so no partial sum leaves 32 bits.
     leaked = jnp.zeros_like(u)
     for factor, shift in neurons.leak:
-        part = _scaled(u, abs(factor), shift, neurons.nearest)
+        part = _scaled(u, abs(factor), shift, neurons.half(shift))
         leaked = leaked + part if factor > 0 else leaked - part
     current, clipped = _placed(sums, point, neurons)
     total = leaked + current
@@ -294,11 +298,10 @@ def _step(neurons, carry, sums, threshold, point):
     return (u, s), (s, clipped | wrapped | (u != total))
 
 
-def _scaled(u, factor, shift, nearest):
-    """factor * u / 2^shift in 32 bits, for 0 <= factor <= 2^shift."""
+def _scaled(u, factor, shift, half):
+    """(factor * u + half) / 2^shift in 32 bits, rounded down, for 0 <= factor <= 2^shift."""
     # u = above * 2^shift + below. above * factor is at most |u|, and below * factor is less than
     # 2^(2 shift), 30 bits, so neither overflows where factor * u would.
-    half = (1 << shift) >> 1 if nearest else 0
     above, below = u >> shift, u & ((1 << shift) - 1)
     return above * factor + ((below * factor + half) >> shift)
 

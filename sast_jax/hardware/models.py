@@ -84,8 +84,9 @@ class Device(NamedTuple):
 def operations_of(tried: Any, packed_BxTxP: jax.Array) -> operations.Counts:
     """The operations of one hard network, as a model for ``swap.answer``."""
     network, frames = tried.connections(), tried.model.unpack(packed_BxTxP)
-    response = connections.respond(network, tried.hard_cells(network), frames)
-    return operations.count(network, frames, response.spikes)
+    layers = tried.layers()
+    response = connections.respond(network, connections.hard(layers), frames)
+    return operations.count(network, frames, response.spikes, [neuron for neuron, _ in layers])
 
 
 def count(tried: Any, frames: packing.Frames) -> list[dict]:
@@ -109,5 +110,6 @@ def count(tried: Any, frames: packing.Frames) -> list[dict]:
     for r in range(len(counts_R.acs_BxL)):
         one, counts = jax.tree.map(lambda leaf, r=r: leaf[r], (tried, counts_R))
         shape = tried.model.frame_shape
-        reports.append(operations.report(one.connections(), counts, shape, steps))
+        neurons = [neuron for neuron, _ in one.layers()]
+        reports.append(operations.report(one.connections(), counts, shape, steps, neurons))
     return reports

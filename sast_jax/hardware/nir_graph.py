@@ -80,11 +80,15 @@ def to_graph(
     for connection in network.connections:
         if not isinstance(connection, Full | Halving):
             kind = type(connection).__name__
-            raise InputError(f"the connection {kind} has no node in NIR; export as StableHLO")
+            raise InputError(
+                f"the connection {kind} has no node in NIR; export as StableHLO or ONNX"
+            )
     convolutional = isinstance(network.connections[0], Halving)
     if convolutional and H != W:
         raise InputError(
-            f"frames of {H} x {W} pixels: NIR takes kernels and maps to be square; pad the frames"
+            f"frames of {H} x {W} pixels: NIR takes kernels and maps to be square; train on square "
+            "frames (--config.data.sensor=S,S with the longer side of your sensor), or export as "
+            "StableHLO or ONNX"
         )
     neuron, decay = network.neuron, network.decay
     _, divisor = neuron.nir(decay, dt, (1,), parameterisation)

@@ -40,7 +40,7 @@ def answer_of(
 
     def answer(frames_BxTxHxWxC):
         frames = jnp.moveaxis(frames_BxTxHxWxC, 1, 0)
-        response = connections.respond(network, trained.hard_cells(network), frames)
+        response = connections.respond(network, connections.hard(trained.layers()), frames)
         return trained.model.readout(response), jnp.moveaxis(response.spikes[-1], 0, 1)
 
     return answer

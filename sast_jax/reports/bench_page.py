@@ -24,6 +24,8 @@ def write(folder: pathlib.Path, results: dict, notes: Sequence[str] = ()) -> Non
         "confusion": ("Confusion", plots.confusion(run, results["class_names"])),
         **run_page.of_conditions(results),
     }
+    for old in (folder / "plots").glob("*.png"):  # of other conditions
+        old.unlink()
     for name, (_, figure) in figures.items():
         figure.savefig(folder / "plots" / f"{name}.png", dpi=110)
     captions = {

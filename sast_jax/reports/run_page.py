@@ -184,7 +184,7 @@ def _cost(run, rows) -> str:
     return (
         f"{who[0].upper()}{who[1:]}: {low:,.0f}, {middle:,.0f} and {high:,.0f} ACs are the "
         f"quartiles over recordings; activation sparsity "
-        f"{counts['activation_sparsity']:.4f}, connection sparsity "
+        f"{tables.decimals(counts['activation_sparsity'], None, 4)}, connection sparsity "
         f"{counts['connection_sparsity']:.4f}, {counts['footprint_bytes']:,} bytes of weights; "
         f"arithmetic {counts['energy_float32_pj'] / 1e3:,.0f} nJ in float32, "
         f"{counts['energy_integer_pj'] / 1e3:,.0f} nJ in integers."

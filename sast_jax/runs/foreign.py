@@ -49,6 +49,7 @@ class Tried(NamedTuple):
       split: which of them.
       frames: those of the split that were chosen.
       chosen_N: their indices.
+      notes: what the user states otherwise than the file.
     """
 
     network: GraphNetwork
@@ -60,6 +61,7 @@ class Tried(NamedTuple):
     split: str
     frames: packing.Frames
     chosen_N: np.ndarray
+    notes: list[str]
 
 
 def load(
@@ -89,7 +91,12 @@ def load(
     graph = Graph.read(file)
     data = _data(graph, folder, dataset, changes or {})
     dialect = graph.dialect(meaning.source, meaning.dt, meaning.reset)
-    source = data.load((split,))
+    try:
+        source = data.load((split,))
+    except InputError as error:
+        kinds = "|".join(sets.SETS)
+        more = "" if dataset else f"; --dataset={kinds} states what the folder holds"
+        raise InputError(f"{error}{more}") from error
     chosen_N = selection.chosen(source, split, above)
     frames = getattr(source, split).take(chosen_N)
     readout = _readout(graph, meaning.readout)
@@ -100,7 +107,27 @@ def load(
             f"{file}: has {outputs} outputs; these recordings have {source.classes} classes"
         )
     about = graph.about
-    return Tried(network, about, dialect, meaning.order, data, source, split, frames, chosen_N)
+    notes = _otherwise(about, meaning, changes or {})
+    return Tried(
+        network, about, dialect, meaning.order, data, source, split, frames, chosen_N, notes
+    )
+
+
+def _otherwise(about, meaning, changes) -> list[str]:
+    """What the user states otherwise than the file, in lines."""
+    stated = {"dt": about.get("dt")}
+    given = {"dt": meaning.dt or None}
+    if about.get("producer") == PRODUCER:
+        stated |= {"source": "nir", "reset": about.get("reset"), "readout": about.get("readout")}
+        stated |= {"order": about.get("input_order")}
+        stated |= {f"data.{key}": about.get(key) for key in changes}
+        given |= {key: value or None for key, value in meaning._asdict().items()}
+        given |= {f"data.{key}": value for key, value in changes.items()}
+    return [
+        f"the file says {key.removeprefix('data.')} {stated[key]}; --{key}={value} is taken"
+        for key, value in given.items()
+        if None not in (value, stated[key]) and not np.array_equal(value, stated[key])
+    ]
 
 
 def words(tried: Tried) -> str:

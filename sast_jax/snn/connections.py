@@ -6,14 +6,14 @@ so it is computed for all steps in one matrix product.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from sast_jax.snn import neurons
-from sast_jax.snn.neurons import Cell
+from sast_jax.snn.neurons import Cell, Neuron
 from sast_jax.snn.readouts import Response
 
 
@@ -252,6 +252,11 @@ def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
 def alike(cell: Cell | neurons.Stochastic, network: Sequence[Connection]) -> list:
     """The same cell for each layer of a network; if it draws, each layer has its own draws."""
     return [cell.of_part(layer) for layer in range(len(network))]
+
+
+def hard(layers: Iterable[tuple[Neuron, jax.typing.ArrayLike]]) -> list[Cell]:
+    """The cell with a hard spike for each layer, of which neuron and decay are given."""
+    return [neuron.hard(decay) for neuron, decay in layers]
 
 
 def respond(

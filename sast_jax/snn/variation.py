@@ -1,5 +1,6 @@
 """Devices that differ: mismatch of weights, thresholds, leaks; dead neurons, unreliable spikes."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -67,10 +68,16 @@ def draw(
         left = 1 - jnp.clip(leak, 0, 1)
         forgets = jnp.asarray(decay) == 0  # and does so whatever the mismatch
         neurons.append((neuron.scaled(factor), jnp.where(forgets, 0.0, left)))
-    transmit = faults(key, variation, shapes)
+    lossy = faults(key, variation, shapes)
+
+    def transmit(layer, sent_TxBxN):
+        return lossy(layer, sent_TxBxN) if layers[layer][0].fires else sent_TxBxN
 
     def respond(cell):
-        cells = [cell(*own) for own in neurons]
+        cells = [
+            cell(neuron.returned(functools.partial(lossy.at, layer)), decay)
+            for layer, (neuron, decay) in enumerate(neurons)
+        ]
         return connections.respond(device, cells, frames_TxBxHxWxC, transmit)
 
     return respond
@@ -88,36 +95,49 @@ def mismatched(key: jax.Array, weights: Any, spread: jax.typing.ArrayLike) -> An
     return jax.tree.map(lambda leaf, normal: leaf * (1 + spread * normal), weights, drawn)
 
 
-def faults(
-    key: jax.Array, variation: Variation, shapes: Sequence[tuple[int, ...]]
-) -> Callable[[int, jax.Array], jax.Array]:
+class Faults(NamedTuple):
+    """Faults between layers, called with (layer, spikes (T, B, ...)) for the spikes that arrive.
+
+    Attributes:
+      variation: how many.
+      alive: of each layer, which of its neurons send spikes, (1, 1, ...).
+      numbers: of each layer, uniform ones (T, B, ...) that decide what is lost and added.
+    """
+
+    variation: Variation
+    alive: list[jax.Array]
+    numbers: list[jax.Array]
+
+    def __call__(self, layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
+        return self._arriving(spikes_TxBxN, self.numbers[layer], self.alive[layer])
+
+    def at(self, layer: int, step: jax.Array, spikes_BxN: jax.Array) -> jax.Array:
+        """The same for the spikes of one step."""
+        return self._arriving(spikes_BxN, self.numbers[layer][step], self.alive[layer][0])
+
+    def _arriving(self, spikes, numbers, alive):
+        # One number decides for both, so no spike is lost and added at once.
+        kept = jnp.where(numbers < self.variation.dropped, 0, spikes)
+        return jnp.where(numbers >= 1 - self.variation.spurious, 1, kept) * alive
+
+
+def faults(key: jax.Array, variation: Variation, shapes: Sequence[tuple[int, ...]]) -> Faults:
     """Faults between layers: dead neurons, dropped and spurious spikes.
 
     Args:
       key, variation: as for :func:`draw`.
       shapes: (T, B, ...) of the layers' spikes.
-
-    Returns:
-      (layer, spikes (T, B, ...)) -> spikes, of the same type.
     """
     # The key is the device's and knows nothing of the batch: recordings at the same place of two
     # batches lose and gain the same spikes.
     neuron_key, spike_key = jax.random.split(jax.random.fold_in(key, 0))
     noisy = (variation.dropped > 0) | (variation.spurious > 0)
-    drawn = []
+    alive, numbers = [], []
     for layer, shape in enumerate(shapes):
         dead_key = jax.random.fold_in(neuron_key, layer)
-        alive = ~jax.random.bernoulli(dead_key, variation.dead, (1, 1, *shape[2:]))
-        numbers = _uniform_where(noisy, jax.random.fold_in(spike_key, layer), shape)
-        drawn.append((alive, numbers))
-
-    def transmit(layer, spikes_TxBxN):
-        # One number decides for both, so no spike is lost and added at once.
-        alive, numbers_TxBxN = drawn[layer]
-        kept = jnp.where(numbers_TxBxN < variation.dropped, 0, spikes_TxBxN)
-        return jnp.where(numbers_TxBxN >= 1 - variation.spurious, 1, kept) * alive
-
-    return transmit
+        alive.append(~jax.random.bernoulli(dead_key, variation.dead, (1, 1, *shape[2:])))
+        numbers.append(_uniform_where(noisy, jax.random.fold_in(spike_key, layer), shape))
+    return Faults(variation, alive, numbers)
 
 
 def _uniform_where(wanted, key, shape):

@@ -2,14 +2,12 @@
 
 import dataclasses
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax.snn import connections
 from sast_jax.snn.connections import Connection
 from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import Cell, Neuron
@@ -96,9 +94,9 @@ class Trained:
         """The same neuron with a hard spike: the swap, and nothing else."""
         return self.model.neuron.hard(self.hyper.decay)
 
-    def hard_cells(self, network: Sequence[Connection]) -> list[Cell]:
-        """The cell with a hard spike for each layer of a network."""
-        return connections.alike(self.hard_cell(), network)
+    def layers(self) -> list[tuple[Neuron, jax.typing.ArrayLike]]:
+        """One run's neuron and decay of each layer."""
+        return [(self.model.neuron, self.hyper.decay)] * len(self.connections())
 
     def uniform(self) -> tuple[Neuron, float, jax.typing.ArrayLike]:
         """One run's neuron, decay and threshold, which all its layers share."""

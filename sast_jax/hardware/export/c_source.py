@@ -5,13 +5,14 @@ is the same for all.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sast_jax.data import packing
 from sast_jax.hardware.export import templates
-from sast_jax.hardware.export.integer_network import Geometry, IntegerNetwork
+from sast_jax.hardware.export.integer_network import Geometry, IntegerNetwork, Measured
 
 _GROUP = 8  # weights that are packed together
 FLASH, MEMORY = 512 * 1024, 128 * 1024  # bytes of a microcontroller that many have
@@ -51,27 +52,35 @@ def files(network: IntegerNetwork, frames: packing.Frames) -> dict[str, bytes]:
     }
 
 
-def page(network: IntegerNetwork, count: int, operations: float, measured: dict | None) -> str:
+def page(
+    network: IntegerNetwork,
+    count: int,
+    measured: Measured,
+    compiled: dict | None,
+    origin: Mapping[str, Any] | None = None,
+) -> str:
     """The README: what is there, what it holds, what it costs.
 
     Args:
       network: that was written.
-      count: of the recordings.
-      operations: weights that are not 0 and meet a spike, for one of them on average.
-      measured: from :func:`sast_jax.hardware.export.c_build.measured`; None without a compiler.
+      count: of the recordings that lie there.
+      measured: what the network does on recordings.
+      compiled: from :func:`sast_jax.hardware.export.c_build.measured`; None without a compiler.
+      origin: where the network comes from.
     """
     sizes = sizes_of(network)
     rows, code = [("code, time of a recording", "not measured: no C compiler here")], 0
-    if measured:
-        code, compiler = measured["code"] or 0, measured["compiler"]
+    if compiled:
+        code, compiler = compiled["code"] or 0, compiled["compiler"]
         rows = [
             (f"code, `{compiler}` for this machine", f"{code:,} bytes" if code else "not known"),
-            ("time of a recording on this machine", f"{measured['microseconds']:.1f} us"),
+            ("time of a recording on this machine", f"{compiled['microseconds']:.1f} us"),
         ]
     fits = sizes.constants + code <= FLASH and sizes.memory <= MEMORY
     return templates.filled(
         "c.md",
         summary=summary(network),
+        origin=templates.origin(origin),
         floats="" if network.counts_spikes else " but for `double` where scores are compared",
         count=count,
         weight_bits=network.weight_bits,
@@ -79,8 +88,7 @@ def page(network: IntegerNetwork, count: int, operations: float, measured: dict 
         stored=f"{sizes.stored:,} bytes",
         constants=f"{sizes.constants:,}",
         memory=f"{sizes.memory:,}",
-        measured="".join(f"| {what} | {value} |\n" for what, value in rows),
-        operations=f"{operations:,.0f}",
+        measured=templates.rows([*rows, *measured.rows()]),
         fits="holds it" if fits else "does not hold it",
     )
 
@@ -209,19 +217,37 @@ def _source(network: IntegerNetwork) -> str:
 
 
 def _row(number: int, own: Geometry) -> str:
-    rows, columns, channels = own.entering if own.side else (0, 0, 0)
-    numbers = own.outputs, math.prod(own.leaving), rows, columns, channels, own.side
-    names = ("weights", "biases", "thresholds", "points", "potentials")
-    return f"{{{', '.join([*map(str, numbers), *(f'{name}{number}' for name in names)])}}}"
+    rows, columns, channels = (0,) * 5, (0,) * 5, 0
+    if own.sides:
+        channels = own.entering[-1]
+        rows, columns = (
+            (entering, leaving, side.size, side.stride, side.before)
+            for entering, leaving, side in zip(own.entering, own.leaving, own.sides, strict=False)
+        )
+    names = (f"{name}{number}" for name in ("weights", "biases", "thresholds", "points"))
+    return _braced(
+        (
+            own.outputs,
+            math.prod(own.leaving),
+            _braced(rows),
+            _braced(columns),
+            channels,
+            *names,
+            f"potentials{number}",
+        )
+    )
+
+
+def _braced(values) -> str:
+    return f"{{{', '.join(map(str, values))}}}"
 
 
 def _leak(neurons) -> str:
     """What is left of v, as an expression of C."""
     terms = []
     for factor, shift in neurons.leak:
-        half = (1 << shift) >> 1 if neurons.nearest else 0
         sign = "-" if factor < 0 else "+"
-        terms.append(f"{sign} wide_down((v) * {abs(factor)} + {half}, {shift})")
+        terms.append(f"{sign} wide_down((v) * {abs(factor)} + {neurons.half(shift)}, {shift})")
     return " ".join(terms).removeprefix("+ ") or "0 * wide_down(v, 0)"
 
 

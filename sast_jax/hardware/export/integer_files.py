@@ -4,22 +4,30 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from sast_jax.data import packing
 from sast_jax.hardware.export import templates
-from sast_jax.hardware.export.integer_network import Geometry, IntegerNetwork
+from sast_jax.hardware.export.integer_network import Geometry, IntegerNetwork, Measured
 
 PARTS = ("weights", "biases", "thresholds", "points")  # of a layer, that a chip holds
 
 
-def files(network: IntegerNetwork, frames: packing.Frames) -> dict[str, bytes]:
+def files(
+    network: IntegerNetwork,
+    frames: packing.Frames,
+    measured: Measured | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
     """The files of a folder by name; its README says what is in them.
 
     Args:
       network: to write.
       frames: recordings to make golden vectors of.
+      measured: what the network does on recordings, for the README.
+      origin: where it comes from, as values that JSON can hold.
     """
     held, vectors = arrays(network), golden(network, frames)
     images = {name: values for name, values in held.items() if not name.endswith("scales")}
@@ -27,8 +35,8 @@ def files(network: IntegerNetwork, frames: packing.Frames) -> dict[str, bytes]:
         if name == "frames" or name.startswith("layer"):
             images[f"golden/{name}"] = values[0]
     return {
-        "README.md": _readme(network, len(frames.truth_M)).encode(),
-        "network.json": json.dumps(about(network), indent=2).encode(),
+        "README.md": _readme(network, len(frames.truth_M), measured, origin).encode(),
+        "network.json": json.dumps(about(network) | {"origin": origin}, indent=2).encode(),
         "network.npz": _npz(held),
         "golden.npz": _npz(vectors),
         **{f"{name}.mem": memory(values, _bits(network, name)) for name, values in images.items()},
@@ -61,13 +69,22 @@ def about(network: IntegerNetwork) -> dict:
         "reset": "subtract" if neurons.reset.subtracts else "zero",
         "layers": [
             {
-                "kind": "convolution" if own.side else "full",
+                "kind": "convolution" if own.sides else "full",
                 "input_shape": list(own.entering),
                 "output_shape": list(own.leaving),
-                "kernel": own.side,
+                **_moves(own.sides or ()),
             }
             for own in network.geometry
         ],
+    }
+
+
+def _moves(sides) -> dict:
+    """How a kernel moves: rows, then columns."""
+    return {
+        "kernel": [side.size for side in sides],
+        "stride": [side.stride for side in sides],
+        "border": [side.before for side in sides],
     }
 
 
@@ -111,13 +128,15 @@ def _npz(values: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _readme(network: IntegerNetwork, count: int) -> str:
+def _readme(network, count, measured, origin) -> str:
     height, width, channels = network.frame_shape
     neurons = network.neurons
     widest = max((term.shift for term in neurons.leak), default=0)
     layers = [_of_layer(number, own) for number, own in enumerate(network.geometry, start=1)]
     return templates.filled(
         "integers.md",
+        origin=templates.origin(origin),
+        measured=f"\n| | |\n|---|---|\n{templates.rows(measured.rows())}" if measured else "",
         height=height,
         width=width,
         channels=channels,
@@ -133,6 +152,7 @@ def _readme(network: IntegerNetwork, count: int) -> str:
         layers="\n\n".join(layers),
         reset="v = v - thresholds[o]" if neurons.reset.subtracts else "v = 0",
         leak=_leak(neurons),
+        half="2^(shift - 1), and 0 for a shift by 0" if neurons.nearest else "0",
         answer="the output neuron with most spikes over all steps"
         if network.counts_spikes
         else "the output with the largest product of its scale and the total of its sums",
@@ -143,26 +163,31 @@ def _leak(neurons) -> str:
     """What is left of v, as a formula."""
     terms = []
     for factor, shift in neurons.leak:
-        half = (1 << shift) >> 1 if neurons.nearest else 0
-        product = f"v * {abs(factor)}" if abs(factor) != 1 else "v"
-        whole = f"({product} + {half})" if half else f"({product})"
-        terms.append(f"{'-' if factor < 0 else '+'} ({whole} >> {shift})")
+        half = neurons.half(shift)
+        part = f"v * {abs(factor)}" if abs(factor) != 1 else "v"
+        part = f"{part} + {half}" if half else part
+        part = f"(({part}) >> {shift})" if shift else part
+        terms.append(f"{'-' if factor < 0 else '+'} {part}")
     return " ".join(terms).removeprefix("+ ") or "0"
 
 
 def _of_layer(number: int, own: Geometry) -> str:
     shape = " x ".join(map(str, own.weights.shape))
-    if not own.side:
+    if not own.sides:
         flat = "" if len(own.entering) == 1 else ", numbered as in a frame"
         return (
             f"**Layer {number}**: full. {math.prod(own.entering)} inputs{flat}, {own.outputs} "
             f"neurons. `layer{number}_weights` is {shape}: (input, output)."
         )
-    (H, W, C), (rows, columns, outputs), half = own.entering, own.leaving, own.side // 2
+    (H, W, C), (rows, columns, outputs) = own.entering, own.leaving
+    taken = ", ".join(
+        f"{side.stride} {output} + {tap} - {side.before}"
+        for side, output, tap in zip(own.sides, "rc", "ij", strict=True)
+    )
     return (
-        f"**Layer {number}**: convolution of stride 2. Input {H} x {W} x {C}, output {rows} x "
+        f"**Layer {number}**: convolution. Input {H} x {W} x {C}, output {rows} x "
         f"{columns} x {outputs} (row, column, channel), each a neuron. `layer{number}_weights` is "
-        f"{shape}: (i, j, input channel, output channel). Output (r, c) takes input (2 r + i - "
-        f"{half}, 2 c + j - {half}) with weight (i, j); pixels outside the input are 0. Biases, "
+        f"{shape}: (i, j, input channel, output channel). Output (r, c) takes input "
+        f"({taken}) with weight (i, j); pixels outside the input are 0. Biases, "
         "thresholds and points are one an output channel."
     )

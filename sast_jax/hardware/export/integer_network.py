@@ -13,12 +13,13 @@ import numpy as np
 
 from sast_jax.data import packing
 from sast_jax.errors import UnsupportedError
-from sast_jax.evaluation import swap
+from sast_jax.evaluation import intervals, swap
 from sast_jax.hardware import formats, integers
 from sast_jax.hardware.formats import Chip
+from sast_jax.hardware.graphs.network import GraphModel, GraphNetwork
 from sast_jax.hardware.models import OnChip
 from sast_jax.snn import connections
-from sast_jax.snn.connections import Connection, Full, Halving
+from sast_jax.snn.connections import Along, Connection, Convolution, Full, Halving
 from sast_jax.snn.model import Model
 from sast_jax.snn.quantisation import Quantised
 from sast_jax.snn.readouts import MeanCurrent, MeanSpikes
@@ -32,19 +33,50 @@ class Geometry(NamedTuple):
 
     Attributes:
       entering, leaving: shapes of both, (H, W, C) of a frame or a map, (neurons,) else.
-      side: pixels of the kernel; 0 for a full connection.
-      weights: (inputs, outputs) or (side, side, channels, outputs), int8.
+      sides: how a kernel moves along rows and columns; None for a full connection.
+      weights: (inputs, outputs) or (rows, columns, channels, outputs), int8.
     """
 
     entering: tuple[int, ...]
     leaving: tuple[int, ...]
-    side: int
+    sides: tuple[Along, Along] | None
     weights: np.ndarray
 
     @property
     def outputs(self) -> int:
         """Neurons of a full connection, channels of a convolution."""
         return self.weights.shape[-1]
+
+
+class Measured(NamedTuple):
+    """What an integer network does on recordings.
+
+    Attributes:
+      recordings: how many there are.
+      right: how many of them it answers with their class.
+      clipped: share of the potentials of each layer that saturate.
+      operations: weights that are not 0 and meet a spike, for a recording on average.
+    """
+
+    recordings: int
+    right: int
+    clipped: list[float]
+    operations: float
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What was measured, and the value, for a table."""
+        low, high = intervals.wilson(self.right, self.recordings)
+        share = self.right / self.recordings
+        clipped = ", ".join(f"{100 * x:.3g} %" for x in self.clipped)
+        right = f"{100 * share:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
+        return [
+            (f"right answers on {self.recordings} recordings", right),
+            ("potentials that saturate, by layer", clipped),
+            (
+                "weights that are not 0 and meet a spike, for a recording on average",
+                f"{self.operations:,.0f}",
+            ),
+        ]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,28 +87,28 @@ class IntegerNetwork:
       layers, neurons: of the integer network.
       weight_bits: of a weight, 2 to 8.
       time_bins: frames of a recording, or of a window of one.
-      model: what was trained; its frames and its readout count.
+      model: the network's; its frames and its readout count.
     """
 
     layers: Sequence[integers.Layer]
     neurons: integers.IntegerNeurons
     weight_bits: int
     time_bins: int
-    model: Model
+    model: Model | GraphModel
 
     @classmethod
     def of(
         cls,
-        trained: Trained,
+        tried: Trained | GraphNetwork,
         network: Sequence[Connection],
         chip: Chip,
         kernels: Sequence[Quantised],
         time_bins: int,
     ) -> "IntegerNetwork":
-        """One run's network in the formats of a chip.
+        """One network in the formats of a chip.
 
         Args:
-          trained: the run.
+          tried: one run, or a network out of a NIR file.
           network: its connections.
           chip: number formats.
           kernels: its weights in them, from :func:`sast_jax.hardware.formats.kernels`.
@@ -86,17 +118,17 @@ class IntegerNetwork:
           InputError: it has no integer form, the formats cannot hold it, or it has connections or a
             readout that no file describes.
         """
-        known = {"readout": (MeanSpikes, MeanCurrent), "connection": (Full, Halving)}
+        known = {"readout": (MeanSpikes, MeanCurrent), "connection": (Full, Halving, Convolution)}
         for kind, part in (
-            ("readout", trained.model.readout),
+            ("readout", tried.model.readout),
             *(("connection", connection) for connection in network),
         ):
             if type(part) not in known[kind]:
                 raise UnsupportedError(
                     f"the {kind} {type(part).__name__} cannot be written in integers"
                 )
-        neurons, layers = formats.to_integers(trained, network, chip, kernels)
-        return cls(layers, neurons, chip.weight_bits, time_bins, trained.model)
+        neurons, layers = formats.to_integers(tried, network, chip, kernels)
+        return cls(layers, neurons, chip.weight_bits, time_bins, tried.model)
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -112,7 +144,7 @@ class IntegerNetwork:
             Geometry(
                 entering,
                 leaving,
-                connection.kernel.shape[0] if isinstance(connection, Halving) else 0,
+                None if isinstance(connection, Full) else connection.sides,
                 np.asarray(connection.kernel),
             )
             for connection, (entering, leaving) in zip(
@@ -152,12 +184,18 @@ class IntegerNetwork:
         """The class of each recording (M,): the scores of its windows are added."""
         return frames.total(self.scores(last)[None])[0].argmax(axis=-1)
 
-    def operations(self, frames: packing.Frames) -> float:
-        """Mean number of weights that are not 0 and meet a spike, for a recording."""
+    def measured(self, frames: packing.Frames) -> Measured:
+        """What the network does on recordings."""
         layers_R = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], list(self.layers))
         model = OnChip(self.model, self.neurons)
-        (acs_NxL,) = swap.answer(model, (None, None, layers_R), frames.packed_NxTxP).acs_BxL
-        return float(acs_NxL.sum(dtype=np.float64) / len(frames.truth_M))
+        found = swap.answer(model, (None, None, layers_R), frames.packed_NxTxP)
+        (answers_M,) = frames.vote(found.scores_BxK).argmax(axis=-1)
+        return Measured(
+            recordings=len(frames.truth_M),
+            right=int((answers_M == frames.truth_M).sum()),
+            clipped=found.clipped_BxL[0].mean(axis=0, dtype=np.float64).tolist(),
+            operations=float(found.acs_BxL.sum(dtype=np.float64) / len(frames.truth_M)),
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

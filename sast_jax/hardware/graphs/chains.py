@@ -62,8 +62,8 @@ def chain(graph: Any) -> list[Link]:
         found = [name for name, node in nodes.items() if isinstance(node, kind)]
         if len(found) != 1:
             raise InputError(
-                f"has {len(found)} nodes {kind.__name__} ({', '.join(found) or 'none'}); one is "
-                "expected"
+                f"has {len(found)} nodes {kind.__name__} ({', '.join(found) or 'none'}); a network "
+                "here has one, with edges from the input to the output"
             )
         ends[kind] = found[0]
     after = {name: [] for name in nodes}

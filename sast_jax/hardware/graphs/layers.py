@@ -128,7 +128,7 @@ class _Builder:
 
     def finished(self) -> list[Layer]:
         if self.weights is not None or self.pools:
-            self._close(LAST, Kind(spikes=False, reset="none"), Numbers(0.0, 1.0), 1.0)
+            self._close(LAST, Kind(spikes=False, reset="none", bare=True), Numbers(0.0, 1.0), 1.0)
         if not self.found:
             raise InputError("has no weights and no neurons")
         if len(self.shape) != 1:

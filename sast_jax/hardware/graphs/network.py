@@ -18,7 +18,7 @@ from sast_jax.hardware.graphs.layers import LAST, layers
 from sast_jax.hardware.graphs.neurons import GraphNeuron, Kind, Numbers
 from sast_jax.snn import connections, quantisation, variation as variation_lib
 from sast_jax.snn.connections import Connection
-from sast_jax.snn.neurons import LIF, RESETS as LIF_RESETS, Cell, Neuron
+from sast_jax.snn.neurons import LIF, RESETS as LIF_RESETS, Neuron
 from sast_jax.snn.readouts import MeanCurrent, MeanSpikes, Readout
 
 ORDERS = ("CHW", "HWC")
@@ -97,7 +97,7 @@ class GraphDevice(NamedTuple):
         key, variation, network, numbers = drawn
         frames, model = self.model.unpack(packed_BxTxP), self.model
         if key is None:
-            cells = [neuron.hard(decay) for neuron, decay in model.neurons(numbers)]
+            cells = connections.hard(model.neurons(numbers))
             response = connections.respond(network, cells, frames)
         else:
             # draw folds 0 and 1 into the key.
@@ -144,9 +144,9 @@ class GraphNetwork:
         """From input to output."""
         return self.listed
 
-    def hard_cells(self, network: Sequence[Connection]) -> list[Cell]:
-        """The cell of each layer."""
-        return [neuron.hard(decay) for neuron, decay in self.model.neurons(self.numbers)]
+    def layers(self) -> list[tuple[Neuron, Any]]:
+        """Neuron and decay of each layer."""
+        return self.model.neurons(self.numbers)
 
     @property
     def device(self) -> GraphDevice:
@@ -157,8 +157,10 @@ class GraphNetwork:
         """The same with a leading axis of one run."""
         return jax.tree.map(lambda leaf: leaf[None], self)
 
-    def rounded(self, bits: int, per_channel: bool) -> list[Numbers]:
-        """The numbers of its neurons, with recurrent weights of some bits."""
+    def rounded(self, bits: int | None, per_channel: bool) -> list[Numbers]:
+        """The numbers of its neurons, with recurrent weights of some bits; None keeps them."""
+        if bits is None:
+            return self.numbers
         found = []
         for own in self.numbers:
             if own.recurrent is not None:

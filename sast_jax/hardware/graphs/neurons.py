@@ -7,6 +7,7 @@ s_t = spike(u_t - threshold)                         or u_t itself, where neuron
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -22,11 +23,13 @@ class Kind(NamedTuple):
       spikes: whether they spike; else their potential is what they send.
       reset: "zero", "subtract", "subtract-late" or "none".
       delayed: a spike is sent in the step after the one whose potential made it.
+      bare: there are no neurons: the current is what is sent.
     """
 
     spikes: bool = True
     reset: str = "zero"
     delayed: bool = False
+    bare: bool = False
 
 
 class Numbers(NamedTuple):
@@ -51,11 +54,21 @@ class Numbers(NamedTuple):
 
 
 class State(NamedTuple):
-    """Synaptic current, membrane potential and last spike of a layer, of the layer's shape."""
+    """State of a layer.
+
+    Attributes:
+      current: synaptic, of the layer's shape.
+      potential: of the membrane, as well.
+      spike: whether neurons spiked in the last step.
+      arrived: what of these spikes returns to the layer.
+      step: the number of the next step.
+    """
 
     current: jax.Array
     potential: jax.Array
     spike: jax.Array
+    arrived: jax.Array
+    step: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # its numbers may be traced
@@ -65,20 +78,37 @@ class GraphNeuron(Neuron):
     Attributes:
       threshold, spike: as of every neuron.
       kind, numbers: of the layer; the threshold is that of the numbers, perhaps scaled.
+      lose: (step, spikes) -> the spikes that return to the layer; None for all of them.
     """
 
     kind: Kind = Kind()
     numbers: Numbers = Numbers(0.0, 1.0)
+    lose: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+
+    @property
+    def fires(self) -> bool:
+        return self.kind.spikes
+
+    @property
+    def integrates(self) -> bool:
+        return not self.kind.bare
+
+    @property
+    def recurrent(self) -> tuple[jax.Array, jax.Array] | None:
+        return self.numbers.recurrent
+
+    def returned(self, lose: Callable[[jax.Array, jax.Array], jax.Array]) -> "GraphNeuron":
+        return dataclasses.replace(self, lose=lose)
 
     def rest(self, like: jax.Array) -> State:
         zeros = jnp.zeros_like(like)
-        return State(zeros, zeros, zeros)
+        return State(zeros, zeros, zeros, zeros, jnp.zeros((), jnp.int32))
 
     def step(self, state, current, decay, spike):
         kind, own = self.kind, self.numbers
         if own.recurrent is not None:
             kernel, bias = own.recurrent
-            current = current + state.spike @ kernel + bias
+            current = current + state.arrived @ kernel + bias
         if own.synapse is not None:
             synapse_decay, gain = own.synapse
             current = synapse_decay * state.current + gain * current
@@ -90,9 +120,10 @@ class GraphNeuron(Neuron):
             left = left - self.threshold * before
         potential = left + own.gain * current + (1 - decay) * own.leak_to
         if not kind.spikes:
-            return State(current, potential, jnp.zeros_like(potential)), potential
+            return state._replace(current=current, potential=potential), potential
         spikes = before if kind.delayed else spike(potential - self.threshold)
-        return State(current, potential, spikes), spikes
+        arrived = self.lose(state.step, spikes) if self.lose else spikes
+        return State(current, potential, spikes, arrived, state.step + 1), spikes
 
     def _after(self, potential, spikes):
         if self.kind.reset == "zero":

@@ -7,6 +7,7 @@ only the cell's elementwise lines are scanned.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,6 +37,29 @@ class Neuron(Checked):
         lambda value: None if value >= 0 else "a number from 0 up",  # infinity included
     )
     spike: spikes.Family = spikes.sigmoid
+
+    @property
+    def fires(self) -> bool:
+        """Whether what it sends are spikes; else its potential."""
+        return True
+
+    @property
+    def integrates(self) -> bool:
+        """Whether it keeps a potential from one step to the next."""
+        return True
+
+    @property
+    def recurrent(self) -> tuple[jax.Array, jax.Array] | None:
+        """Weights (neurons, neurons) of its layer's spikes on the layer itself, and biases."""
+        return None
+
+    def returned(self, lose: Callable[[jax.Array, jax.Array], jax.Array]) -> "Neuron":
+        """The same with faults in the spikes that return to its layer.
+
+        Args:
+          lose: (step, spikes) -> the spikes that arrive.
+        """
+        return self
 
     def rest(self, like: jax.Array) -> Any:
         """The state before the first step, for neurons in the shape of an array."""

@@ -2,6 +2,7 @@
 
 import importlib.resources
 import string
+from collections.abc import Iterable, Mapping
 
 
 def text(name: str) -> str:
@@ -12,3 +13,15 @@ def text(name: str) -> str:
 def filled(name: str, **values: object) -> str:
     """A text with each ``$place`` filled in."""
     return string.Template(text(name)).substitute(values)
+
+
+def rows(pairs: Iterable[tuple[str, str]]) -> str:
+    """Rows of a table of two columns."""
+    return "".join(f"| {what} | {value} |\n" for what, value in pairs)
+
+
+def origin(values: Mapping[str, object] | None) -> str:
+    """Where a network comes from, as a paragraph of its own; nothing if that is not known."""
+    if values is None:
+        return ""
+    return f"\n\nTrained: {', '.join(f'{key} {value}' for key, value in values.items())}."

@@ -1,9 +1,14 @@
 /* How the network runs. The numbers stand above. */
 
+typedef struct {                         /* how a kernel moves along rows, or columns */
+    uint32_t entering, leaving;          /* pixels of the maps before and after */
+    uint32_t size, stride, before;       /* taps of the kernel, its step, zeros before the map */
+} along_t;
+
 typedef struct {
     uint32_t outputs, neurons;           /* outputs: neurons of a full layer, channels of a map */
-    uint32_t rows, columns, channels;    /* of the map that enters a convolution */
-    uint32_t side;                       /* pixels of its kernel; 0: a full layer */
+    along_t rows, columns;               /* of a convolution; a full layer has kernels of size 0 */
+    uint32_t channels;                   /* of the map that enters a convolution */
     const uint8_t *weights;
     const int32_t *biases;
     const potential_t *thresholds;
@@ -60,26 +65,28 @@ static void add_inputs(const layer_t *layer, const NETWORK_ADDRESS *active, uint
     for (uint32_t n = 0; n < layer->neurons; n += layer->outputs)
         for (uint32_t o = 0; o < layer->outputs; o++)
             sums[n + o] = layer->biases[o];
-    if (!layer->side) {
+    if (!layer->rows.size) {
         for (uint32_t a = 0; a < count; a++)
             add_row(sums, layer->weights + active[a] * bytes, layer->outputs);
         return;
     }
-    uint32_t half = layer->side / 2;
-    uint32_t across = (layer->columns + 1) / 2, down_to = (layer->rows + 1) / 2;
+    const along_t *rows = &layer->rows, *columns = &layer->columns;
     for (uint32_t a = 0; a < count; a++) {
         uint32_t channel = active[a] % layer->channels, place = active[a] / layer->channels;
-        uint32_t y = place / layer->columns + half, x = place % layer->columns + half;
-        /* Output (r, c) meets this input with tap (y - 2 r, x - 2 c), where the kernel has one. */
-        for (uint32_t i = y % 2; i < layer->side && i <= y; i += 2) {
-            uint32_t r = (y - i) / 2;
-            if (r >= down_to)
+        uint32_t y = place / columns->entering + rows->before;
+        uint32_t x = place % columns->entering + columns->before;
+        /* Output (r, c) meets this input with tap (y - r stride, x - c stride), if there is one. */
+        for (uint32_t i = y % rows->stride; i < rows->size && i <= y; i += rows->stride) {
+            uint32_t r = (y - i) / rows->stride;
+            if (r >= rows->leaving)
                 continue;
-            for (uint32_t j = x % 2; j < layer->side && j <= x; j += 2) {
-                uint32_t c = (x - j) / 2, tap = (i * layer->side + j) * layer->channels + channel;
-                if (c < across)
-                    add_row(sums + (r * across + c) * layer->outputs, layer->weights + tap * bytes,
-                            layer->outputs);
+            for (uint32_t j = x % columns->stride; j < columns->size && j <= x;
+                 j += columns->stride) {
+                uint32_t c = (x - j) / columns->stride;
+                uint32_t tap = (i * columns->size + j) * layer->channels + channel;
+                if (c < columns->leaving)
+                    add_row(sums + (r * columns->leaving + c) * layer->outputs,
+                            layer->weights + tap * bytes, layer->outputs);
             }
         }
     }
