@@ -13,6 +13,7 @@ import small
 from commands import SMALL, command, final_weights
 
 from sast_jax.data import packing, streaming
+from sast_jax.data.words import Words
 from sast_jax.training import epochs, passes, stepping
 from sast_jax.training.batches import Shuffled
 from sast_jax.training.gradients import Sharpness
@@ -82,7 +83,8 @@ def test_a_chunk_is_as_large_as_asked(monkeypatch):
 
 
 def test_a_set_is_streamed_where_an_accelerator_is_too_small(monkeypatch):
-    size = small.frames().packed_NxTxP.nbytes
+    frames = small.frames()
+    size = Words.nbytes(frames.packed_NxTxP.shape, frames.frame_shape)
     for room, streamed in ((None, False), (3 * size, False), (1.5 * size, True)):
         monkeypatch.setattr(passes, "device_memory", lambda room=room: room)
         assert passes.is_streamed("auto", small.frames()) is streamed

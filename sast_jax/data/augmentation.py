@@ -1,10 +1,12 @@
 """Augmentation of training recordings, on the device: whole recordings are moved or deformed.
 
 A recording is changed in the same way at all steps of time and in both polarities, and its frames
-stay binary.
+stay binary. An augmentation that only moves pixels says so with ``moves_pixels``, and is given the
+words of recordings (:mod:`sast_jax.data.words`) in the place of their frames.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,8 @@ import jax.numpy as jnp
 @dataclasses.dataclass(frozen=True)
 class Shift:
     """:func:`shift` by at most ``pixels``, as a value."""
+
+    moves_pixels: ClassVar[bool] = True
 
     pixels: int
 
@@ -23,6 +27,8 @@ class Shift:
 @dataclasses.dataclass(frozen=True)
 class Affine:
     """:func:`affine` within these bounds, as a value."""
+
+    moves_pixels: ClassVar[bool] = True
 
     pixels: float = 0.0
     degrees: float = 0.0
@@ -59,35 +65,31 @@ def affine(
       degrees: largest turn, and largest shear.
       zoom: largest relative change of size, in y and x on their own.
     """
-    B, _, H, W, _ = frames_BxTxHxWxC.shape
+    B, T, H, W, C = frames_BxTxHxWxC.shape
     draws_Bx6 = jax.random.uniform(key, (B, 6), minval=-1.0, maxval=1.0)
     move_Bx2 = pixels * draws_Bx6[:, :2]
     size_Bx2 = 1 + zoom * draws_Bx6[:, 2:4]
     turn_B, shear_B = jnp.deg2rad(degrees) * draws_Bx6[:, 4:].T
     cos, sin, slant = jnp.cos(turn_B), jnp.sin(turn_B), jnp.tan(shear_B)
-    # Rows of the map from a pixel to where its value comes from, both as (y, x) from the middle.
-    matrix_Bx2x2 = jnp.stack(
-        [
-            jnp.stack([cos, -sin], axis=-1),
-            jnp.stack([sin + slant * cos, cos - slant * sin], axis=-1),
-        ],
-        axis=1,
-    )
-    middle = jnp.array([H - 1, W - 1]) / 2
-    pixel_HxWx2 = jnp.stack(jnp.meshgrid(jnp.arange(H), jnp.arange(W), indexing="ij"), axis=-1)
+    # The map from a pixel to where its value comes from, both as (y, x) from the middle. It is
+    # written out, as a product of 2 x 2 matrices takes six times as long. Its numbers are stacked,
+    # as the compiler would otherwise make them anew for each pixel.
+    map_4xB = [cos, -sin, sin + slant * cos, cos - slant * sin]
+    numbers_8xB = jnp.stack([*map_4xB, *size_Bx2.T, *move_Bx2.T])
+    yy, yx, xy, xx, size_y, size_x, move_y, move_x = numbers_8xB[..., None, None]
+    y_BxHx1 = jnp.arange(H)[None, :, None] - (H - 1) / 2 - move_y
+    x_Bx1xW = jnp.arange(W)[None, None, :] - (W - 1) / 2 - move_x
+    y_BxHxW = jnp.round((yy * y_BxHx1 + yx * x_Bx1xW) / size_y + (H - 1) / 2).astype(jnp.int32)
+    x_BxHxW = jnp.round((xy * y_BxHx1 + xx * x_Bx1xW) / size_x + (W - 1) / 2).astype(jnp.int32)
+    inside = (y_BxHxW >= 0) & (y_BxHxW < H) & (x_BxHxW >= 0) & (x_BxHxW < W)
+    source_BxHxW = jnp.where(inside, y_BxHxW * W + x_BxHxW, H * W)
 
-    def one(frames_TxHxWxC, matrix, size, move):
-        offset_HxWx2 = (pixel_HxWx2 - middle[None, None] - move[None, None]) @ matrix.T
-        source_HxWx2 = offset_HxWx2 / size[None, None] + middle[None, None]
-        y, x = jnp.moveaxis(jnp.round(source_HxWx2).astype(jnp.int32), -1, 0)
-        inside = (y >= 0) & (y < H) & (x >= 0) & (x < W)
-        # One slice for all steps and polarities of a pixel, which is what a gather does fast.
-        stacked_PxTxC = jnp.moveaxis(frames_TxHxWxC, 0, 2).reshape(
-            H * W, *frames_TxHxWxC.shape[::3]
-        )
-        taken = stacked_PxTxC.at[jnp.where(inside, y * W + x, H * W).ravel()].get(
-            mode="fill", fill_value=0
-        )
-        return jnp.moveaxis(taken.reshape(H, W, *taken.shape[1:]), 2, 0)
+    def one(frames_TxHxWxC, source_HxW):
+        # One slice for all steps and polarities of a pixel, which is what a gather does fast. A
+        # pixel outside the frame holds zeros: to fill them in later is slower.
+        stacked_PxS = jnp.moveaxis(frames_TxHxWxC, 0, 2).reshape(H * W, T * C)
+        with_outside = jnp.pad(stacked_PxS, ((0, 1), (0, 0)))
+        taken_PxS = with_outside.at[source_HxW.ravel()].get(mode="promise_in_bounds")
+        return jnp.moveaxis(taken_PxS.reshape(H, W, T, C), 2, 0)
 
-    return jax.vmap(one)(frames_BxTxHxWxC, matrix_Bx2x2, size_Bx2, move_Bx2)
+    return jax.vmap(one)(frames_BxTxHxWxC, source_BxHxW)

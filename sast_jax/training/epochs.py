@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.data import packing
+from sast_jax.data.words import Words
 from sast_jax.training import sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.stepping import RunState, train_step
@@ -54,7 +55,7 @@ def train_epoch(
     recipe: Recipe,
     state_R: RunState,
     hyper_R: Hyperparameters,
-    packed_NxTxP: jax.Array,
+    recordings_N: jax.Array | Words,
     labels_N: jax.Array,
     ascend: bool,
     at_once: int | None = None,
@@ -65,7 +66,8 @@ def train_epoch(
       recipe: what the runs share.
       state_R: donated.
       hyper_R: what differs between the runs.
-      packed_NxTxP: the training set; see :class:`sast_jax.data.packing.Frames`.
+      recordings_N: the training set, packed (N, T, P) as in
+        :class:`sast_jax.data.packing.Frames`, or as words, which saves time in each step.
       labels_N: class of each recording.
       ascend: take SAM's perturbation; False trains plainly, at one gradient a step.
       at_once: runs that an accelerator trains together, at most; None for all.
@@ -78,7 +80,7 @@ def train_epoch(
         state, hyper = args
         order = _order(recipe, state, len(labels_N), ascend)
         state, progress = _steps(
-            recipe, state, hyper, order, ascend, lambda n: (packed_NxTxP[n], labels_N[n])
+            recipe, state, hyper, order, ascend, lambda n: (recordings_N[n], labels_N[n])
         )
         return state, _metrics(state, progress)
 
@@ -142,6 +144,25 @@ def _keys(recipe, state):
     return jax.random.split(jax.random.fold_in(state.key, begin), 4)
 
 
+def _frames(recipe, batch, key) -> jax.Array:
+    """The frames (T, B, H, W, C) of a batch, augmented."""
+    augment, shape = recipe.augment, recipe.model.frame_shape
+    if augment and not getattr(augment, "moves_pixels", False):
+        frames = (
+            batch.time_first()
+            if isinstance(batch, Words)
+            else packing.time_first(batch, shape, jnp.uint8)
+        )
+        return jnp.moveaxis(augment(key, jnp.moveaxis(frames, 1, 0)), 1, 0)
+    if not isinstance(batch, Words):
+        if not augment:
+            return packing.time_first(batch, shape, jnp.uint8)
+        batch = Words.of(batch, shape)
+    if augment:
+        batch = batch.moved(functools.partial(augment, key))
+    return batch.time_first()
+
+
 def _order(recipe, state, recordings, ascend) -> Order:
     descent_key, ascent_key, *_ = _keys(recipe, state)
     batches, sharpness = recipe.batches, recipe.sharpness
@@ -156,11 +177,8 @@ def _steps(recipe, state, hyper, batches: Order, ascend, gather):
     *_, augment_key, noise_key = _keys(recipe, state)
 
     def load(entry, key):
-        packed_BxTxP, labels_B = gather(entry)
-        frames = packing.unpack(packed_BxTxP, recipe.model.frame_shape)
-        if recipe.augment:
-            frames = recipe.augment(key, frames)
-        return jnp.moveaxis(frames, 1, 0), labels_B
+        batch, labels_B = gather(entry)
+        return _frames(recipe, batch, key), labels_B
 
     def body(state, entry):
         keys = jax.random.split(jax.random.fold_in(augment_key, state.step))

@@ -10,6 +10,7 @@ import numpy as np
 
 from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
+from sast_jax.data.words import Words
 from sast_jax.training import epochs
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.stepping import RunState
@@ -25,7 +26,9 @@ def is_streamed(stream: str, train: Frames) -> bool:
     """Whether a set is streamed; "auto": where it would fill half of an accelerator's memory."""
     room = device_memory()
     return stream == "always" or (
-        stream == "auto" and room is not None and train.packed_NxTxP.nbytes > room / 2
+        stream == "auto"
+        and room is not None
+        and Words.nbytes(train.packed_NxTxP.shape, train.frame_shape) > room / 2
     )
 
 
@@ -72,7 +75,8 @@ def passes(
 class _Resident:
     def __init__(self, recipe: Recipe, train: Frames):
         self.programs = _Programs(epochs.train_epoch, recipe)
-        self._set = jnp.asarray(train.packed_NxTxP), jnp.asarray(train.labels_N)
+        recordings = Words.of(jnp.asarray(train.packed_NxTxP), train.frame_shape)
+        self._set = recordings, jnp.asarray(train.labels_N)
 
     def __call__(self, state_R, hyper_R, ascend):
         return self.programs((state_R, hyper_R, *self._set), ascend)

@@ -93,6 +93,8 @@ class Recipe:
       batches: which recordings a step takes.
       epochs: of training; each takes as many steps as ``batches`` says.
       augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
+        If it has an attribute ``moves_pixels`` that is true, it moves pixels in the same way at all
+        steps and channels, and may be given their words for frames of one step.
 
     Raises:
       InputError: values do not go together, such as groups that do not divide the batch.
