@@ -19,7 +19,6 @@ from experiments import cli
 from sast_jax.data import packing
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError, UnsupportedError
-from sast_jax.evaluation import swap
 from sast_jax.hardware import bench as bench_lib, models
 from sast_jax.reports import bench_page, results, tables
 from sast_jax.runs import build, files, foreign, machine, measure
@@ -49,15 +48,22 @@ def main() -> None:
     notes = [*tried.notes, *source.warnings, *source.caveats]
     calibration = _calibration(tried, settings, notes)
     bench = bench_lib.Bench(network, build.chip(settings), calibration)
-    measured = swap.summary_of(network.answer(frames), frames.truth_M, frames.labels_N)
+    measured = foreign.summary(tried)
     (counted,) = models.count(network.with_run_axis(), frames)
     (rows,) = bench_lib.trials([bench], frames, build.conditions(settings))
     recorded = measure.recorded(source, tried.split, settings)
     (corrupted,) = measure.corrupted([bench], recorded, settings, tried.chosen_N)
+    if any(own.recurrent for own in network.numbers):
+        notes.append("Scales of recurrent weights are those of the largest weight.")
     if not network.model.kinds[-1].spikes:
         notes.append("The output layer does not spike: what it sends is intact under every fault.")
-    run = {f"hard_{key}": value for key, value in measured.items()}
-    run |= {"recordings": len(frames.truth_M), "operations": counted, "hardware": rows, **corrupted}
+    run = {
+        **measured,
+        "recordings": len(frames.truth_M),
+        "operations": counted,
+        "hardware": rows,
+        **corrupted,
+    }
     about = {
         "network": path.name,
         "meaning": foreign.words(tried),
@@ -65,6 +71,7 @@ def main() -> None:
         "data": words,
         "class_names": source.class_names,
         "decay": _decay(network),
+        "notes": notes,
         "environment": machine.environment(),
     }
     config = {key: settings.as_dict()[key] for key in ("data", "hardware", "corruptions")}

@@ -18,7 +18,6 @@ from absl import flags
 
 from experiments import cli
 from sast_jax.data.sets import selection
-from sast_jax.evaluation import swap
 from sast_jax.reports import results
 from sast_jax.runs import files, foreign
 
@@ -38,10 +37,14 @@ def main() -> None:
         print(f"note: {line}")
     print(f"Trained on: {tried.about.get('trained_on', 'not known')}")
     selection.warn(source, frames, bool(tried.about.get("simulated")))
-    measured = swap.summary_of(tried.network.answer(frames), frames.truth_M, frames.labels_N)
-    done = {f"hard_{key}": value for key, value in measured.items()}
-    dialect = dataclasses.asdict(tried.dialect)
-    done = {"recordings": count, "data": source.name, "dialect": dialect, **done}
+    done = {
+        "recordings": count,
+        "data": source.name,
+        "dialect": dataclasses.asdict(tried.dialect),
+        "meaning": foreign.words(tried),
+        "notes": tried.notes,
+        **foreign.summary(tried),
+    }
     low, high = (100 * end for end in done["hard_accuracy_ci95"])
     print(
         f"hard accuracy {100 * done['hard_accuracy']:.2f} % [{low:.2f}, {high:.2f}] on "

@@ -15,8 +15,8 @@ as ``config.hardware`` of the run says, and a NIR file keeps them in the metadat
 (8 if nothing says otherwise), and the membrane word and leak of ``config.hardware``, which flags
 such as ``--hardware.membrane_bits=12`` change. ``integers`` has arrays, memory images for
 ``$readmemh`` and golden vectors; ``c`` is a C99 source with a header, compiled and measured here if
-there is a C compiler. Both come with what the network does on 20 test recordings of the run, or of
-``--data_path``, and with a README.
+there is a C compiler. Both have a README, which says how many test recordings of the run, or of
+``--data_path``, the network answers rightly, and 20 of these with all that it makes of them.
 """
 
 import dataclasses
@@ -28,7 +28,8 @@ import nir
 from absl import flags
 
 from experiments import cli
-from sast_jax.data import packing
+from sast_jax.data.sets import selection
+from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.hardware import formats, nir_graph, onnx_file, stablehlo
 from sast_jax.hardware.export import c_build, c_source, integer_files
@@ -40,7 +41,8 @@ from sast_jax.training.trained import Trained
 
 GOLDEN = 20  # recordings that go with a network in integers
 _FORMATS = ("nir", "stablehlo", "onnx", "integers", "c")
-_CHIP = ("membrane_bits", "headroom", "leak", "leak_bits", "leak_error")  # of config.hardware
+_ROUNDING = ("per_channel", "scale", "calibration")  # keys of config.hardware
+_CHIP = ("membrane_bits", "headroom", "leak", "leak_bits", "leak_error")
 _FOLDERS = {"integers": "network.npz", "c": "network.c"}  # and a file that tells a folder of them
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
@@ -87,9 +89,9 @@ def _check_flags() -> None:
         raise InputError("--hardware.weight_bits: name one width with --weight_bits=4")
     folder, one = _FORMAT.value in _FOLDERS, _FORMAT.value
     used = {"parameterisation": one == "nir", "dt": one == "nir", "data_path": folder}
+    rounds = folder or _BITS.value
     for key in HardwareKeys.__dataclass_fields__:
-        rounds = key in ("per_channel", "scale", "calibration")
-        used[f"hardware.{key}"] = rounds or (folder and key in _CHIP)
+        used[f"hardware.{key}"] = rounds if key in _ROUNDING else folder and key in _CHIP
     for name, is_used in used.items():
         if not is_used and name in flags.FLAGS and flags.FLAGS[name].present:
             raise InputError(f"--{name}: --format={one} does not use it; leave it out")
@@ -161,7 +163,8 @@ def _say_how_to_load(file) -> None:
 
 
 def _write_folder(found, one, folder, origin) -> None:
-    test = _recordings(found)
+    source = _recordings(found)
+    test = source.test
     frames = test.spread(GOLDEN)
     chip, kernels = _on_chip(found, one, _BITS.value or found.settings.weights.bits or 8)
     try:
@@ -170,20 +173,22 @@ def _write_folder(found, one, folder, origin) -> None:
         )
     except UnsupportedError as error:
         raise InputError(f"{error}; export with --format=stablehlo or --format=onnx") from error
-    measured = network.measured(test)
+    measured = network.measured(test, source.name)
+    notes = [*source.warnings, *source.caveats]
     if (folder / _FOLDERS[_FORMAT.value]).is_file():
         print(f"{folder}: what is there is replaced")
     if _FORMAT.value == "integers":
-        for old in folder.glob("**/*.mem"):  # of a network with more layers
-            old.unlink()
-        files.write_all(folder, integer_files.files(network, frames, measured, origin))
+        contents = integer_files.files(network, frames, measured, origin, notes)
+        for old in (*folder.glob("layer*_*.mem"), *folder.glob("golden/layer*_*.mem")):
+            old.unlink()  # of a network with more layers
+        files.write_all(folder, contents)
         print(f"{folder}: {c_source.summary(network)}; README.md says what is in it")
         for what, value in measured.rows():
             print(f"{what}: {value}")
         return
     files.write_all(folder, c_source.files(network, frames))
     count, compiled = len(frames.truth_M), c_build.measured(folder)
-    page = c_source.page(network, count, measured, compiled, origin)
+    page = c_source.page(network, count, measured, compiled, origin, notes)
     files.write(folder / "README.md", page)
     print(page)
 
@@ -200,8 +205,8 @@ def _on_chip(found, one, bits):
     return chip, formats.kernels(network, chip, grams)
 
 
-def _recordings(found) -> packing.Frames:
-    """The test recordings."""
+def _recordings(found) -> Source:
+    """The test recordings; warns if the network was trained on some of them."""
     data = found.settings.data
     if _DATA_PATH.value is not None:
         data = data.elsewhere(_DATA_PATH.value)
@@ -210,9 +215,9 @@ def _recordings(found) -> packing.Frames:
     except InputError as error:
         more = "" if _DATA_PATH.value else "; or name a folder with --data_path=FOLDER"
         raise InputError(f"{error}{more}") from error
-    for line in source.warnings:
-        print(f"warning: {line}")
-    return source.test
+    selection.warn(source, source.test, found.record["simulated"])
+    reloaded.warn_of_trained_on(found, source, "test")
+    return source
 
 
 def _check_nir(one: Trained) -> None:

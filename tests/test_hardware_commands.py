@@ -53,7 +53,7 @@ def test_an_exported_file_evaluates_as_the_run(folder, tmp_path):
         "evaluate_nir", f"--file={tmp_path / 'a.nir'}", flags[0], "--dt=2e-4", "--data.time_bins=3"
     )
     assert code == 0, err
-    for line in ("dt 0.0001; --dt=0.0002", "time_bins 4; --data.time_bins=3"):
+    for line in ("dt 0.0001; dt 0.0002", "time_bins 4; data.time_bins 3"):
         assert f"note: the file says {line} is taken\n" in out
 
 
@@ -65,7 +65,7 @@ def test_networks_in_integers_leave_as_folders(folder, tmp_path):
     about = json.loads((tmp_path / "i" / "network.json").read_text())
     assert about["reset"] == "subtract" and about["membrane_bits"] == 16
     assert about["origin"]["run"] == 0 and about["origin"]["rho"] == 0.4
-    assert "right answers on 40 recordings: " in out
+    assert "right answers on 40 test recordings of N-MNIST, recordings from " in out
     with np.load(tmp_path / "i" / "golden.npz") as golden:
         answers, count = golden["answers"], len(golden["frames"])
     flags = where, f"--data_path={folder / 'data'}", "--hardware.membrane_bits=12"
@@ -75,7 +75,7 @@ def test_networks_in_integers_leave_as_folders(folder, tmp_path):
     assert code == 0, err
     assert "weights of 4 bits, membrane words of 12" in out and "us |" in out
     assert out.strip().endswith((tmp_path / "c" / "README.md").read_text().strip())
-    assert "rho 0.4" in out and "| right answers on 40 recordings | " in out
+    assert "rho 0.4" in out and "| right answers on 40 test recordings of N-MNIST, " in out
     assert len((tmp_path / "c" / "answers.txt").read_text().split()) == len(answers) == count
     code, _, err = command("export", where, "--format=c", f"--out={folder / 'subtract'}")
     assert code == 2 and "subtract: holds a run; name another folder" in err

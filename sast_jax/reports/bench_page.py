@@ -29,8 +29,8 @@ def write(folder: pathlib.Path, results: dict, notes: Sequence[str] = ()) -> Non
     for name, (_, figure) in figures.items():
         figure.savefig(folder / "plots" / f"{name}.png", dpi=110)
     captions = {
-        "rates": "Mean spike of each layer over steps, neurons and recordings; of neurons that do "
-        "not spike, the mean potential.",
+        "rates": "Mean spike of each layer over steps, neurons and recordings; layers that do not "
+        "spike have none.",
         "early": "Accuracy if the input stopped after n steps.",
         "reliability": f"{tables.confidence(results, 'github')}\n\nThe share of right answers "
         "among those given with a certain confidence (softmax of the scores), in 15 bins. ECE: the "

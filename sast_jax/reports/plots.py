@@ -147,10 +147,11 @@ def rates(runs: Sequence[dict]) -> "Figure":
     for setting in looks.settings:
         members = [run for run in runs if looks.setting(run) == setting]
         for kind in results.kinds(runs):
-            rates = [run[f"{kind}_rates"] for run in members]
-            rates_RxL = 100 * np.array([r for r in rates if None not in r] or [[np.nan] * depth])
+            # Diverged runs, and layers that do not spike, have no rate.
+            rates_RxL = 100 * np.array([run[f"{kind}_rates"] for run in members], float)
+            means_L = np.ma.masked_invalid(rates_RxL).mean(axis=0).filled(np.nan)
             line = looks.line(members[0], kind)
-            axis.plot(range(depth), rates_RxL.mean(axis=0), **line)
+            axis.plot(range(depth), means_L, **line)
             axis.plot(range(depth), rates_RxL.T, ".", color=line["color"])
     axis.set_xticks(range(depth), [f"layer {i + 1}" for i in range(depth - 1)] + ["output"])
     axis.set(ylabel="spikes per step, %")

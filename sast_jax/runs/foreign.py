@@ -11,6 +11,7 @@ from sast_jax.data import packing, sets
 from sast_jax.data.sets import detection, selection
 from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
+from sast_jax.evaluation import swap
 from sast_jax.fields import checked
 from sast_jax.hardware.graphs.dialects import Dialect
 from sast_jax.hardware.graphs.network import READOUTS, Graph, GraphNetwork
@@ -49,7 +50,7 @@ class Tried(NamedTuple):
       split: which of them.
       frames: those of the split that were chosen.
       chosen_N: their indices.
-      notes: what the user states otherwise than the file.
+      notes: a line for each thing that the user states and the file states differently.
     """
 
     network: GraphNetwork
@@ -95,7 +96,9 @@ def load(
         source = data.load((split,))
     except InputError as error:
         kinds = "|".join(sets.SETS)
-        more = "" if dataset else f"; --dataset={kinds} states what the folder holds"
+        told = dataset or graph.about.get("producer") == PRODUCER
+        there = pathlib.Path(folder).expanduser().is_dir()
+        more = f"; --dataset={kinds} states what the folder holds" if there and not told else ""
         raise InputError(f"{error}{more}") from error
     chosen_N = selection.chosen(source, split, above)
     frames = getattr(source, split).take(chosen_N)
@@ -107,27 +110,46 @@ def load(
             f"{file}: has {outputs} outputs; these recordings have {source.classes} classes"
         )
     about = graph.about
-    notes = _otherwise(about, meaning, changes or {})
+    notes = _overridden(about, meaning, data)
     return Tried(
         network, about, dialect, meaning.order, data, source, split, frames, chosen_N, notes
     )
 
 
-def _otherwise(about, meaning, changes) -> list[str]:
-    """What the user states otherwise than the file, in lines."""
-    stated = {"dt": about.get("dt")}
-    given = {"dt": meaning.dt or None}
+def _overridden(about, meaning, data) -> list[str]:
+    """A line for each thing that the user states and the file states differently."""
+    pairs = {"dt": (about.get("dt"), meaning.dt or None)}
     if about.get("producer") == PRODUCER:
-        stated |= {"source": "nir", "reset": about.get("reset"), "readout": about.get("readout")}
-        stated |= {"order": about.get("input_order")}
-        stated |= {f"data.{key}": about.get(key) for key in changes}
-        given |= {key: value or None for key, value in meaning._asdict().items()}
-        given |= {f"data.{key}": value for key, value in changes.items()}
+        read = about.get("readout")
+        same = meaning.readout == "mean" and read in readouts.READOUTS  # both take means
+        pairs |= {
+            "source": (PRODUCER, None if meaning.source == "nir" else meaning.source),
+            "reset": (about.get("reset"), meaning.reset or None),
+            "readout": (read, None if same else meaning.readout or None),
+            "order": (about.get("input_order"), meaning.order),
+            "dataset": (about.get("experiment"), data.name),
+        }
+        framing = data.framing()
+        pairs |= {f"data.{key}": (about.get(key), value) for key, value in framing.items()}
     return [
-        f"the file says {key.removeprefix('data.')} {stated[key]}; --{key}={value} is taken"
-        for key, value in given.items()
-        if None not in (value, stated[key]) and not np.array_equal(value, stated[key])
+        f"the file says {key.removeprefix('data.')} {stated}; {key} {value} is taken"
+        for key, (stated, value) in pairs.items()
+        if stated is not None and value is not None and not np.array_equal(stated, value)
     ]
+
+
+def summary(tried: Tried) -> dict:
+    """What the network answers; see :func:`sast_jax.evaluation.swap.summary_of`.
+
+    Rates are those of layers that spike, and None for the others.
+    """
+    network, frames = tried.network, tried.frames
+    measured = swap.summary_of(network.answer(frames), frames.truth_M, frames.labels_N)
+    fires = [kind.spikes for kind in network.model.kinds]
+    rates = [rate if own else None for rate, own in zip(measured["rates"], fires, strict=True)]
+    known = [rate for rate in rates if rate is not None]
+    measured |= {"rates": rates, "rate": float(np.mean(known)) if known else None}
+    return {f"hard_{key}": value for key, value in measured.items()}
 
 
 def words(tried: Tried) -> str:

@@ -5,7 +5,7 @@ is the same for all.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +58,7 @@ def page(
     measured: Measured,
     compiled: dict | None,
     origin: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The README: what is there, what it holds, what it costs.
 
@@ -67,6 +68,7 @@ def page(
       measured: what the network does on recordings.
       compiled: from :func:`sast_jax.hardware.export.c_build.measured`; None without a compiler.
       origin: where the network comes from.
+      notes: what a reader of the measurements must know.
     """
     sizes = sizes_of(network)
     rows, code = [("code, time of a recording", "not measured: no C compiler here")], 0
@@ -89,6 +91,7 @@ def page(
         constants=f"{sizes.constants:,}",
         memory=f"{sizes.memory:,}",
         measured=templates.rows([*rows, *measured.rows()]),
+        notes="".join(f"\n{note}\n" for note in notes),
         fits="holds it" if fits else "does not hold it",
     )
 

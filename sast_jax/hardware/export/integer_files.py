@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ def files(
     frames: packing.Frames,
     measured: Measured | None = None,
     origin: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """The files of a folder by name; its README says what is in them.
 
@@ -28,15 +29,18 @@ def files(
       frames: recordings to make golden vectors of.
       measured: what the network does on recordings, for the README.
       origin: where it comes from, as values that JSON can hold.
+      notes: what a reader of the measurements must know.
     """
     held, vectors = arrays(network), golden(network, frames)
+    described = about(network) | {"origin": origin}
+    described |= {"measured": measured and measured._asdict()}
     images = {name: values for name, values in held.items() if not name.endswith("scales")}
     for name, values in vectors.items():
         if name == "frames" or name.startswith("layer"):
             images[f"golden/{name}"] = values[0]
     return {
-        "README.md": _readme(network, len(frames.truth_M), measured, origin).encode(),
-        "network.json": json.dumps(about(network) | {"origin": origin}, indent=2).encode(),
+        "README.md": _readme(network, len(frames.truth_M), measured, origin, notes).encode(),
+        "network.json": json.dumps(described, indent=2).encode(),
         "network.npz": _npz(held),
         "golden.npz": _npz(vectors),
         **{f"{name}.mem": memory(values, _bits(network, name)) for name, values in images.items()},
@@ -128,7 +132,7 @@ def _npz(values: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _readme(network, count, measured, origin) -> str:
+def _readme(network, count, measured, origin, notes) -> str:
     height, width, channels = network.frame_shape
     neurons = network.neurons
     widest = max((term.shift for term in neurons.leak), default=0)
@@ -137,6 +141,7 @@ def _readme(network, count, measured, origin) -> str:
         "integers.md",
         origin=templates.origin(origin),
         measured=f"\n| | |\n|---|---|\n{templates.rows(measured.rows())}" if measured else "",
+        notes="".join(f"\n{note}\n" for note in notes),
         height=height,
         width=width,
         channels=channels,
@@ -152,7 +157,7 @@ def _readme(network, count, measured, origin) -> str:
         layers="\n\n".join(layers),
         reset="v = v - thresholds[o]" if neurons.reset.subtracts else "v = 0",
         leak=_leak(neurons),
-        half="2^(shift - 1), and 0 for a shift by 0" if neurons.nearest else "0",
+        half="2^(shift - 1) (0 for a shift by 0)" if neurons.nearest else "0",
         answer="the output neuron with most spikes over all steps"
         if network.counts_spikes
         else "the output with the largest product of its scale and the total of its sums",
@@ -181,7 +186,8 @@ def _of_layer(number: int, own: Geometry) -> str:
         )
     (H, W, C), (rows, columns, outputs) = own.entering, own.leaving
     taken = ", ".join(
-        f"{side.stride} {output} + {tap} - {side.before}"
+        f"{f'{side.stride} ' if side.stride > 1 else ''}{output} + {tap}"
+        f"{f' - {side.before}' if side.before else ''}"
         for side, output, tap in zip(own.sides, "rc", "ij", strict=True)
     )
     return (

@@ -52,12 +52,14 @@ class Measured(NamedTuple):
     """What an integer network does on recordings.
 
     Attributes:
+      name: of the recordings.
       recordings: how many there are.
       right: how many of them it answers with their class.
       clipped: share of the potentials of each layer that saturate.
       operations: weights that are not 0 and meet a spike, for a recording on average.
     """
 
+    name: str
     recordings: int
     right: int
     clipped: list[float]
@@ -68,9 +70,10 @@ class Measured(NamedTuple):
         low, high = intervals.wilson(self.right, self.recordings)
         share = self.right / self.recordings
         clipped = ", ".join(f"{100 * x:.3g} %" for x in self.clipped)
+        of = f" of {self.name}" if self.name else ""
         right = f"{100 * share:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
         return [
-            (f"right answers on {self.recordings} recordings", right),
+            (f"right answers on {self.recordings} test recordings{of}", right),
             ("potentials that saturate, by layer", clipped),
             (
                 "weights that are not 0 and meet a spike, for a recording on average",
@@ -87,7 +90,7 @@ class IntegerNetwork:
       layers, neurons: of the integer network.
       weight_bits: of a weight, 2 to 8.
       time_bins: frames of a recording, or of a window of one.
-      model: the network's; its frames and its readout count.
+      model: of the network, which says what frames it takes and how its answer is read.
     """
 
     layers: Sequence[integers.Layer]
@@ -184,13 +187,14 @@ class IntegerNetwork:
         """The class of each recording (M,): the scores of its windows are added."""
         return frames.total(self.scores(last)[None])[0].argmax(axis=-1)
 
-    def measured(self, frames: packing.Frames) -> Measured:
-        """What the network does on recordings."""
+    def measured(self, frames: packing.Frames, name: str = "") -> Measured:
+        """What the network does on recordings, and their name for tables."""
         layers_R = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], list(self.layers))
         model = OnChip(self.model, self.neurons)
         found = swap.answer(model, (None, None, layers_R), frames.packed_NxTxP)
         (answers_M,) = frames.vote(found.scores_BxK).argmax(axis=-1)
         return Measured(
+            name=name,
             recordings=len(frames.truth_M),
             right=int((answers_M == frames.truth_M).sum()),
             clipped=found.clipped_BxL[0].mean(axis=0, dtype=np.float64).tolist(),

@@ -266,7 +266,7 @@ class _Builder:
             return
         self._require_weights()
         threshold = self._numbers(node.threshold, name)
-        self._close(name, Kind(reset="none"), Numbers(0.0, threshold), 1.0)
+        self._close(name, Kind(reset="none", bare=True), Numbers(0.0, threshold), 1.0)
 
     def _neurons(self, link) -> None:
         name, node, dialect = link.name, link.node, self.dialect
@@ -339,7 +339,7 @@ class _Builder:
         own = own.replace(
             kernel=jnp.asarray(own.kernel, jnp.float32), bias=jnp.asarray(own.bias, jnp.float32)
         )
-        halving = Halving(own.kernel, own.bias)  # which integer networks and C know as well
+        halving = Halving(own.kernel, own.bias)  # of which networks of this library are made
         if isinstance(own, Convolution) and own.sides == halving.sides and own.sides[0].size % 2:
             own = halving
         for sides in reversed(self.pools):

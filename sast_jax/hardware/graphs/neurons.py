@@ -23,7 +23,7 @@ class Kind(NamedTuple):
       spikes: whether they spike; else their potential is what they send.
       reset: "zero", "subtract", "subtract-late" or "none".
       delayed: a spike is sent in the step after the one whose potential made it.
-      bare: there are no neurons: the current is what is sent.
+      bare: no potential is kept: the current, or whether it is above the threshold, is sent.
     """
 
     spikes: bool = True
@@ -122,7 +122,8 @@ class GraphNeuron(Neuron):
         if not kind.spikes:
             return state._replace(current=current, potential=potential), potential
         spikes = before if kind.delayed else spike(potential - self.threshold)
-        arrived = self.lose(state.step, spikes) if self.lose else spikes
+        returns = own.recurrent is not None and self.lose
+        arrived = self.lose(state.step, spikes) if returns else spikes
         return State(current, potential, spikes, arrived, state.step + 1), spikes
 
     def _after(self, potential, spikes):

@@ -24,4 +24,5 @@ def origin(values: Mapping[str, object] | None) -> str:
     """Where a network comes from, as a paragraph of its own; nothing if that is not known."""
     if values is None:
         return ""
-    return f"\n\nTrained: {', '.join(f'{key} {value}' for key, value in values.items())}."
+    named = (f"{key.replace('_', ' ')} {value}" for key, value in values.items())
+    return f"\n\nThe trained network: {', '.join(named)}."
