@@ -16,6 +16,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from sast_jax.errors import InputError
+from sast_jax.runs import programs
 
 USER_ERROR = 2
 _CONFIGS = pathlib.Path(__file__).parent / "configs"
@@ -192,6 +193,7 @@ def _guard(main, argv, costly):
     sys.unraisablehook = _unraisable
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
+        programs.keep()
         main(argv)
     except InputError as error:
         _fail(error, USER_ERROR)

@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from sast_jax.runs import run
+from sast_jax.training import passes
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -46,6 +47,7 @@ def _programs_of_a_file():
     """Lets go of a file's programs: the kernel maps only so many into a process."""
     yield
     jax.clear_caches()
+    passes._program.cache_clear()
 
 
 @pytest.fixture(scope="module")

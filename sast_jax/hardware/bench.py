@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,12 @@ from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.evaluation import intervals, swap
 from sast_jax.hardware import formats, operations
 from sast_jax.hardware.formats import Chip
-from sast_jax.hardware.graphs.network import GraphNetwork
 from sast_jax.hardware.models import Device, OnChip
 from sast_jax.snn.variation import Variation
 from sast_jax.training.trained import Trained
+
+if TYPE_CHECKING:  # it needs nir, which training does without
+    from sast_jax.hardware.graphs.network import GraphNetwork
 
 FAULTS = ("dead", "dropped", "spurious")  # which integer networks suffer as well
 NAMES = {  # of a condition, before its level
@@ -57,7 +60,7 @@ class Bench:
     """
 
     def __init__(
-        self, tried: Trained | GraphNetwork, chip: Chip, calibration: packing.Frames | None
+        self, tried: "Trained | GraphNetwork", chip: Chip, calibration: packing.Frames | None
     ):
         self.tried, self.chip = tried, chip
         self.network = tried.connections()

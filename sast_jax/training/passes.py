@@ -1,5 +1,6 @@
 """Passes of a grid of runs over a training set that lies on the device, or is streamed to it."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -102,7 +103,7 @@ class _Streamed:
 
 
 class _Programs:
-    """A function of :mod:`sast_jax.training.epochs`, compiled once for each shape of its arguments.
+    """A function of :mod:`sast_jax.training.epochs`, compiled for the shapes of its arguments.
 
     It is compiled ahead of time and not by its first call, so that training is timed without it.
 
@@ -112,22 +113,27 @@ class _Programs:
 
     def __init__(self, function: Callable, recipe: Recipe):
         self.seconds = 0.0
-        self._function, self._recipe, self._compiled = function, recipe, {}
+        self._function, self._recipe = function, recipe
 
     def __call__(self, arguments: tuple, ascend: bool) -> tuple:
-        key = ascend, *(leaf.shape for leaf in jax.tree.leaves(arguments))
-        if key not in self._compiled:
-            started = time.perf_counter()
-            self._compiled[key] = compile_in_chunks(self._function, self._recipe, arguments, ascend)
-            self.seconds += time.perf_counter() - started
-        program = self._compiled[key]
+        started = time.perf_counter()
+        leaves, tree = jax.tree.flatten(arguments)
+        shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+        program = _program(self._function, self._recipe, tree, shapes, ascend)
+        self.seconds += time.perf_counter() - started
         # A program compiled ahead of time moves no arguments: they must lie where it expects them.
         return program(*jax.device_put(arguments, program.input_shardings[0]))
 
 
+@functools.lru_cache(maxsize=64)
+def _program(function, recipe, tree, shapes, ascend):
+    """The program for arguments of these shapes; equal settings compile once in a process."""
+    return compile_in_chunks(function, recipe, jax.tree.unflatten(tree, shapes), ascend)
+
+
 def compile_in_chunks(function: Callable, recipe: Recipe, arguments: tuple, ascend: bool) -> Any:
     """The program that trains as many runs at once as a device's memory holds."""
-    at_once, room = len(arguments[1].seed), device_memory()
+    at_once, room = arguments[1].seed.shape[0], device_memory()
     # What a program needs is known only once it is compiled, and each try costs a compilation.
     # Halving takes few of them.
     while True:

