@@ -135,3 +135,6 @@ def test_a_sweep_on_eight_devices_goes_on_from_its_checkpoint(tmp_path):
         (tmp_path / "run" / "results.json").unlink()  # as if it had been cut off before the end
     assert written[0] == written[1]
     assert written[0]["environment"]["devices"] == 8
+    code, out, err = command("nmnist", *arguments)  # and on one device
+    assert code == 0, err
+    assert "warning: resumed on another machine" in out

@@ -30,6 +30,7 @@ class Job(NamedTuple):
       initial_R: parameters to start from; None for random ones.
       train: recordings to train on.
       streamed: whether these stay in the host's memory.
+      batch_devices: that share each batch, at most; 0 for all that the runs leave over.
       watched, split: recordings to evaluate after each epoch, and the name of their split.
       about: the record of every checkpoint, from which its networks can be built again.
       workdir: holds the log and the checkpoints.
@@ -41,6 +42,7 @@ class Job(NamedTuple):
     initial_R: Any
     train: packing.Frames
     streamed: bool
+    batch_devices: int
     watched: packing.Frames
     split: str
     about: dict
@@ -83,8 +85,8 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
         tqdm(total=job.recipe.epochs, initial=progress.epoch, desc="training", unit="epoch") as bar,
         open(job.workdir / "metrics.jsonl", "a") as log,
     ):
-        going_on = job.recipe, job.hyper_R, job.train, job.streamed, state_R, progress.epoch
-        for trained_R, metrics, seconds_R in passes.passes(*going_on):
+        given = job.recipe, job.hyper_R, job.train, job.streamed, state_R, progress.epoch
+        for trained_R, metrics, seconds_R in passes.passes(*given, job.batch_devices):
             state_R = trained_R
             epoch = progress.epoch + 1
             if not metrics.finite.any():

@@ -83,6 +83,7 @@ def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
                 runs=build.grid(given),
                 train=train,
                 streamed=passes.is_streamed(given.data.stream, train),
+                batch_devices=given.batch_devices,
                 watched=source.test if validation is None else validation,
                 split="test" if validation is None else "validation",
                 about=about,

@@ -48,6 +48,9 @@ class Settings:
     )
     epochs: int = number(45, 1, _COUNT, "passes over the training recordings")
     batch_size: int = number(64, 1, math.inf, "recordings of a step")
+    batch_devices: int = number(
+        0, 0, math.inf, "devices that share each batch, at most; 0: all that the runs leave over"
+    )
     learning_rate: float = setting(1e-3, "at the start of the schedule", RANGES["learning_rate"])
     schedule: str = choice(
         "cosine", ("constant", "cosine"), "of the learning rate; the cosine falls to 0"

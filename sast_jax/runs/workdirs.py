@@ -15,7 +15,8 @@ from sast_jax.runs.settings import Settings, flat_fields
 
 # Keys that do not change what a run computes; the fingerprint and "experiment" stand for the data.
 _NOT_THE_RUN = (
-    *("resume", "workdir", "data.name", "data.path", "data.source", "data.stream"),
+    *("resume", "workdir", "batch_devices"),
+    *("data.name", "data.path", "data.source", "data.stream"),
     "data.allow_overlap",
 )
 _LOCK = ".lock"

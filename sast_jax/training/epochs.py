@@ -50,7 +50,7 @@ class Metrics(NamedTuple):
     finite: jax.Array
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5, 6), donate_argnums=1)
+@functools.partial(jax.jit, static_argnums=(0, 5, 6, 7), donate_argnums=1)
 def train_epoch(
     recipe: Recipe,
     state_R: RunState,
@@ -59,6 +59,7 @@ def train_epoch(
     labels_N: jax.Array,
     ascend: bool,
     at_once: int | None = None,
+    each: int = 1,
 ) -> tuple[RunState, Metrics]:
     """One epoch of all runs; :func:`sast_jax.training.sweeps.over_runs` spreads them.
 
@@ -71,6 +72,7 @@ def train_epoch(
       labels_N: class of each recording.
       ascend: take SAM's perturbation; False trains plainly, at one gradient a step.
       at_once: runs that an accelerator trains together, at most; None for all.
+      each: devices that share each batch of a run.
 
     Returns:
       The new states and the metrics of each run, (R,).
@@ -80,11 +82,11 @@ def train_epoch(
         state, hyper = args
         order = _order(recipe, state, len(labels_N), ascend)
         state, progress = _steps(
-            recipe, state, hyper, order, ascend, lambda n: (recordings_N[n], labels_N[n])
+            recipe, state, hyper, order, ascend, lambda n: (recordings_N[n], labels_N[n]), each
         )
         return state, _metrics(state, progress)
 
-    return sweeps.over_runs(one, (state_R, hyper_R), at_once)
+    return sweeps.over_runs(one, (state_R, hyper_R), at_once, each)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
@@ -93,7 +95,7 @@ def epoch_order(recipe: Recipe, state_R: RunState, recordings: int, ascend: bool
     return jax.lax.map(lambda state: _order(recipe, state, recordings, ascend), state_R)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4, 5), donate_argnums=1)
+@functools.partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=1)
 def train_chunk(
     recipe: Recipe,
     state_R: RunState,
@@ -101,6 +103,7 @@ def train_chunk(
     batches_R: Order,
     ascend: bool,
     at_once: int | None = None,
+    each: int = 1,
 ) -> tuple[RunState, StepMetrics]:
     """Some steps of an epoch, for a training set that is not on the device.
 
@@ -108,7 +111,7 @@ def train_chunk(
     of :func:`train_epoch`.
 
     Args:
-      recipe, hyper_R, ascend, at_once: as for :func:`train_epoch`.
+      recipe, hyper_R, ascend, at_once, each: as for :func:`train_epoch`.
       state_R: donated.
       batches_R: for each run the recordings in the places of an order's indices: packed frames
         (R, S, B, T, P) and labels (R, S, B).
@@ -119,9 +122,9 @@ def train_chunk(
 
     def one(args):
         state, hyper, batches = args
-        return _steps(recipe, state, hyper, batches, ascend, lambda batch: batch)
+        return _steps(recipe, state, hyper, batches, ascend, lambda batch: batch, each)
 
-    return sweeps.over_runs(one, (state_R, hyper_R, batches_R), at_once)
+    return sweeps.over_runs(one, (state_R, hyper_R, batches_R), at_once, each)
 
 
 @jax.jit
@@ -172,13 +175,13 @@ def _order(recipe, state, recordings, ascend) -> Order:
     )
 
 
-def _steps(recipe, state, hyper, batches: Order, ascend, gather):
-    """Trains through an order; ``gather`` turns its entries into packed frames and labels."""
+def _steps(recipe, state, hyper, batches: Order, ascend, gather, each):
+    """Trains through an order; ``gather`` turns its entries into recordings and labels."""
     *_, augment_key, noise_key = _keys(recipe, state)
 
     def load(entry, key):
-        batch, labels_B = gather(entry)
-        return _frames(recipe, batch, key), labels_B
+        batch, labels_B = gather(sweeps.shared(entry, 0, each))
+        return sweeps.shared(_frames(recipe, batch, key), 1, each), labels_B
 
     def body(state, entry):
         keys = jax.random.split(jax.random.fold_in(augment_key, state.step))
@@ -188,6 +191,9 @@ def _steps(recipe, state, hyper, batches: Order, ascend, gather):
         elif ascend:
             # A part of the batch that is loaded already, with the same deformations.
             second = recipe.sharpness.ascent(batch)
+            if second is not None:
+                frames, labels_B = second
+                second = sweeps.shared(frames, 1, each), sweeps.shared(labels_B, 0, each)
         # The noise key is that of the epoch: train_step folds the step into it.
         state, progress = train_step(recipe, state, hyper, batch, second, noise_key)
         return state, StepMetrics(*progress)

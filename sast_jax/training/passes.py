@@ -12,7 +12,7 @@ import numpy as np
 from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
 from sast_jax.data.words import Words
-from sast_jax.training import epochs
+from sast_jax.training import epochs, sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.stepping import RunState
 
@@ -40,6 +40,7 @@ def passes(
     streamed: bool,
     state_R: RunState,
     begin: int,
+    most: int = 0,
 ) -> Iterator[tuple[RunState, epochs.Metrics, list[float]]]:
     """Yields after each epoch the state, the metrics and the seconds of each run.
 
@@ -52,11 +53,12 @@ def passes(
       streamed: whether it stays in the host's memory.
       state_R: of the runs after ``begin`` epochs.
       begin: epochs that are done.
+      most: devices that share each batch, at most; 0 for all that the runs leave over.
     """
     perturbed = np.asarray(hyper_R.rho) > 0
     parts = [part for part in (np.flatnonzero(perturbed), np.flatnonzero(~perturbed)) if len(part)]
     hypers = _split(hyper_R, parts)
-    one_pass = (_Streamed if streamed else _Resident)(recipe, train)
+    one_pass = (_Streamed if streamed else _Resident)(recipe, train, most)
     for epoch in range(begin, recipe.epochs):
         trained, measured, seconds_R = [], [], np.empty(len(perturbed))
         for part, hyper, state in zip(parts, hypers, _split(state_R, parts), strict=True):
@@ -74,8 +76,8 @@ def passes(
 
 
 class _Resident:
-    def __init__(self, recipe: Recipe, train: Frames):
-        self.programs = _Programs(epochs.train_epoch, recipe)
+    def __init__(self, recipe: Recipe, train: Frames, most: int):
+        self.programs = _Programs(epochs.train_epoch, recipe, most)
         recordings = Words.of(jnp.asarray(train.packed_NxTxP), train.frame_shape)
         self._set = recordings, jnp.asarray(train.labels_N)
 
@@ -84,8 +86,8 @@ class _Resident:
 
 
 class _Streamed:
-    def __init__(self, recipe: Recipe, train: Frames):
-        self.programs = _Programs(epochs.train_chunk, recipe)
+    def __init__(self, recipe: Recipe, train: Frames, most: int):
+        self.programs = _Programs(epochs.train_chunk, recipe, most)
         self._recipe, self._train = recipe, train
 
     def __call__(self, state_R, hyper_R, ascend):
@@ -111,33 +113,43 @@ class _Programs:
       seconds: time that compiling has taken.
     """
 
-    def __init__(self, function: Callable, recipe: Recipe):
+    def __init__(self, function: Callable, recipe: Recipe, most: int):
         self.seconds = 0.0
-        self._function, self._recipe = function, recipe
+        self._function, self._recipe, self._most = function, recipe, most
 
     def __call__(self, arguments: tuple, ascend: bool) -> tuple:
         started = time.perf_counter()
         leaves, tree = jax.tree.flatten(arguments)
         shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-        program = _program(self._function, self._recipe, tree, shapes, ascend)
+        runs, batch = len(arguments[1].seed), self._recipe.batches.size
+        each = sweeps.devices_of_a_run(runs, batch, self._most)
+        program = _program(self._function, self._recipe, tree, shapes, ascend, each)
         self.seconds += time.perf_counter() - started
         # A program compiled ahead of time moves no arguments: they must lie where it expects them.
         return program(*jax.device_put(arguments, program.input_shardings[0]))
 
 
 @functools.lru_cache(maxsize=64)
-def _program(function, recipe, tree, shapes, ascend):
+def _program(function, recipe, tree, shapes, ascend, each):
     """The program for arguments of these shapes; equal settings compile once in a process."""
-    return compile_in_chunks(function, recipe, jax.tree.unflatten(tree, shapes), ascend)
+    return compile_in_chunks(function, recipe, jax.tree.unflatten(tree, shapes), ascend, each)
 
 
-def compile_in_chunks(function: Callable, recipe: Recipe, arguments: tuple, ascend: bool) -> Any:
-    """The program that trains as many runs at once as a device's memory holds."""
+def compile_in_chunks(
+    function: Callable, recipe: Recipe, arguments: tuple, ascend: bool, each: int = 1
+) -> Any:
+    """The program that trains as many runs at once as a device's memory holds.
+
+    Args:
+      function: of :mod:`sast_jax.training.epochs`.
+      recipe, ascend, each: as it takes them.
+      arguments: those between, or their shapes.
+    """
     at_once, room = arguments[1].seed.shape[0], device_memory()
     # What a program needs is known only once it is compiled, and each try costs a compilation.
     # Halving takes few of them.
     while True:
-        program = function.lower(recipe, *arguments, ascend, at_once).compile()
+        program = function.lower(recipe, *arguments, ascend, at_once, each).compile()
         used = program.memory_analysis()
         # Arguments are on the device already. Outputs that take the place of donated arguments
         # (alias) need no memory of their own.

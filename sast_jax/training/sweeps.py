@@ -1,7 +1,9 @@
 """One run's function over a grid of runs: one program, shared out among all devices.
 
 On a CPU the runs follow one another, which is faster there and gives each the same bits as alone.
-Elsewhere they are vectorised, in chunks where memory asks for it.
+Elsewhere they are vectorised, in chunks where memory asks for it. Where there are more devices than
+runs, several of them may share each batch of a run (:func:`shared`): what they compute together is,
+but for rounding, what one of them computes alone.
 """
 
 from collections.abc import Callable
@@ -12,7 +14,25 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
-def over_runs(function: Callable[[Any], Any], tree_R: Any, at_once: int | None = None) -> Any:
+def devices_of_a_run(runs: int, batch: int, most: int = 0) -> int:
+    """How many devices share each batch of a run: a divisor of their number and of the batch.
+
+    Args:
+      runs: R.
+      batch: recordings of a step.
+      most: of these devices; 0 for all that the runs leave over.
+    """
+    devices = jax.device_count()
+    room = max(1, min(devices // runs, most or devices))
+    return max(n for n in range(1, room + 1) if devices % n == 0 == batch % n)
+
+
+def over_runs(
+    function: Callable[[Any], Any],
+    tree_R: Any,
+    at_once: int | None = None,
+    each: int = 1,
+) -> Any:
     """Applies a function to each of R runs; inside jit.
 
     Args:
@@ -20,19 +40,21 @@ def over_runs(function: Callable[[Any], Any], tree_R: Any, at_once: int | None =
       tree_R: arrays with a leading run axis.
       at_once: runs that a device vectorises, at most; None for all that are its own. A CPU always
         takes one.
+      each: devices of a run, which share what the function puts through :func:`shared`.
 
     Returns:
       What the function returns, with a leading run axis.
     """
-    runs, mesh = len(jax.tree.leaves(tree_R)[0]), _mesh()
-    own = -(-runs // mesh.size)  # runs of one device, rounded up
+    runs, mesh = len(jax.tree.leaves(tree_R)[0]), _mesh(each)
+    places = mesh.shape["runs"]
+    own = -(-runs // places)  # runs of one device, rounded up
     most = 1 if jax.default_backend() == "cpu" else min(at_once or own, own)
     chunks = -(-own // most)
     size = -(-own // chunks)  # all chunks alike, so that their program is compiled once
 
     # Every device needs the same number of whole chunks. Copies of the last run fill up what is
     # missing; they are computed for nothing and cut off in the end.
-    total = mesh.size * chunks * size
+    total = places * chunks * size
 
     def on_a_device(tree):
         # One chunk of several runs is vectorised whole. Otherwise a loop runs over the chunks, or
@@ -41,18 +63,44 @@ def over_runs(function: Callable[[Any], Any], tree_R: Any, at_once: int | None =
             return jax.vmap(function)(tree)
         return jax.lax.map(function, tree, batch_size=size if size > 1 else None)
 
-    if mesh.size > 1:
-        # No run uses values of another, so devices exchange nothing and JAX need not check how
-        # values are replicated.
-        axis = PartitionSpec(*mesh.axis_names)
+    if places > 1:
+        # No run uses values of another, so the devices of different runs exchange nothing and JAX
+        # need not check how values are replicated. Those of one run are left to the compiler.
+        axis = PartitionSpec("runs")
         on_a_device = jax.shard_map(
-            on_a_device, mesh=mesh, in_specs=axis, out_specs=axis, check_vma=False
+            on_a_device,
+            mesh=mesh,
+            in_specs=axis,
+            out_specs=axis,
+            axis_names={"runs"},
+            check_vma=False,
         )
     if total == runs:
         return on_a_device(tree_R)
     filled = np.minimum(np.arange(total), runs - 1)
     made = on_a_device(jax.tree.map(lambda leaf: leaf[filled], tree_R))
-    return jax.tree.map(lambda leaf: leaf[:runs], made)
+    cut = jax.tree.map(lambda leaf: leaf[:runs], made)
+    if mesh.size == 1:
+        return cut
+    # Runs that are no multiple of the devices cannot stay spread over them.
+    return jax.lax.with_sharding_constraint(cut, NamedSharding(mesh, PartitionSpec()))
+
+
+def shared(tree: Any, axis: int, each: int) -> Any:
+    """Shares arrays out among the devices of a run, along an axis, where its size allows it."""
+    if each == 1:
+        return tree
+    # Within over_runs the mesh is the one there, of which the runs are taken care of.
+    around = jax.sharding.get_abstract_mesh()
+    mesh = around if around.axis_names else _mesh(each)
+
+    def split(leaf):
+        if leaf.shape[axis] % each:
+            return leaf
+        spec = PartitionSpec(*[None] * axis, "batch")
+        return jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, spec))
+
+    return jax.tree.map(split, tree)
 
 
 def finite(tree_R: Any) -> np.ndarray:
@@ -63,8 +111,8 @@ def finite(tree_R: Any) -> np.ndarray:
 
 def everywhere() -> NamedSharding:
     """The sharding of arrays that every device holds whole."""
-    return NamedSharding(_mesh(), PartitionSpec())
+    return NamedSharding(_mesh(1), PartitionSpec())
 
 
-def _mesh() -> Mesh:
-    return Mesh(np.array(jax.devices()), ("runs",))
+def _mesh(each: int) -> Mesh:
+    return Mesh(np.array(jax.devices()).reshape(-1, each), ("runs", "batch"))
