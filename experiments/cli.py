@@ -99,6 +99,12 @@ def define_split() -> tuple[flags.FlagHolder[str], flags.FlagHolder[int]]:
     )
 
 
+def define_scheduler() -> flags.FlagHolder[str]:
+    """Defines the flag --scheduler of studies, for :mod:`sast_jax.runs.study.trainings`."""
+    about = "local:N, or the address of a Dask scheduler; one training after another if empty"
+    return flags.DEFINE_string("scheduler", "", about)
+
+
 def define_foreign() -> Callable[[str], Any]:
     """Defines the flags of commands that take a NIR file of anybody and a folder of recordings.
 

@@ -8,7 +8,8 @@ split of the training recordings, over two seeds. Then the variant trains on all
 start, and is measured on the test split. For plain training with as many gradients as full SAM, the
 learning rate is chosen in the same way. Finished parts are kept, so an interrupted study continues
 where it was. FOLDER holds recordings in N-MNIST's layout. Times are measured last, in turns in one
-process; leave the machine otherwise idle then.
+process; leave the machine otherwise idle then. ``--scheduler=local:2`` trains in two processes, and
+``--scheduler=tcp://HOST:PORT`` on any Dask cluster, with the same rows.
 """
 
 import functools
@@ -21,12 +22,13 @@ from experiments import cli
 from experiments.sam_family import family
 from sast_jax.errors import InputError
 from sast_jax.runs import workdirs
-from sast_jax.runs.study import cost, kept_rows
+from sast_jax.runs.study import cost, kept_rows, trainings
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/variants", "folder for the runs and the table")
 _REGIMES = flags.DEFINE_list("regimes", ["paper", "default"], "which to do")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "runs of each variant", lower_bound=2)
+_SCHEDULER = cli.define_scheduler()
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "turns of the timing; 0: no timing", lower_bound=0)
 
 
@@ -35,6 +37,7 @@ def main() -> None:
     unknown = set(_REGIMES.value) - set(family.REGIMES)
     if unknown:
         raise InputError(f"--regimes={min(unknown)} is none of {', '.join(family.REGIMES)}")
+    trained = trainings.of(_SCHEDULER.value)
     for name in _REGIMES.value:
         regime = family.REGIMES[name]
         configs = {
@@ -51,8 +54,8 @@ def main() -> None:
             }
             for key, config in configs.items()
         }
-        make = functools.partial(_row, regime, configs, folder / name)
-        rows = kept_rows.made(folder / name / "rows.json", abouts, make)
+        make = functools.partial(_row, regime, configs, folder / name, trained)
+        rows = kept_rows.made(folder / name / "rows.json", abouts, make, trained.at_once)
         configs = {
             key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
             for key, config in configs.items()
@@ -64,11 +67,11 @@ def main() -> None:
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 
-def _row(regime, configs, folder, name, _) -> dict:
+def _row(regime, configs, folder, trained, name, _) -> dict:
     config, place = configs[name], folder / kept_rows.folder(name)
-    best = family.tuned(config, regime, family.VARIANTS[name], place / "tuning")
+    best = family.tuned(config, regime, family.VARIANTS[name], place / "tuning", trained)
     config = config.changed(best)
-    row = family.measured(config, _SEEDS.value, place / "final")
+    row = family.measured(config, _SEEDS.value, place / "final", trained)
     jax.clear_caches()  # of programs that no other variant uses
     return row | {"gradients": cost.gradients(config)}
 

@@ -23,6 +23,9 @@ from experiments.configs import assessment as config_file, nmnist, theory_aligne
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.runs import build, settings, workdirs
+from sast_jax.runs.study import trainings
+
+IN_TURN = trainings.InTurn()
 
 
 def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
@@ -231,20 +234,20 @@ def test_a_missed_rate_is_told():
 def test_what_is_taken_from_sast_is_in_trials_and_runs(tmp_path, monkeypatch, name, key, value):
     seen = []
 
-    def tuned(trial, grid, workdir, score):
+    def tuned(trial, grid, workdir, score, trained):
         seen.append(trial)
         return {next(iter(grid)): 0.25}, []
 
     def results_of(given):
         seen.append(given)
-        return {"runs": []}, None
+        return {"runs": []}, tmp_path
 
     monkeypatch.setattr(command_module.tuning, "tuned", tuned)
-    monkeypatch.setattr(command_module.run, "results_of", results_of)
-    monkeypatch.setattr(command_module.landscape, "around", lambda workdir: [])
+    monkeypatch.setattr(trainings.run, "results_of", results_of)
+    monkeypatch.setattr(trainings.landscape, "around", lambda workdir: [])
     config = config_file.get_config()
     sast = row([0.9], validation_soft_rate=0.3) | {"tuned": {"rho": 0.8, "learning_rate": 1.0}}
-    made = command_module._assess(config, "paper", tmp_path, name, {"SAST": sast})
+    made = command_module._assess(config, "paper", tmp_path, IN_TURN, name, {"SAST": sast})
     trial, final = seen
     assert made["taken"] == {key: value}
     for config_ in (trial, final):
@@ -260,14 +263,16 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
 
     monkeypatch.setattr(command_module.tuning, "tuned", diverge)
     config = config_file.get_config()
-    lost = command_module._assess(config, "paper", tmp_path, "plain", {})
+    lost = command_module._assess(config, "paper", tmp_path, IN_TURN, "plain", {})
     assert lost["remarks"] == ["no finite loss"]
     lost |= {"time": [1, 1, 1]}
     rows = {"plain": lost, "SAST": row([0.9] * 5, gaps=[0.1] * 5)}
     assert "no finite runs" in conclusions.conclusions(done(rows))["paper"][0]
     page_lib.write_assessment(tmp_path, done(rows))
     assert "**Note.** plain: no finite loss" in (tmp_path / "assessment.md").read_text()
-    penalty = command_module._assess(config, "paper", tmp_path, "rate penalty", {"SAST": lost})
+    penalty = command_module._assess(
+        config, "paper", tmp_path, IN_TURN, "rate penalty", {"SAST": lost}
+    )
     assert penalty["remarks"] == ["no run of SAST is finite"]
 
 

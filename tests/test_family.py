@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 
 from experiments.configs import nmnist
 from experiments.sam_family import family
-from sast_jax.runs.study import landscape
+from sast_jax.runs.study import landscape, trainings
+
+IN_TURN = trainings.InTurn()
 
 
 def tiny() -> ConfigDict:
@@ -37,7 +39,9 @@ def settings(place, name):
 def test_every_variant_is_sound_and_one_of_a_kind(place):
     assert settings(place, "SAM").sam.ascent_fraction == 1
     assert settings(place, "Adam, twice as long").epochs == 8
-    assert not family.tuned(settings(place, "Adam"), REGIME, family.VARIANTS["Adam"], place)
+    assert not family.tuned(
+        settings(place, "Adam"), REGIME, family.VARIANTS["Adam"], place, IN_TURN
+    )
     configs = [settings(place, name) for name in family.VARIANTS if name != "Adam"]
     assert settings(place, "Adam") == configs[0]  # which is tuned
     assert len(set(configs)) == len(configs)
@@ -53,18 +57,18 @@ def test_every_variant_is_sound_and_one_of_a_kind(place):
 )
 def test_a_row_is_tuned_on_validation_and_measured_once(place, name, key, values, monkeypatch):
     config = settings(place, name)
-    chosen = family.tuned(config, REGIME, family.VARIANTS[name], place / name / "tuning")
+    chosen = family.tuned(config, REGIME, family.VARIANTS[name], place / name / "tuning", IN_TURN)
     tuning = json.loads((place / name / "tuning" / "results.json").read_text())
     means = {row[key]: row["validation_hard_accuracy_mean"] for row in tuning["summary"]}
     assert means.keys() == values
     assert means[chosen[key]] == max(means.values())
     assert len(tuning["runs"]) == 2 * family.TUNING_SEEDS
     config = config.changed(chosen)
-    row = family.measured(config, 2, place / name / "final")
+    row = family.measured(config, 2, place / name / "final", IN_TURN)
     assert row["n"] == 2
     assert row["eigenvalue_mean"] > 0
     monkeypatch.setattr(landscape, "_around", None)
-    assert family.measured(config, 2, place / name / "final") == row
+    assert family.measured(config, 2, place / name / "final", IN_TURN) == row
     shown = row | {"gradients": 1.5}
     tried = {name: {key: (chosen[key], 100.0)}}
     times = {name: [1.0, 1.25, 1.5]}

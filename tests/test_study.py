@@ -15,7 +15,7 @@ from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
 from sast_jax.runs import reloaded
 from sast_jax.runs.settings import Settings
-from sast_jax.runs.study import cost, kept_rows, landscape, tuning
+from sast_jax.runs.study import cost, kept_rows, landscape, trainings, tuning
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_key_that_no_sweep_takes_is_tuned_on_validation(folder, monkeypatch):
         "settings": {"neurons.hard": 1.0, "learning_rate": 1e-2},
         "hard_accuracy": row["validation_hard_accuracy_mean"],
     } in found
-    monkeypatch.setattr(tuning.run.fit, "fit", None)  # nothing is trained again
+    monkeypatch.setattr(trainings.run.fit, "fit", None)  # nothing is trained again
     assert tuning.tuned(config, grid, folder / "trials") == (best, found)
     worst, _ = tuning.tuned(
         config, grid, folder / "trials", score=lambda row: -tuning.most_accurate(row)
@@ -63,7 +63,7 @@ def test_keys_of_a_sweep_are_tuned_in_one_program(folder):
 
 def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2})
-    summaries, known = [], tuning.run.results_of
+    summaries, known = [], trainings.run.results_of
 
     def results_of(given):
         if given.neurons.hard:
@@ -71,7 +71,7 @@ def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
         summaries.append(known(given))
         return summaries[-1]
 
-    monkeypatch.setattr(tuning.run, "results_of", results_of)
+    monkeypatch.setattr(trainings.run, "results_of", results_of)
     grid = {"neurons.hard": (0.5, 0.0), "learning_rate": (1e-3, 1e-2)}
     best, found = tuning.tuned(config, grid, folder / "left")
     assert best["neurons.hard"] == 0.0 and len(summaries) == 1

@@ -11,7 +11,8 @@ training recordings wins, over ``config.tuning_seeds`` seeds. With the chosen se
 with soft and hard spikes, on hardware and on corrupted recordings; the loss around them is measured
 too. Training times of a regime are measured after its methods, in turns in one process; leave the
 machine otherwise idle then. Writes ``assessment.html``, ``.md`` and ``.json``. Finished parts are
-kept, so an interrupted assessment continues where it was.
+kept, so an interrupted assessment continues where it was. ``--scheduler=local:2`` trains in two
+processes, and ``--scheduler=tcp://HOST:PORT`` on any Dask cluster, with the same rows.
 """
 
 import functools
@@ -29,13 +30,14 @@ from experiments.configs.assessment import get_config
 from sast_jax.data import cache, sets
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.reports import results
-from sast_jax.runs import files, machine, run, settings, workdirs
+from sast_jax.runs import files, machine, settings, workdirs
 from sast_jax.runs.settings import Settings
-from sast_jax.runs.study import cost, kept_rows, landscape, tuning
+from sast_jax.runs.study import cost, kept_rows, landscape, trainings, tuning
 
 _LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
 
 _config = cli.define_config("assessment")
+_SCHEDULER = cli.define_scheduler()
 
 
 def main() -> None:
@@ -48,15 +50,13 @@ def main() -> None:
     for line in source.caveats:
         print(f"note: {line}")
     workdir = _workdir(config, source.fingerprint)
-    jax.config.update("jax_compilation_cache_dir", str(workdir / "programs"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # as methods share many
     with workdirs.held(workdir):
-        done = _all(config, regimes, names, source, workdir)
+        done = _all(config, regimes, names, source, workdir, trainings.of(_SCHEDULER.value))
     print(conclusions.summary(done))
     print(f"report: {workdir / 'assessment.html'}")
 
 
-def _all(config, regimes, names, source, workdir) -> dict:
+def _all(config, regimes, names, source, workdir, trained) -> dict:
     environment = machine.environment()
     about = {"config": config.to_dict(), "data": source.name, "caveats": source.caveats}
     about |= {"environment": environment}
@@ -65,8 +65,8 @@ def _all(config, regimes, names, source, workdir) -> dict:
         of_it = [name for name in names if regime in METHODS[name].values]
         rests_on = _identity(config, source.fingerprint)
         abouts = {name: rests_on | _about(config, regime, METHODS[name]) for name in of_it}
-        make = functools.partial(_assess, config, regime, workdir / regime)
-        rows = kept_rows.made(workdir / regime / "rows.json", abouts, make)
+        make = functools.partial(_assess, config, regime, workdir / regime, trained)
+        rows = kept_rows.made(workdir / regime / "rows.json", abouts, make, trained.at_once)
         if config.rounds:
             tuned = [name for name in of_it if rows[name]["tuned"]]
             configs = {name: _timed(config, regime, name, rows[name]) for name in tuned}
@@ -182,7 +182,7 @@ def _about(config, regime, method) -> dict:
     return about
 
 
-def _assess(config, regime, folder, name, rows) -> dict:
+def _assess(config, regime, folder, trained, name, rows) -> dict:
     """A method's row: tuned, trained and measured."""
     method, place = METHODS[name], folder / kept_rows.folder(name)
     made, score, taken = untuned(config, regime, method), tuning.most_accurate, {}
@@ -199,12 +199,11 @@ def _assess(config, regime, folder, name, rows) -> dict:
     trial = made.changed(seeds)  # others than those that are reported
     grid = methods.grid(config.dataset, made, regime, method)
     try:
-        best, trials = tuning.tuned(trial, grid, place / "trials", score)
+        best, trials = tuning.tuned(trial, grid, place / "trials", score, trained)
         made = _final(config, _tuned(made, best)).changed({"workdir": str(place / "final")})
-        runs = run.results_of(made)[0]["runs"]
+        runs, around = trained.train(made, around=True)
     except DivergedError as error:
         return _diverged(config, method, made, str(error))
-    around = landscape.around(place / "final")
     jax.clear_caches()  # of programs that no other method uses
     remarks = results.remarks(runs)
     if method.taken == "rates.target":

@@ -8,10 +8,10 @@ from ml_collections import ConfigDict
 
 from experiments.configs import nmnist, nmnist_paper
 from sast_jax.evaluation import intervals
-from sast_jax.reports import tables
-from sast_jax.runs import run
+from sast_jax.reports import results, tables
 from sast_jax.runs.settings import Settings, read
 from sast_jax.runs.study import landscape, tuning
+from sast_jax.runs.study.trainings import InTurn, OnCluster
 
 TUNING_SEEDS = 2
 VALIDATION = 1 / 6
@@ -105,20 +105,28 @@ def choices(regime: Comparison, variant: Variant, given: Settings) -> dict[str, 
     return {"learning_rate": regime.learning_rates}
 
 
-def tuned(given: Settings, regime: Comparison, variant: Variant, workdir: pathlib.Path) -> dict:
+def tuned(
+    given: Settings,
+    regime: Comparison,
+    variant: Variant,
+    workdir: pathlib.Path,
+    trained: InTurn | OnCluster,
+) -> dict:
     """The tuned key and its best value, by hard accuracy on validation; empty if none is tuned."""
     grid = choices(regime, variant, given)
     if not grid:
         return {}
     trial = given.changed({"data.validation": VALIDATION, "sweep.seeds": TUNING_SEEDS})
-    return tuning.tuned(trial, grid, workdir)[0]
+    return tuning.tuned(trial, grid, workdir, trainings=trained)[0]
 
 
-def measured(given: Settings, seeds: int, workdir: pathlib.Path) -> dict:
+def measured(
+    given: Settings, seeds: int, workdir: pathlib.Path, trained: InTurn | OnCluster
+) -> dict:
     """A row of the table, measured on runs with all training recordings; without their time."""
     final = given.changed({"workdir": str(workdir), "sweep.seeds": seeds})
-    (row,) = run.results_of(final)[0]["summary"]
-    around = landscape.around(workdir)
+    runs, around = trained.train(final, around=True)
+    (row,) = results.summarise(runs)
     values = [entry["eigenvalue"] for entry in around if entry["eigenvalue"] is not None]
     for line in landscape.uncertain(around):
         print(f"warning: {workdir}: {line}")

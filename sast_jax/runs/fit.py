@@ -34,6 +34,7 @@ class Job(NamedTuple):
       watched, split: recordings to evaluate after each epoch, and the name of their split.
       about: the record of every checkpoint, from which its networks can be built again.
       workdir: holds the log and the checkpoints.
+      to_the_end: whether training goes on where no run is finite any more.
     """
 
     recipe: Recipe
@@ -47,6 +48,7 @@ class Job(NamedTuple):
     split: str
     about: dict
     workdir: pathlib.Path
+    to_the_end: bool = False
 
 
 class Progress(NamedTuple):
@@ -89,7 +91,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
         for trained_R, metrics, seconds_R in passes.passes(*given, job.batch_devices):
             state_R = trained_R
             epoch = progress.epoch + 1
-            if not metrics.finite.any():
+            if not (metrics.finite.any() or job.to_the_end):
                 checkpoints.close()
                 raise DivergedError(
                     f"the loss is no longer finite in epoch {epoch}; lower the learning rate or "

@@ -31,11 +31,15 @@ def run(given: Settings) -> dict:
     return done
 
 
-def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
+def results_of(
+    given: Settings, to_the_end: bool = False, page: bool = True
+) -> tuple[dict, pathlib.Path]:
     """Trains, evaluates and reports the runs of some settings; shows them again if finished.
 
     Args:
       given: the settings.
+      to_the_end: train on where no run is finite any more, so that there are results of that too.
+      page: write the report too.
 
     Returns:
       What ``results.json`` holds, and the workdir.
@@ -63,7 +67,7 @@ def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
     workdir = workdirs.claim(given, source.fingerprint)
     with workdirs.held(workdir):
         done = workdirs.finished(workdir)
-        if done is None or not (workdir / "report.html").exists():
+        if done is None or (page and not (workdir / "report.html").exists()):
             about = {
                 "experiment": given.data.name,
                 "config": given.as_dict(),
@@ -88,16 +92,20 @@ def results_of(given: Settings) -> tuple[dict, pathlib.Path]:
                 split="test" if validation is None else "validation",
                 about=about,
                 workdir=workdir,
+                to_the_end=to_the_end,
             )
-            done = _conclude(job, given, source, validation, *fit.fit(job))
+            done = _conclude(job, given, source, validation, page, *fit.fit(job))
         else:
             print(f"{workdir}: this run is finished; these are its results")
     measure.show(done)
-    print(f"report: {workdir / 'report.html'}")
+    if page:
+        print(f"report: {workdir / 'report.html'}")
     return done, workdir
 
 
-def _conclude(job: fit.Job, given: Settings, source: Source, validation, state_R, progress) -> dict:
+def _conclude(
+    job: fit.Job, given: Settings, source: Source, validation, page, state_R, progress
+) -> dict:
     """Evaluates the last epoch on the whole test split, and writes results and report."""
     models = Trained.of(job.recipe, state_R, job.hyper_R)
     benches_R = measure.benches(models, job.train, given)
@@ -117,14 +125,15 @@ def _conclude(job: fit.Job, given: Settings, source: Source, validation, state_R
         about | {"environment": machine.environment()},
         results.entries(job.runs, measured, progress.train_seconds, progress.finite),
     )
-    lines = (job.workdir / "metrics.jsonl").read_text().splitlines()
-    run_page.write_report(
-        job.workdir,
-        done,
-        [json.loads(line) for line in lines],
-        _examples(models, source),
-        [*source.warnings, *source.caveats],
-    )
+    if page:
+        lines = (job.workdir / "metrics.jsonl").read_text().splitlines()
+        run_page.write_report(
+            job.workdir,
+            done,
+            [json.loads(line) for line in lines],
+            _examples(models, source),
+            [*source.warnings, *source.caveats],
+        )
     # Last of all, as this file says that the run is finished.
     files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
     return done

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from sast_jax.errors import DivergedError
 from sast_jax.reports import results
-from sast_jax.runs import build, run
+from sast_jax.runs import build
 from sast_jax.runs.settings import SWEPT_KEYS, Settings
+from sast_jax.runs.study.trainings import InTurn, OnCluster
 from sast_jax.training.recipe import SWEPT
 
 _SHORT = {key: name for name, key in SWEPT_KEYS.items()}
@@ -24,6 +25,7 @@ def tuned(
     grid: dict[str, Sequence[float]],
     workdir: pathlib.Path,
     score: Callable[[dict], float] = most_accurate,
+    trainings: InTurn | OnCluster | None = None,
 ) -> tuple[dict[str, float], list[dict]]:
     """The settings of a grid with the best score, from means over seeds; at a tie the first.
 
@@ -35,6 +37,7 @@ def tuned(
       grid: keys of the config and the values to try of each, in all combinations.
       workdir: for the trials.
       score: row of a summary -> score.
+      trainings: how they are trained; None for one after another.
 
     Returns:
       The settings, and all trials: ``settings`` and ``hard_accuracy`` on the validation split, None
@@ -49,11 +52,11 @@ def tuned(
     swept = {name: key for key, name in names.items() if name in SWEPT}
     single = {key: values for key, values in grid.items() if key not in swept.values()}
     sweep = {f"sweep.{name}": tuple(grid[key]) for name, key in swept.items()}
-    trials, scores = [], []
+    trials, scores, trainings = [], [], trainings or InTurn()
     for values in itertools.product(*single.values()):
         these = dict(zip(single, values, strict=True))
         place = str(workdir.joinpath(*(f"{value:g}" for value in values)))
-        for row in _summary(given.changed(sweep | these | {"workdir": place})):
+        for row in _summary(given.changed(sweep | these | {"workdir": place}), trainings):
             sound = not row["diverged"]
             tried = these | {key: row[name] for name, key in swept.items()}
             accuracy = most_accurate(row) if sound else None
@@ -66,8 +69,8 @@ def tuned(
     return trials[best]["settings"], trials
 
 
-def _summary(given) -> list[dict]:
+def _summary(given, trainings) -> list[dict]:
     try:
-        return run.results_of(given)[0]["summary"]
+        return results.summarise(trainings.train(given).runs)
     except DivergedError:  # every one of its runs did
         return results.summarise([one | {"diverged": True} for one in build.grid(given)])
