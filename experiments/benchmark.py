@@ -1,10 +1,11 @@
-"""Times a training step against bare JAX, SAM, a grid against single runs, reading against tonic.
+"""Times a step against bare JAX and its products, SAM, a warp, a grid, reading against tonic.
 
     python -m experiments.benchmark --data_path=FOLDER
 
 All rows of a table are measured in turns in one process, and only their ratios mean something. The
-step is that of an MLP 2312-256-256-10 over 20 steps of time with a batch of 64. The grid trains it
-with five radii and five seeds, and its times include compiling. FOLDER holds a train split in
+step is that of an MLP 2312-256-256-10 over 20 steps of time with a batch of 64. A warp shifts,
+turns and stretches recordings of 6 steps as ``config.data`` does by default. The grid trains the
+MLP with five radii and five seeds, and its times include compiling. FOLDER holds a train split in
 N-MNIST's layout; without one, reading is not measured. Leave the machine otherwise idle.
 """
 
@@ -24,9 +25,11 @@ from absl import flags
 from experiments import cli
 from sast_jax.data import cache, packing, recordings
 from sast_jax.data.layouts import nmnist_archives
+from sast_jax.data.words import Words
 from sast_jax.errors import InputError
 from sast_jax.reports import pages
-from sast_jax.runs import files, machine, timing
+from sast_jax.runs import build, files, machine, timing
+from sast_jax.runs.settings import Settings
 from sast_jax.snn import networks, neurons
 from sast_jax.snn.model import Model
 from sast_jax.snn.readouts import MeanSpikes
@@ -50,7 +53,7 @@ def main() -> None:
     tables = {}
     if _DATA_PATH.value is not None:  # first, as a wrong path would end it
         tables["reading"] = reading(pathlib.Path(_DATA_PATH.value).expanduser())
-    tables = {"step": steps(_ROUNDS.value), "grid": grid()} | tables
+    tables = {"step": steps(_ROUNDS.value), "warp": warps(), "grid": grid()} | tables
     print(pages.listed(machine.environment()))
     ratios = {}
     for name, seconds in tables.items():
@@ -75,17 +78,45 @@ def steps(rounds: int) -> dict[str, np.ndarray]:
     batch = frames.astype(jnp.float32), jnp.arange(BATCH) % CLASSES
     inputs_TxBxI = batch[0].reshape(TIME_BINS, BATCH, -1)
     weights, moments = bare_state(state.params)
-    reference = jax.jit(bare_step)
+    reference, floor = jax.jit(bare_step), jax.jit(products)
     step = jax.jit(stepping.train_step, static_argnums=0)
     eighth = batch[0][:, : BATCH // 8], batch[1][: BATCH // 8]
     return timing.in_turns(
         {
             "bare JAX": lambda: reference(weights, moments, 0, inputs_TxBxI, batch[1]),
+            "its matrix products": lambda: floor(weights, inputs_TxBxI),
             "sast_jax": lambda: step(made, state, hyper, batch, None),
             "with SAM": lambda: step(made, state, hyper, batch, batch),
             "with SAM, ascent on 1/8": lambda: step(made, state, hyper, batch, eighth),
         },
         rounds,
+    )
+
+
+def warps() -> dict[str, np.ndarray]:
+    """Seconds of an epoch without and with a warp, which moves words or bytes."""
+    given = Settings()
+    T, N = given.data.time_bins, given.batch_size * GRID_STEPS
+    frames_NxTxP = np.random.default_rng(0).random((N, T, int(np.prod(SHAPE)))) < 0.05
+    packed, labels = jnp.asarray(np.packbits(frames_NxTxP, axis=-1)), jnp.arange(N) % CLASSES
+    words, moved = Words.of(packed, SHAPE), build.augment(given)
+    hyper_R, made = build.hyperparameters(given), build.recipe(given, SHAPE, CLASSES, N)
+
+    def epoch(augment, recordings):
+        recipe = dataclasses.replace(made, augment=augment)
+        state_R = stepping.initialise(recipe, hyper_R)
+        return epochs.train_epoch(recipe, state_R, hyper_R, recordings, labels, True)[1]
+
+    def by_bytes(key, frames):
+        return moved(key, frames)
+
+    return timing.in_turns(
+        {
+            "no warp": lambda: epoch(None, words),
+            "warp of words": lambda: epoch(moved, words),
+            "warp of bytes": lambda: epoch(by_bytes, packed),
+        },
+        15,
     )
 
 
@@ -179,6 +210,18 @@ def bare_step(weights, moments, count, inputs_TxBxI, labels_B):
         second,
     )
     return weights, (first, second), done, value
+
+
+def products(weights, inputs_TxBxI):
+    """The matrix products of the step and nothing else: what no step can do without."""
+    x, found = inputs_TxBxI.reshape(-1, inputs_TxBxI.shape[-1]), []
+    for kernel, _ in weights:  # forward, the gradient of the weights, and that of the inputs
+        y = x @ kernel
+        found.append(x.T @ y)
+        if len(found) > 1:
+            found.append(y @ kernel.T)
+        x = y
+    return found
 
 
 def reading(folder: pathlib.Path) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from sast_jax.errors import InputError
-from sast_jax.runs import programs
+from sast_jax.runs import processes, programs
 
 USER_ERROR = 2
 _CONFIGS = pathlib.Path(__file__).parent / "configs"
@@ -73,6 +73,26 @@ def _with_files(arguments: list[str]) -> list[str]:
         is_value = argument in ("--config", "-config")
         found.append(argument)
     return found
+
+
+def define_processes() -> None:
+    """Defines the flags of commands that several processes can run together."""
+    about = "host:port of the first of several processes that train together, or 'auto'"
+    flags.DEFINE_string("coordinator", "", f"{about} where JAX finds it by itself, as with SLURM")
+    flags.DEFINE_integer("processes", 0, "how many there are", lower_bound=0)
+    flags.DEFINE_integer("process", 0, "the number of this one, from 0", lower_bound=0)
+
+
+def _join_others() -> None:
+    given = {name: flags.FLAGS[name].value for name in ("coordinator", "processes", "process")}
+    if given["coordinator"] not in ("", processes.AUTO) and not (
+        0 <= given["process"] < given["processes"]
+    ):
+        raise InputError(
+            "--coordinator needs --processes=N, and --process=I from 0 to N - 1 in each of them"
+        )
+    if given["coordinator"]:
+        processes.join(**given)
 
 
 def define_settings(name: str, group: Any) -> Callable[[], dict]:
@@ -171,7 +191,7 @@ def run(
             )
         main(*given)
 
-    app.run(lambda argv: _guard(checked, argv, costly), flags_parser=_parse)
+    app.run(lambda argv: _ended(checked, argv, costly), flags_parser=_parse)
 
 
 def _parse(argv):
@@ -192,6 +212,20 @@ def _reason(error) -> str:
     return f"{type(error).__name__} in a flag or config file: {error}"
 
 
+def _ended(main, argv, costly):
+    """Runs ``main``; one of several processes that fails leaves at once, as the others wait."""
+    try:
+        _guard(main, argv, costly)
+    except BaseException as error:
+        if jax.distributed.is_initialized() and not processes.alone():
+            code = error.code if isinstance(error, SystemExit) else 1
+            if not isinstance(error, SystemExit):
+                sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+            os._exit(code)
+        raise
+
+
 def _guard(main, argv, costly):
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.FATAL)  # Orbax logs what it raises, once a thread
@@ -200,6 +234,8 @@ def _guard(main, argv, costly):
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         programs.keep()
+        if "coordinator" in flags.FLAGS:
+            _join_others()
         main(argv)
     except InputError as error:
         _fail(error, USER_ERROR)

@@ -8,6 +8,7 @@ from experiments import cli
 from sast_jax.runs import run, settings
 
 _config = cli.define_config("nmnist")
+cli.define_processes()
 
 
 def main() -> None:

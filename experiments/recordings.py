@@ -10,6 +10,7 @@ from experiments import cli
 from sast_jax.runs import run, settings
 
 _config = cli.define_config("recordings")
+cli.define_processes()
 
 
 def main() -> None:

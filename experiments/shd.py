@@ -7,6 +7,7 @@ from experiments import cli
 from sast_jax.runs import run, settings
 
 _config = cli.define_config("shd")
+cli.define_processes()
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from sast_jax.errors import InputError
 from sast_jax.runs import run, settings
 
 _config = cli.define_config("nmnist")
+cli.define_processes()
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Training from the last checkpoint to the end, with its log, its progress bar and its clock."""
 
 import json
+import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -12,9 +13,9 @@ from sast_jax.data import packing
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
 from sast_jax.reports import results
-from sast_jax.runs import machine, workdirs
+from sast_jax.runs import machine, processes, workdirs
 from sast_jax.runs.checkpoints import Checkpoints
-from sast_jax.training import passes, stepping
+from sast_jax.training import passes, stepping, sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.trained import Trained
 
@@ -69,6 +70,8 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
     _check_memory(job)
     checkpoints = Checkpoints(job.workdir / "checkpoints")
     state_R = stepping.initialise(job.recipe, job.hyper_R, job.initial_R)
+    state_R = sweeps.to_all(state_R)
+    first = processes.is_first()
     progress = Progress(0, [0.0] * len(job.runs), [True] * len(job.runs))
     if checkpoints.latest() is None:
         # Before the first epoch, so that a folder that cannot be written is noticed at once, and a
@@ -80,12 +83,13 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
         progress = Progress(*(record[key] for key in Progress._fields))
         if record["environment"] != machine.environment():
             print("warning: resumed on another machine or version, so not bit for bit the same")
-    if missing := workdirs.trim_metrics(job.workdir, progress.epoch):
+    if first and (missing := workdirs.trim_metrics(job.workdir, progress.epoch)):
         print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
     watched = job.watched.spread(CURVE_RECORDINGS)
+    shown = {"desc": "training", "unit": "epoch", "disable": not first}
     with (
-        tqdm(total=job.recipe.epochs, initial=progress.epoch, desc="training", unit="epoch") as bar,
-        open(job.workdir / "metrics.jsonl", "a") as log,
+        tqdm(total=job.recipe.epochs, initial=progress.epoch, **shown) as bar,
+        open(job.workdir / "metrics.jsonl" if first else os.devnull, "a") as log,
     ):
         given = job.recipe, job.hyper_R, job.train, job.streamed, state_R, progress.epoch
         for trained_R, metrics, seconds_R in passes.passes(*given, job.batch_devices):
@@ -102,7 +106,10 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             # The smooth spike as it is now, which is not yet the one of the end.
             step = epoch * job.recipe.batches.steps
             now_R = job.hyper_R._replace(slope_end=job.recipe.slope_at(job.hyper_R, step))
-            measured = swap.soft_and_hard(Trained.of(job.recipe, state_R, now_R), watched)
+            measured = []
+            if first:
+                trained = Trained.of(job.recipe, sweeps.here(state_R), now_R)
+                measured = swap.soft_and_hard(trained, watched)
             for i, result in enumerate(measured):
                 line = {"epoch": epoch, "run": i, **job.runs[i], "split": job.split, **result}
                 line |= {"loss": float(metrics.loss[i])}
@@ -121,7 +128,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             )
             bar.update()
     checkpoints.close()
-    return state_R, progress
+    return sweeps.here(state_R), progress
 
 
 def _check_memory(job):

@@ -13,7 +13,7 @@ from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
 from sast_jax.evaluation import calibration, swap
 from sast_jax.reports import plots, results, run_page
-from sast_jax.runs import build, files, fit, machine, measure, reloaded, workdirs
+from sast_jax.runs import build, files, fit, machine, measure, processes, reloaded, workdirs
 from sast_jax.runs.settings import Settings
 from sast_jax.training import passes
 from sast_jax.training.trained import Trained
@@ -27,6 +27,8 @@ def run(given: Settings) -> dict:
     Everything else is already written.
     """
     done, workdir = results_of(given)
+    if not processes.is_first():
+        return done
     measure.raise_failure(done["runs"], f"evaluate --checkpoint={workdir}")
     return done
 
@@ -42,7 +44,8 @@ def results_of(
       page: write the report too.
 
     Returns:
-      What ``results.json`` holds, and the workdir.
+      What ``results.json`` holds, and the workdir; of several processes (:mod:`.processes`) only
+      the first has results, and the others an empty dict.
 
     Raises:
       InputError: a setting or a file is wrong; nothing is overwritten before that is known.
@@ -64,10 +67,11 @@ def results_of(
     hyper_R, initial_R = build.hyperparameters(given), None
     if given.initial:
         initial_R = reloaded.initial(given, recipe, hyper_R, source.fingerprint)
-    workdir = workdirs.claim(given, source.fingerprint)
-    with workdirs.held(workdir):
+    workdir = processes.first_then_others(lambda: workdirs.claim(given, source.fingerprint))
+    with processes.only_first(workdirs.held(workdir)):
         done = workdirs.finished(workdir)
-        if done is None or (page and not (workdir / "report.html").exists()):
+        unpaged = page and not (workdir / "report.html").exists()
+        if processes.first_decides(lambda: done is None or unpaged):
             about = {
                 "experiment": given.data.name,
                 "config": given.as_dict(),
@@ -94,10 +98,15 @@ def results_of(
                 workdir=workdir,
                 to_the_end=to_the_end,
             )
-            done = _conclude(job, given, source, validation, page, *fit.fit(job))
+            trained = fit.fit(job)
+            done = {}
+            if processes.is_first():
+                done = _conclude(job, given, source, validation, page, *trained)
+            processes.together("reported")
         else:
             print(f"{workdir}: this run is finished; these are its results")
-    measure.show(done)
+    if processes.is_first():
+        measure.show(done)
     if page:
         print(f"report: {workdir / 'report.html'}")
     return done, workdir

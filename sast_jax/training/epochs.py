@@ -86,7 +86,7 @@ def train_epoch(
         )
         return state, _metrics(state, progress)
 
-    return sweeps.over_runs(one, (state_R, hyper_R), at_once, each)
+    return sweeps.over_runs(one, (state_R, hyper_R), at_once, each, processes=True)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
@@ -124,7 +124,7 @@ def train_chunk(
         state, hyper, batches = args
         return _steps(recipe, state, hyper, batches, ascend, lambda batch: batch, each)
 
-    return sweeps.over_runs(one, (state_R, hyper_R, batches_R), at_once, each)
+    return sweeps.over_runs(one, (state_R, hyper_R, batches_R), at_once, each, processes=True)
 
 
 @jax.jit

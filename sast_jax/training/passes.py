@@ -19,7 +19,7 @@ from sast_jax.training.stepping import RunState
 
 def device_memory() -> int | None:
     """Bytes that are free on an accelerator; None for a CPU."""
-    known = jax.devices()[0].memory_stats()
+    known = jax.local_devices()[0].memory_stats()
     return known and known["bytes_limit"] - known["bytes_in_use"]
 
 
@@ -79,7 +79,7 @@ class _Resident:
     def __init__(self, recipe: Recipe, train: Frames, most: int):
         self.programs = _Programs(epochs.train_epoch, recipe, most)
         recordings = Words.of(jnp.asarray(train.packed_NxTxP), train.frame_shape)
-        self._set = recordings, jnp.asarray(train.labels_N)
+        self._set = sweeps.to_all((recordings, jnp.asarray(train.labels_N)))
 
     def __call__(self, state_R, hyper_R, ascend):
         return self.programs((state_R, hyper_R, *self._set), ascend)
@@ -92,7 +92,7 @@ class _Streamed:
 
     def __call__(self, state_R, hyper_R, ascend):
         count = len(self._train.labels_N)
-        order_R = epochs.epoch_order(self._recipe, state_R, count, ascend)
+        order_R = epochs.epoch_order(self._recipe, sweeps.here(state_R), count, ascend)
         steps = streaming.steps_at_a_time(self._train, order_R)
         done = []
         for batches_R in streaming.chunks(self._train, order_R, steps):
@@ -126,7 +126,7 @@ class _Programs:
         program = _program(self._function, self._recipe, tree, shapes, ascend, each)
         self.seconds += time.perf_counter() - started
         # A program compiled ahead of time moves no arguments: they must lie where it expects them.
-        return program(*jax.device_put(arguments, program.input_shardings[0]))
+        return program(*sweeps.put(arguments, program.input_shardings[0]))
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -32,6 +33,7 @@ def over_runs(
     tree_R: Any,
     at_once: int | None = None,
     each: int = 1,
+    processes: bool = False,
 ) -> Any:
     """Applies a function to each of R runs; inside jit.
 
@@ -41,11 +43,13 @@ def over_runs(
       at_once: runs that a device vectorises, at most; None for all that are its own. A CPU always
         takes one.
       each: devices of a run, which share what the function puts through :func:`shared`.
+      processes: take the devices of all processes, which must all call this, and leave the results
+        on each of them; else those of this process.
 
     Returns:
       What the function returns, with a leading run axis.
     """
-    runs, mesh = len(jax.tree.leaves(tree_R)[0]), _mesh(each)
+    runs, mesh = len(jax.tree.leaves(tree_R)[0]), _mesh(each, processes)
     places = mesh.shape["runs"]
     own = -(-runs // places)  # runs of one device, rounded up
     most = 1 if jax.default_backend() == "cpu" else min(at_once or own, own)
@@ -76,14 +80,15 @@ def over_runs(
             check_vma=False,
         )
     if total == runs:
-        return on_a_device(tree_R)
-    filled = np.minimum(np.arange(total), runs - 1)
-    made = on_a_device(jax.tree.map(lambda leaf: leaf[filled], tree_R))
-    cut = jax.tree.map(lambda leaf: leaf[:runs], made)
-    if mesh.size == 1:
-        return cut
+        made = on_a_device(tree_R)
+    else:
+        filled = np.minimum(np.arange(total), runs - 1)
+        made = on_a_device(jax.tree.map(lambda leaf: leaf[filled], tree_R))
+        made = jax.tree.map(lambda leaf: leaf[:runs], made)
     # Runs that are no multiple of the devices cannot stay spread over them.
-    return jax.lax.with_sharding_constraint(cut, NamedSharding(mesh, PartitionSpec()))
+    if mesh.size > 1 and (total != runs or jax.process_count() > 1):
+        return jax.lax.with_sharding_constraint(made, NamedSharding(mesh, PartitionSpec()))
+    return made
 
 
 def shared(tree: Any, axis: int, each: int) -> Any:
@@ -92,7 +97,7 @@ def shared(tree: Any, axis: int, each: int) -> Any:
         return tree
     # Within over_runs the mesh is the one there, of which the runs are taken care of.
     around = jax.sharding.get_abstract_mesh()
-    mesh = around if around.axis_names else _mesh(each)
+    mesh = around if around.axis_names else _mesh(each, True)
 
     def split(leaf):
         if leaf.shape[axis] % each:
@@ -111,8 +116,41 @@ def finite(tree_R: Any) -> np.ndarray:
 
 def everywhere() -> NamedSharding:
     """The sharding of arrays that every device holds whole."""
-    return NamedSharding(_mesh(1), PartitionSpec())
+    return NamedSharding(_mesh(1, True), PartitionSpec())
 
 
-def _mesh(each: int) -> Mesh:
-    return Mesh(np.array(jax.devices()).reshape(-1, each), ("runs", "batch"))
+def put(tree: Any, shardings: Any) -> Any:
+    """Places arrays, which every process holds whole, as shardings of the same structure say."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+
+    def one(leaf, sharding):
+        there = isinstance(leaf, jax.Array) and sharding is not None
+        # A program that does not use an array says None.
+        if sharding is None or (there and leaf.sharding.is_equivalent_to(sharding, leaf.ndim)):
+            return leaf
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(one(jax.random.key_data(leaf), everywhere()))
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+    return jax.tree.map(one, tree, shardings)
+
+
+def to_all(tree: Any) -> Any:
+    """Arrays that every process has, as arrays that all of them share; the same in one process."""
+    if jax.process_count() == 1:
+        return tree
+    return put(tree, jax.tree.map(lambda _: everywhere(), tree))
+
+
+def here(tree: Any) -> Any:
+    """This process's own copy of arrays that every device holds whole."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def _mesh(each: int, processes: bool) -> Mesh:
+    devices = jax.devices() if processes else jax.local_devices()
+    return Mesh(np.array(devices).reshape(-1, each), ("runs", "batch"))

@@ -1,0 +1,109 @@
+"""Two processes train a run together as one does, also after one of them was killed."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import nmnist_files
+import numpy as np
+import pytest
+from commands import ROOT, SMALL, command, final_weights, wait_for_epochs
+
+PLAIN = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    nmnist_files.dataset(folder)
+    return folder
+
+
+def arguments(data, workdir, epochs=6, *more):
+    return (
+        *SMALL,
+        f"--config.data.path={data}",
+        f"--config.workdir={workdir}",
+        f"--config.epochs={epochs}",
+        "--config.hardware.weight_bits=()",
+        *more,
+    )
+
+
+def start_two(*given):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    started = []
+    for number in range(2):
+        together = (f"--coordinator=localhost:{port}", "--processes=2", f"--process={number}")
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "experiments.nmnist", *given, *together],
+                cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=PLAIN,
+            )
+        )  # fmt: skip
+    return started
+
+
+def ended(processes):
+    found = [process.communicate(timeout=120) for process in processes]
+    return [(process.returncode, *texts) for process, texts in zip(processes, found, strict=True)]
+
+
+def same(here, there):
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_two_processes_train_as_one(data, tmp_path):
+    two = ended(start_two(*arguments(data, tmp_path / "two")))
+    assert [code for code, *_ in two] == [0, 0], two
+    assert "report: " in two[0][1]
+    assert not [line for line in two[1][1].splitlines() if not line.startswith("[Gloo]")]
+    code, _, err = command("nmnist", *arguments(data, tmp_path / "one"))
+    assert code == 0, err
+    same(final_weights(tmp_path / "two")[1], final_weights(tmp_path / "one")[1])
+    one, both = (
+        json.loads((tmp_path / name / "results.json").read_text())["runs"][0]
+        for name in ("one", "two")
+    )
+    assert abs(one["soft_accuracy"] - both["soft_accuracy"]) < 0.06
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--config.data.stream=always", "--config.sweep.seeds=3")])
+def test_a_run_of_two_processes_goes_on_after_a_kill_and_in_one(data, tmp_path, more):
+    given = arguments(data, tmp_path / "two", 40, *more)
+    started = start_two(*given)
+    wait_for_epochs(started[0], tmp_path / "two")
+    started[1].kill()
+    codes = [code for code, *_ in ended(started)]
+    assert codes[1] == -9 and codes[0] != 0
+    again = ended(start_two(*given, "--config.resume=True"))
+    assert [code for code, *_ in again] == [0, 0], again
+    code, _, err = command("nmnist", *arguments(data, tmp_path / "one", 40, *more))
+    assert code == 0, err
+    epoch, weights = final_weights(tmp_path / "two")
+    assert epoch == 40
+    same(weights, final_weights(tmp_path / "one")[1])
+
+
+def test_a_wrong_setting_ends_both(data, tmp_path):
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "other").write_text("something")
+    two = ended(start_two(*arguments(data, tmp_path / "two")))
+    assert [code for code, *_ in two] == [2, 2]
+    assert "not empty and not a run of sast_jax" in two[0][2]
+    assert "the first process ended with an error; it says which" in two[1][2]
+
+
+@pytest.mark.parametrize("more", [(), ("--processes=2", "--process=2")])
+def test_processes_must_be_numbered(more):
+    code, _, err = command("nmnist", "--coordinator=localhost:1", *more)
+    assert code == 2
+    assert "--coordinator needs --processes=N, and --process=I from 0 to N - 1 in each" in err
