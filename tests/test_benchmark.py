@@ -77,3 +77,13 @@ def test_archives_of_the_official_size_are_packed_in_2_gb_of_memory(real_data, t
     command = [sys.executable, "-c", _PACK_ALL, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) * 1024 < 2e9
+
+
+def test_the_floor_is_the_products_of_the_step():
+    _, _, state = benchmark.library()
+    weights, _ = benchmark.bare_state(state.params)
+    x = jnp.ones((5, 16, *np.shape(weights[0][0])[:1]))
+    found = benchmark.products(weights, x)
+    shapes = [kernel.shape for kernel, _ in weights]
+    expected = [shapes[0], shapes[1], (80, shapes[1][0]), shapes[2], (80, shapes[2][0])]
+    assert [product.shape for product in found] == expected
