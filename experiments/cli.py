@@ -85,11 +85,12 @@ def define_processes() -> None:
 
 def _join_others() -> None:
     given = {name: flags.FLAGS[name].value for name in ("coordinator", "processes", "process")}
-    if given["coordinator"] not in ("", processes.AUTO) and not (
-        0 <= given["process"] < given["processes"]
-    ):
+    known = given["coordinator"] not in ("", processes.AUTO)
+    numbered = flags.FLAGS["processes"].present or flags.FLAGS["process"].present
+    if (known and not given["process"] < given["processes"]) or (numbered and not known):
         raise InputError(
-            "--coordinator needs --processes=N, and --process=I from 0 to N - 1 in each of them"
+            "--coordinator=HOST:PORT needs --processes=N, and --process=I from 0 to N - 1 in each "
+            "of them; --coordinator=auto needs neither"
         )
     if given["coordinator"]:
         processes.join(**given)
@@ -218,11 +219,12 @@ def _ended(main, argv, costly):
         _guard(main, argv, costly)
     except BaseException as error:
         if jax.distributed.is_initialized() and not processes.alone():
-            code = error.code if isinstance(error, SystemExit) else 1
+            code = getattr(error, "code", 1)
             if not isinstance(error, SystemExit):
                 sys.excepthook(*sys.exc_info())
+            sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code)
+            os._exit(code if isinstance(code, int) else 1)
         raise
 
 

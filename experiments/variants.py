@@ -15,7 +15,6 @@ process; leave the machine otherwise idle then. ``--scheduler=local:2`` trains i
 import functools
 import pathlib
 
-import jax
 from absl import flags
 
 from experiments import cli
@@ -23,6 +22,7 @@ from experiments.sam_family import family
 from sast_jax.errors import InputError
 from sast_jax.runs import workdirs
 from sast_jax.runs.study import cost, kept_rows, trainings
+from sast_jax.training import passes
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/variants", "folder for the runs and the table")
@@ -37,7 +37,6 @@ def main() -> None:
     unknown = set(_REGIMES.value) - set(family.REGIMES)
     if unknown:
         raise InputError(f"--regimes={min(unknown)} is none of {', '.join(family.REGIMES)}")
-    trained = trainings.of(_SCHEDULER.value)
     for name in _REGIMES.value:
         regime = family.REGIMES[name]
         configs = {
@@ -54,8 +53,9 @@ def main() -> None:
             }
             for key, config in configs.items()
         }
-        make = functools.partial(_row, regime, configs, folder / name, trained)
-        rows = kept_rows.made(folder / name / "rows.json", abouts, make, trained.at_once)
+        with trainings.of(_SCHEDULER.value, source.fingerprint) as trained:
+            make = functools.partial(_row, regime, configs, folder / name, trained)
+            rows = kept_rows.made(folder / name / "rows.json", abouts, make, trained.at_once)
         configs = {
             key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
             for key, config in configs.items()
@@ -72,7 +72,7 @@ def _row(regime, configs, folder, trained, name, _) -> dict:
     best = family.tuned(config, regime, family.VARIANTS[name], place / "tuning", trained)
     config = config.changed(best)
     row = family.measured(config, _SEEDS.value, place / "final", trained)
-    jax.clear_caches()  # of programs that no other variant uses
+    passes.forget_programs()  # which no other variant uses
     return row | {"gradients": cost.gradients(config)}
 
 

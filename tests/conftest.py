@@ -46,8 +46,7 @@ def _shared(tmp_path_factory):
 def _programs_of_a_file():
     """Lets go of a file's programs: the kernel maps only so many into a process."""
     yield
-    jax.clear_caches()
-    passes._program.cache_clear()
+    passes.forget_programs()
 
 
 @pytest.fixture(scope="module")

@@ -181,7 +181,9 @@ def parse(command, arguments):
             f"experiments.configs.{command}".replace("train", "nmnist")
         )
     config = module.get_config(*filter(None, [variant]))
-    values, line = flags.FlagValues(), [command, *(a for a in arguments if a not in files)]
+    beside = tuple(f"--{name}=" for name in shared_flags(command))
+    others = [a for a in arguments if a not in files and not a.startswith(beside or "?")]
+    values, line = flags.FlagValues(), [command, *others]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", line)  # where ml_collections looks for keys
         config_flags.DEFINE_config_dict("config", config, flag_values=values)
@@ -190,11 +192,24 @@ def parse(command, arguments):
         settings.read(config, None if command == "train" else command)
 
 
+def code_of(command):
+    """The source of a command."""
+    folder = ROOT / "experiments" / command
+    return (folder / "command.py" if folder.is_dir() else folder.with_suffix(".py")).read_text()
+
+
+def shared_flags(command):
+    """The names of the flags that it shares with other commands that train."""
+    shared = {"processes": {"coordinator", "processes", "process"}, "scheduler": {"scheduler"}}
+    code = code_of(command)
+    return set().union(*(own for key, own in shared.items() if f"cli.define_{key}()" in code))
+
+
 @functools.cache
 def flags_of(command):
     """The names of the flags of a command without a config."""
-    code = (ROOT / "experiments" / f"{command}.py").read_text()
-    found = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', code))
+    code = code_of(command)
+    found = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', code)) | shared_flags(command)
     for name, group in (("hardware", HardwareKeys()), ("corruptions", CorruptionKeys())):
         if f'define_settings("{name}"' in code:
             found |= {f"{name}.{key}" for key in vars(group)}
@@ -250,7 +265,7 @@ def known_keys():
 @each_page
 def test_keys_and_flags_in_sentences_exist(page):
     commands = {path.stem for path in (ROOT / "experiments").glob("*.py")} - set(CONFIGURED)
-    known = known_keys().union(*map(flags_of, commands))
+    known = known_keys().union(*map(flags_of, commands), *map(shared_flags, CONFIGURED))
     for span in spans(page):
         for key in re.findall(r"(?<![\w/-])config(?:\.[a-z_]+)+(?![\w(])", span):
             assert key in {"config.json", *known_keys()}, key

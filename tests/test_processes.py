@@ -3,15 +3,15 @@
 import json
 import os
 import socket
-import subprocess
 import sys
+from subprocess import PIPE, Popen
 
 import nmnist_files
 import numpy as np
 import pytest
 from commands import ROOT, SMALL, command, final_weights, wait_for_epochs
 
-PLAIN = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+TWO_DEVICES = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def start_two(*given):
     for number in range(2):
         together = (f"--coordinator=localhost:{port}", "--processes=2", f"--process={number}")
         started.append(
-            subprocess.Popen(
+            Popen(
                 [sys.executable, "-m", "experiments.nmnist", *given, *together],
-                cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=PLAIN,
+                cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True, env=TWO_DEVICES,
             )
         )  # fmt: skip
     return started
@@ -58,12 +58,15 @@ def same(here, there):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(data, tmp_path):
-    two = ended(start_two(*arguments(data, tmp_path / "two")))
+    given = arguments(data, tmp_path / "two", 6, "--config.sweep.rho=0.0,0.4")
+    two = ended(start_two(*given))  # of two devices each
     assert [code for code, *_ in two] == [0, 0], two
     assert "report: " in two[0][1]
     assert not [line for line in two[1][1].splitlines() if not line.startswith("[Gloo]")]
-    code, _, err = command("nmnist", *arguments(data, tmp_path / "one"))
+    given = arguments(data, tmp_path / "one", 6, "--config.sweep.rho=0.0,0.4")
+    code, _, err = command("nmnist", *given)
     assert code == 0, err
     same(final_weights(tmp_path / "two")[1], final_weights(tmp_path / "one")[1])
     one, both = (
@@ -72,7 +75,7 @@ def test_two_processes_train_as_one(data, tmp_path):
     )
     assert abs(one["soft_accuracy"] - both["soft_accuracy"]) < 0.06
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 12
 
 
 @pytest.mark.slow
@@ -102,8 +105,16 @@ def test_a_wrong_setting_ends_both(data, tmp_path):
     assert "the first process ended with an error; it says which" in two[1][2]
 
 
-@pytest.mark.parametrize("more", [(), ("--processes=2", "--process=2")])
-def test_processes_must_be_numbered(more):
-    code, _, err = command("nmnist", "--coordinator=localhost:1", *more)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--coordinator=localhost:1",),
+        ("--coordinator=localhost:1", "--processes=2", "--process=2"),
+        ("--processes=2", "--process=1"),
+        ("--coordinator=auto", "--processes=2"),
+    ],
+)
+def test_processes_must_be_numbered(flags):
+    code, _, err = command("nmnist", *flags)
     assert code == 2
-    assert "--coordinator needs --processes=N, and --process=I from 0 to N - 1 in each" in err
+    assert "--coordinator=HOST:PORT needs --processes=N, and --process=I from 0 to N - 1 in" in err

@@ -1,5 +1,6 @@
 """Trainings of a study on a Dask cluster are those of one process, whatever its workers suffer."""
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -30,7 +31,7 @@ def test_runs_of_a_sweep_are_settings_of_their_own():
         }
     )
     singles = trainings.alone(given)
-    assert [one.workdir for one in singles] == [f"{os.getcwd()}/somewhere/run{i}" for i in range(8)]
+    assert [one.workdir for one in singles] == [f"{os.getcwd()}/somewhere_run{i}" for i in range(8)]
     assert [run for one in singles for run in build.grid(one)] == build.grid(given)
     apart = jax.tree.map(lambda *x: np.concatenate(x), *map(build.hyperparameters, singles))
     for name, values in build.hyperparameters(given)._asdict().items():
@@ -73,8 +74,8 @@ def test_a_row_that_fails_takes_those_that_wait_for_it_along(tmp_path):
 @pytest.mark.parametrize("name", ["local", "local:0", "local:x", "host"])
 def test_a_scheduler_that_cannot_be_is_refused(name):
     with pytest.raises(InputError, match=f"--scheduler={name} must be local:N, such as local:2"):
-        trainings.of(name)
-    assert isinstance(trainings.of(""), trainings.InTurn)
+        trainings.of(name, "")
+    assert isinstance(trainings.of("", ""), trainings.InTurn)
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +106,26 @@ def rows(place, folder, trained):
 
 @pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_give_the_rows_of_one_process(place, tmp_path):
-    cluster = trainings.OnCluster("local:2")
-    found = []
-    study = threading.Thread(target=lambda: found.append(rows(place, tmp_path / "two", cluster)))
-    study.start()
-    time.sleep(20)  # both workers train
-    assert study.is_alive()
-    pids = cluster._client.run(os.getpid)
-    assert len(set(pids.values())) == 2
-    os.kill(min(pids.values()), signal.SIGKILL)
-    study.join()
-    (two,), one = found, rows(place, tmp_path / "one", trainings.InTurn())
+    fingerprint = settings(place, "SAM").data.load().fingerprint
+    with (
+        trainings.OnCluster("local:2", fingerprint) as cluster,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        study = pool.submit(rows, place, tmp_path / "two", cluster)
+        while len(list(tmp_path.rglob("checkpoints"))) < 2 and not study.done():
+            time.sleep(0.1)
+        pids = cluster._client.run(os.getpid)
+        assert len(set(pids.values())) == 2 and not study.done()
+        os.kill(min(pids.values()), signal.SIGKILL)
+        two = study.result()
+        cluster._fingerprint = "of others"
+        given = settings(place, "SAM").changed({"workdir": str(tmp_path / "more"), "epochs": 1})
+        with pytest.raises(InputError, match="a worker found other recordings than this process"):
+            cluster.train(given)
+    kept = json.loads((tmp_path / "two" / "rows.json").read_text())
+    (tmp_path / "two" / "rows.json").write_text(json.dumps({"SAM": kept["SAM"]}))
+    rows(place, tmp_path / "two", trainings.InTurn())  # goes on without the cluster
+    one = rows(place, tmp_path / "one", trainings.InTurn())
     assert two["SAM"] == one["SAM"]
     two, one = (both["ascent on 1/8"] for both in (two, one))
     assert two.keys() == one.keys()

@@ -28,12 +28,12 @@ def test_words_hold_the_frames(T, C, dtype, K):
     words = Words.of(packed, frames.shape[2:])
     assert words.words.dtype == dtype and words.words.shape == (70, 7, 5, K)
     np.testing.assert_array_equal(words.time_first(), np.moveaxis(frames, 1, 0))
-    some = words[jnp.array([3, 1])].time_first(jnp.float32)
-    assert some.dtype == jnp.float32
+    some = words[jnp.array([3, 1])].time_first()
+    assert some.dtype == jnp.uint8
     np.testing.assert_array_equal(some, np.moveaxis(frames[[3, 1]], 1, 0))
 
 
-@pytest.mark.parametrize("T, C, dtype, K", CASES)
+@pytest.mark.parametrize("T, C, dtype, K", CASES[2::3])
 @pytest.mark.parametrize(
     "augment", [augmentation.Shift(2), augmentation.Affine(1.0, 20.0, 0.3)], ids=["shift", "affine"]
 )

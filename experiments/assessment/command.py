@@ -19,7 +19,6 @@ import functools
 import json
 import pathlib
 
-import jax
 from ml_collections import ConfigDict
 
 from experiments import cli
@@ -33,6 +32,7 @@ from sast_jax.reports import results
 from sast_jax.runs import files, machine, settings, workdirs
 from sast_jax.runs.settings import Settings
 from sast_jax.runs.study import cost, kept_rows, landscape, trainings, tuning
+from sast_jax.training import passes
 
 _LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
 
@@ -51,12 +51,12 @@ def main() -> None:
         print(f"note: {line}")
     workdir = _workdir(config, source.fingerprint)
     with workdirs.held(workdir):
-        done = _all(config, regimes, names, source, workdir, trainings.of(_SCHEDULER.value))
+        done = _all(config, regimes, names, source, workdir)
     print(conclusions.summary(done))
     print(f"report: {workdir / 'assessment.html'}")
 
 
-def _all(config, regimes, names, source, workdir, trained) -> dict:
+def _all(config, regimes, names, source, workdir) -> dict:
     environment = machine.environment()
     about = {"config": config.to_dict(), "data": source.name, "caveats": source.caveats}
     about |= {"environment": environment}
@@ -65,8 +65,9 @@ def _all(config, regimes, names, source, workdir, trained) -> dict:
         of_it = [name for name in names if regime in METHODS[name].values]
         rests_on = _identity(config, source.fingerprint)
         abouts = {name: rests_on | _about(config, regime, METHODS[name]) for name in of_it}
-        make = functools.partial(_assess, config, regime, workdir / regime, trained)
-        rows = kept_rows.made(workdir / regime / "rows.json", abouts, make, trained.at_once)
+        with trainings.of(_SCHEDULER.value, source.fingerprint) as trained:
+            make = functools.partial(_assess, config, regime, workdir / regime, trained)
+            rows = kept_rows.made(workdir / regime / "rows.json", abouts, make, trained.at_once)
         if config.rounds:
             tuned = [name for name in of_it if rows[name]["tuned"]]
             configs = {name: _timed(config, regime, name, rows[name]) for name in tuned}
@@ -204,7 +205,7 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
         runs, around = trained.train(made, around=True)
     except DivergedError as error:
         return _diverged(config, method, made, str(error))
-    jax.clear_caches()  # of programs that no other method uses
+    passes.forget_programs()  # which no other method uses
     remarks = results.remarks(runs)
     if method.taken == "rates.target":
         remarks += measures.missed_rate(made.rates.target, runs)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.data import packing
+from sast_jax.errors import InputError
 
 _AT_ONCE = 64  # recordings that are turned into words together
 
@@ -60,15 +61,15 @@ class Words:
         """
         return dataclasses.replace(self, words=move(self.words[:, None])[:, 0])
 
-    def time_first(self, dtype: jax.typing.DTypeLike = jnp.uint8) -> jax.Array:
-        """The frames (T, B, H, W, C)."""
+    def time_first(self) -> jax.Array:
+        """The frames (T, B, H, W, C), uint8 of 0 and 1."""
         steps = _steps(self.words.dtype, self.channels)
         parts = []
         for k in range(self.words.shape[-1]):
             bits = min(steps, self.time_bins - k * steps) * self.channels
             places = jnp.arange(bits, dtype=self.words.dtype).reshape(-1, 1, 1, 1, self.channels)
             parts.append((self.words[None, ..., k, None] >> places) & 1)
-        return jnp.concatenate(parts).astype(dtype)
+        return jnp.concatenate(parts).astype(jnp.uint8)
 
 
 def _steps(dtype, channels: int) -> int:
@@ -78,6 +79,8 @@ def _steps(dtype, channels: int) -> int:
 
 def _dtype(T: int, C: int):
     """The narrowest type that holds all steps of time; of several words, the widest."""
+    if C > 32:
+        raise InputError(f"frames of {C} channels: a word holds at most 32")
     return next((d for d in (jnp.uint8, jnp.uint16) if _steps(d, C) >= T), jnp.uint32)
 
 

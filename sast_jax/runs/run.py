@@ -105,6 +105,7 @@ def results_of(
             processes.together("reported")
         else:
             print(f"{workdir}: this run is finished; these are its results")
+            done = done if processes.is_first() else {}
     if processes.is_first():
         measure.show(done)
     if page:

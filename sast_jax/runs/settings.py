@@ -49,7 +49,11 @@ class Settings:
     epochs: int = number(45, 1, _COUNT, "passes over the training recordings")
     batch_size: int = number(64, 1, math.inf, "recordings of a step")
     batch_devices: int = number(
-        0, 0, math.inf, "devices that share each batch, at most; 0: all that the runs leave over"
+        0,
+        0,
+        math.inf,
+        "devices that share each batch, at most; 0: all that the runs leave over",
+        before=0,
     )
     learning_rate: float = setting(1e-3, "at the start of the schedule", RANGES["learning_rate"])
     schedule: str = choice(

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from sast_jax.data import streaming
 from sast_jax.data.packing import Frames
@@ -18,9 +19,24 @@ from sast_jax.training.stepping import RunState
 
 
 def device_memory() -> int | None:
-    """Bytes that are free on an accelerator; None for a CPU."""
+    """Bytes that are free on an accelerator; None for a CPU.
+
+    Of several processes the least, so that all of them decide alike.
+    """
     known = jax.local_devices()[0].memory_stats()
-    return known and known["bytes_limit"] - known["bytes_in_use"]
+    if not known:
+        return None
+    free = known["bytes_limit"] - known["bytes_in_use"]
+    if jax.process_count() == 1:
+        return free
+    pages = multihost_utils.process_allgather(np.int32(free >> 12))  # 64 bits are not at hand
+    return int(pages.min()) << 12
+
+
+def forget_programs() -> None:
+    """Lets go of all compiled programs; a process can hold only so many."""
+    jax.clear_caches()
+    _program.cache_clear()
 
 
 def is_streamed(stream: str, train: Frames) -> bool:
@@ -123,15 +139,17 @@ class _Programs:
         shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
         runs, batch = len(arguments[1].seed), self._recipe.batches.size
         each = sweeps.devices_of_a_run(runs, batch, self._most)
-        program = _program(self._function, self._recipe, tree, shapes, ascend, each)
+        precision = jax.config.jax_default_matmul_precision
+        program = _program(self._function, self._recipe, tree, shapes, ascend, each, precision)
         self.seconds += time.perf_counter() - started
         # A program compiled ahead of time moves no arguments: they must lie where it expects them.
         return program(*sweeps.put(arguments, program.input_shardings[0]))
 
 
 @functools.lru_cache(maxsize=64)
-def _program(function, recipe, tree, shapes, ascend, each):
+def _program(function, recipe, tree, shapes, ascend, each, precision):
     """The program for arguments of these shapes; equal settings compile once in a process."""
+    del precision  # of JAX's products: another one is another program
     return compile_in_chunks(function, recipe, jax.tree.unflatten(tree, shapes), ascend, each)
 
 

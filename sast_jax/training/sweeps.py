@@ -148,7 +148,8 @@ def here(tree: Any) -> Any:
     """This process's own copy of arrays that every device holds whole."""
     if jax.process_count() == 1:
         return tree
-    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+    own = NamedSharding(_mesh(1, False), PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), own), tree)
 
 
 def _mesh(each: int, processes: bool) -> Mesh:

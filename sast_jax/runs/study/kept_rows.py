@@ -60,18 +60,19 @@ def made(
             one(name)
     else:
         # Rows begin in their order, so a row that is waited for has begun before.
-        with concurrent.futures.ThreadPoolExecutor(min(at_once, len(abouts))) as pool:
+        with concurrent.futures.ThreadPoolExecutor(max(1, min(at_once, len(abouts)))) as pool:
             started = {name: pool.submit(one, name) for name in abouts}
             for name, ended in started.items():
-                ended.add_done_callback(functools.partial(_fail, rows[name]))
+                ended.add_done_callback(functools.partial(_fail, name, rows[name]))
             for ended in started.values():
                 ended.result()
     return {name: row.result() for name, row in rows.items()}
 
 
-def _fail(row, ended) -> None:
-    """Rows that wait for one that failed fail with it."""
+def _fail(name, row, ended) -> None:
+    """Says at once that a row failed; those that wait for it fail with it, and others go on."""
     if ended.exception() is not None:
+        print(f"warning: {name}: {ended.exception()}", flush=True)
         row.set_exception(ended.exception())
 
 

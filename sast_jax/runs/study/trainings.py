@@ -12,12 +12,14 @@ import os
 import pathlib
 import re
 import threading
+import warnings
 from typing import Any, NamedTuple
 
+import jax
 from tqdm import tqdm
 
 from sast_jax.errors import DivergedError, InputError, needed
-from sast_jax.runs import build, programs, run
+from sast_jax.runs import build, files, programs, run
 from sast_jax.runs.settings import SWEPT_KEYS, Settings
 from sast_jax.runs.study import landscape
 from sast_jax.training.recipe import SWEPT
@@ -37,9 +39,15 @@ class Result(NamedTuple):
 
 
 class InTurn:
-    """Trains in this process, one after another."""
+    """Trains in this process, one after another. A context, as :class:`OnCluster` is."""
 
     at_once = 1  # rows of a study
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
     def train(self, given: Settings, around: bool = False) -> Result:
         """Trains and measures runs, or shows again what is finished.
@@ -56,19 +64,21 @@ class InTurn:
 
 
 class OnCluster:
-    """Trains on a Dask cluster, each run as a task.
+    """Trains on a Dask cluster, each run as a task. A context, which ends processes of its own.
 
     Args:
-      scheduler: ``local:N`` for N processes on this machine, each on a core of its own, or the
+      scheduler: ``local:N`` for N processes on this machine, each with one core of it, or the
         address of a scheduler, such as ``tcp://host:8786``.
+      fingerprint: of the recordings, which must be those that workers find.
 
     Raises:
-      InputError: there is no such scheduler, or Dask is not installed.
+      InputError: there is no such scheduler, Dask is not installed, or processes of this machine
+        would share an accelerator.
     """
 
     at_once = 1000  # rows of a study: they wait for their tasks, which the cluster puts in order
 
-    def __init__(self, scheduler: str):
+    def __init__(self, scheduler: str, fingerprint: str):
         distributed: Any = needed("distributed", "cluster")
         local = re.fullmatch(r"local:([1-9]\d*)", scheduler)
         if not local and "://" not in scheduler:
@@ -76,20 +86,38 @@ class OnCluster:
                 f"--scheduler={scheduler} must be local:N, such as local:2, or the address of a "
                 "Dask scheduler, such as tcp://host:8786"
             )
+        if local and jax.default_backend() != "cpu":
+            raise InputError(
+                f"--scheduler={scheduler}: several processes cannot share this accelerator; leave "
+                "it out, or start a Dask cluster with a device for each worker"
+            )
+        self._ended = contextlib.ExitStack()
         try:
             if local:
-                workers = int(local[1])
                 cluster = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+                    n_workers=int(local[1]),
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    memory_limit=0,
                 )
-                self._client = distributed.Client(cluster)
-                self._client.register_plugin(_pin(distributed))
-            else:
-                self._client = distributed.Client(scheduler, timeout=10)
-        except OSError as error:
+                scheduler = self._ended.enter_context(cluster)
+            client = distributed.Client(scheduler, timeout=10)
+        except (OSError, ValueError) as error:  # a ValueError for what is no address
             raise InputError(f"--scheduler={scheduler}: no scheduler answers there") from error
-        self._lock, self._warned = threading.Lock(), set()
-        self._bar = tqdm(total=0, desc="trainings", unit="training")
+        self._client = self._ended.enter_context(client)
+        if local:
+            self._client.register_plugin(_pin(distributed))
+        elif not self._client.scheduler_info()["workers"]:
+            print("the cluster has no workers yet; waiting for them", flush=True)
+        self._killed = distributed.KilledWorker
+        self._fingerprint, self._lock, self._warned = fingerprint, threading.Lock(), set()
+        self._bar = self._ended.enter_context(tqdm(total=0, desc="trainings", unit="training"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._ended.close()
 
     def train(self, given: Settings, around: bool = False) -> Result:
         """The same as :meth:`InTurn.train`; may be called from several threads."""
@@ -100,7 +128,15 @@ class OnCluster:
         futures = [self._client.submit(_task, one, around, pure=False) for one in singles]
         runs, near = [], []
         for future in futures:
-            own, own_near, said = future.result()
+            try:
+                fingerprint, own, own_near, said = future.result()
+            except self._killed as error:
+                raise InputError(f"{given.workdir}: it ended several workers ({error})") from error
+            if fingerprint != self._fingerprint:
+                raise InputError(
+                    f"{given.workdir}: a worker found other recordings than this process; name a "
+                    "folder that all of them see, from the root on"
+                )
             runs += own
             near += own_near
             with self._lock:
@@ -114,32 +150,43 @@ class OnCluster:
         return Result(runs, near)
 
 
-def of(scheduler: str) -> InTurn | OnCluster:
+def of(scheduler: str, fingerprint: str) -> InTurn | OnCluster:
     """How a study trains, by the flag ``--scheduler``; empty for one after another."""
-    return OnCluster(scheduler) if scheduler else InTurn()
+    return OnCluster(scheduler, fingerprint) if scheduler else InTurn()
 
 
 def alone(given: Settings) -> list[Settings]:
-    """The runs of a sweep as settings of their own, in its order, in folders below its own."""
+    """The runs of a sweep as settings of their own, in its order, in folders beside its own."""
     runs, folder = build.grid(given), pathlib.Path(given.workdir).expanduser().absolute()
     found, nothing = [], {f"sweep.{name}": () for name in SWEPT} | {"sweep.seeds": 1}
     for number, one in enumerate(runs):
         values = {SWEPT_KEYS.get(name, name): one[name] for name in SWEPT}
-        changes = nothing | values | {"seed": one["seed"], "workdir": str(folder / f"run{number}")}
+        changes = nothing | values | {"seed": one["seed"], "workdir": f"{folder}_run{number}"}
         if given.sweep.slope:  # slope_end keeps its ratio to slope
             changes["slope_end"] = one["slope"] * (given.slope_end / given.slope)
         found.append(given.changed(changes))
     return found
 
 
-def _task(given: Settings, around: bool) -> tuple[list[dict], list[dict], list[str]]:
-    """One training on a worker: its runs, the loss around them, and its warnings."""
-    programs.keep()
+_ONE = threading.Lock()  # of a worker with several threads, which share what is printed
+
+
+def _task(given: Settings, around: bool) -> tuple[str, list[dict], list[dict], list[str]]:
+    """One training on a worker: fingerprint of its recordings, runs, the loss around, warnings."""
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        _ONE,
+        warnings.catch_warnings(record=True) as warned,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        programs.keep()
         done, workdir = run.results_of(given, to_the_end=True, page=False)
         near = landscape.around(workdir) if around else []
-    return done["runs"], near, [x for x in said.getvalue().splitlines() if x.startswith("warning")]
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("warning")]
+    lines += [f"warning: {one.message}" for one in warned]
+    config = files.read_json(workdir / "config.json")
+    return config["data_fingerprint"], done["runs"], near, lines
 
 
 def _pin(distributed):
