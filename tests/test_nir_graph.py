@@ -43,7 +43,7 @@ def near_the_threshold(run, frames) -> np.ndarray:
     return close
 
 
-@pytest.mark.parametrize("kind", small_runs.KINDS)
+@pytest.mark.parametrize("kind", ["MLP", pytest.param("ConvNet", marks=pytest.mark.slow)])
 def test_consumers_make_the_same_spikes(tmp_path, kind, digits):
     run = small_runs.train(kind, digits)
     frames = small_runs.frames(run)
