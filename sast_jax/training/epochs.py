@@ -150,20 +150,14 @@ def _keys(recipe, state):
 def _frames(recipe, batch, key) -> jax.Array:
     """The frames (T, B, H, W, C) of a batch, augmented."""
     augment, shape = recipe.augment, recipe.model.frame_shape
-    if augment and not getattr(augment, "moves_pixels", False):
-        frames = (
-            batch.time_first()
-            if isinstance(batch, Words)
-            else packing.time_first(batch, shape, jnp.uint8)
-        )
-        return jnp.moveaxis(augment(key, jnp.moveaxis(frames, 1, 0)), 1, 0)
-    if not isinstance(batch, Words):
-        if not augment:
-            return packing.time_first(batch, shape, jnp.uint8)
-        batch = Words.of(batch, shape)
-    if augment:
-        batch = batch.moved(functools.partial(augment, key))
-    return batch.time_first()
+    if recipe.moves_pixels:
+        words = batch if isinstance(batch, Words) else Words.of(batch, shape)
+        return words.moved(functools.partial(augment, key)).time_first()
+    if isinstance(batch, Words):
+        frames = batch.time_first()
+    else:
+        frames = packing.time_first(batch, shape, jnp.uint8)
+    return jnp.moveaxis(augment(key, jnp.moveaxis(frames, 1, 0)), 1, 0) if augment else frames
 
 
 def _order(recipe, state, recordings, ascend) -> Order:

@@ -94,7 +94,9 @@ def passes(
 class _Resident:
     def __init__(self, recipe: Recipe, train: Frames, most: int):
         self.programs = _Programs(epochs.train_epoch, recipe, most)
-        recordings = Words.of(jnp.asarray(train.packed_NxTxP), train.frame_shape)
+        recordings = jnp.asarray(train.packed_NxTxP)
+        if recipe.moves_pixels:  # else words would only take more memory
+            recordings = Words.of(recordings, train.frame_shape)
         self._set = sweeps.to_all((recordings, jnp.asarray(train.labels_N)))
 
     def __call__(self, state_R, hyper_R, ascend):

@@ -147,6 +147,11 @@ class Recipe:
         """Steps of the whole training."""
         return self.epochs * self.batches.steps
 
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether augmentation can be given words in the place of frames."""
+        return bool(self.augment) and getattr(self.augment, "moves_pixels", False)
+
     def slope_at(self, hyper: Hyperparameters, step: jax.typing.ArrayLike) -> jax.Array:
         """Slope of the smooth spike after some steps: from slope to slope_end, geometrically."""
         return hyper.slope * (hyper.slope_end / hyper.slope) ** (step / self.steps)

@@ -91,7 +91,7 @@ def page(
         constants=f"{sizes.constants:,}",
         memory=f"{sizes.memory:,}",
         measured=templates.rows([*rows, *measured.rows()]),
-        notes="".join(f"\n{note}\n" for note in notes),
+        notes=templates.paragraphs(notes),
         fits="holds it" if fits else "does not hold it",
     )
 

@@ -141,7 +141,7 @@ def _readme(network, count, measured, origin, notes) -> str:
         "integers.md",
         origin=templates.origin(origin),
         measured=f"\n| | |\n|---|---|\n{templates.rows(measured.rows())}" if measured else "",
-        notes="".join(f"\n{note}\n" for note in notes),
+        notes=templates.paragraphs(notes),
         height=height,
         width=width,
         channels=channels,

@@ -20,6 +20,11 @@ def rows(pairs: Iterable[tuple[str, str]]) -> str:
     return "".join(f"| {what} | {value} |\n" for what, value in pairs)
 
 
+def paragraphs(lines: Iterable[str]) -> str:
+    """Each line as a paragraph of its own."""
+    return "".join(f"\n{line}\n" for line in lines)
+
+
 def origin(values: Mapping[str, object] | None) -> str:
     """Where a network comes from, as a paragraph of its own; nothing if that is not known."""
     if values is None:
