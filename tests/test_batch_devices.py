@@ -52,7 +52,7 @@ if jax.device_count() > 1:
     recipe, hyper_R = small.recipe(epochs=1), small.hyper()
     state_R = stepping.initialise(recipe, hyper_R)
     order = epochs.epoch_order(recipe, state_R, small.N, True)
-    (batches, *_) = streaming.chunks(small.frames(), order, 100)
+    (batches, *_) = streaming.chunks(small.recordings(), order, 100)
     each = sweeps.devices_of_a_run(1, recipe.batches.size)
     given = state_R, hyper_R, batches
     program = passes.compile_in_chunks(epochs.train_chunk, recipe, given, True, each)

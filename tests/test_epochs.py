@@ -1,9 +1,10 @@
 """Which recordings the steps of an epoch take."""
 
+import jax
 import numpy as np
 import small
 
-from sast_jax.training import epochs, stepping
+from sast_jax.training import epochs, passes, stepping
 from sast_jax.training.batches import Independent, Shuffled
 from sast_jax.training.gradients import Sharpness
 
@@ -30,3 +31,13 @@ def test_independent_batches_are_drawn_from_the_whole_set_each_time():
         assert counts_N.min() > 25 and counts_N.max() < 80  # 50 on average, by chance
         assert max(len(np.unique(batch)) for batch in batches_SxB) < small.N
     assert (order.descent != order.ascent).mean() > 0.9
+
+
+def test_an_epoch_moves_nothing_between_host_and_device_unasked():
+    made, hyper_R = small.recipe(epochs=3), small.hyper((0, 1), (0.1, 0.2))
+    state_R = stepping.initialise(made, hyper_R)
+    trained = passes.passes(made, hyper_R, small.frames(), False, state_R, 0)
+    next(trained)  # compiles, which takes constants to the device
+    with jax.transfer_guard("disallow"):
+        for _ in trained:
+            pass

@@ -43,7 +43,10 @@ def near_the_threshold(run, frames) -> np.ndarray:
     return close
 
 
-@pytest.mark.parametrize("kind", ["MLP", pytest.param("ConvNet", marks=pytest.mark.slow)])
+KINDS = ["MLP", pytest.param("ConvNet", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_consumers_make_the_same_spikes(tmp_path, kind, digits):
     run = small_runs.train(kind, digits)
     frames = small_runs.frames(run)
@@ -74,7 +77,7 @@ def same_weights(found, hard):
         np.testing.assert_allclose(a.bias, b.bias, rtol=3e-7)
 
 
-@pytest.mark.parametrize("kind", small_runs.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("parameterisation", ["A", "B"])
 def test_what_is_written_is_read_again(tmp_path, kind, parameterisation, digits):
     run = small_runs.train(kind, digits)

@@ -26,8 +26,10 @@ def passed(made, hyper_R, streamed):
     return list(passes.passes(made, hyper_R, small.frames(), streamed, state_R, 0))[-1]
 
 
-@pytest.mark.parametrize("bytes_", [1, 1300, 10**9])  # a step a chunk, an uneven number, all
-@pytest.mark.parametrize("sharpness", [Sharpness(), Sharpness(independent=True, part=3)])
+@pytest.mark.parametrize(
+    "bytes_, sharpness",  # a step a chunk, an uneven number, all
+    [(1, Sharpness()), (1300, Sharpness(independent=True, part=3)), (10**9, Sharpness())],
+)
 def test_any_chunks_give_the_bits_of_the_resident_set(bytes_, sharpness, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_BYTES", bytes_)
     made = small.recipe(epochs=3, sharpness=sharpness)
@@ -46,7 +48,8 @@ def test_any_chunks_give_the_bits_of_the_resident_set(bytes_, sharpness, monkeyp
 def test_chunks_hold_the_order_whole_and_in_order():
     frames = small.frames()
     order_R = np.random.default_rng(0).integers(0, small.N, (2, 7, 3))
-    parts = list(streaming.chunks(frames, {"a": order_R}, 3))
+    recordings = frames.packed_NxTxP, frames.labels_N
+    parts = list(streaming.chunks(recordings, {"a": order_R}, 3))
     assert [part["a"][1].shape[1] for part in parts] == [3, 3, 1]
     packed, labels = (np.concatenate([p["a"][i] for p in parts], axis=1) for i in range(2))
     np.testing.assert_array_equal(packed, frames.packed_NxTxP[order_R])
@@ -62,7 +65,7 @@ def test_the_next_chunks_are_gathered_beside_training_and_no_more(monkeypatch):
 
     monkeypatch.setattr(streaming._Chunks, "_gather", watched)
     order = {"a": np.arange(8)[None, :, None]}
-    parts = streaming.chunks(small.frames(), order, 1)
+    parts = streaming.chunks(small.recordings(), order, 1)
     next(parts)
     ready = [gathered.get(timeout=30) for _ in range(1 + streaming._AHEAD)]  # not asked for yet
     assert [number for number, _ in ready] == list(range(1 + streaming._AHEAD))
@@ -73,13 +76,14 @@ def test_the_next_chunks_are_gathered_beside_training_and_no_more(monkeypatch):
 
 
 def test_a_chunk_is_as_large_as_asked(monkeypatch):
-    frames, order = small.frames(), {"a": np.zeros((2, 10, 8), int), "b": np.zeros((2, 10, 4), int)}
-    step = 2 * 12 * frames.packed_NxTxP[0].nbytes
+    packed, labels = small.recordings()
+    order = {"a": np.zeros((2, 10, 8), int), "b": np.zeros((2, 10, 4), int)}
+    step = 2 * 12 * (packed[0].nbytes + labels[0].nbytes)
     for steps in (1, 4, 10):
         monkeypatch.setattr(streaming, "CHUNK_BYTES", steps * step + 1)
-        assert streaming.steps_at_a_time(frames, order) == steps
+        assert streaming.steps_at_a_time((packed, labels), order) == steps
     monkeypatch.setattr(streaming, "CHUNK_BYTES", 1)
-    assert streaming.steps_at_a_time(frames, order) == 1
+    assert streaming.steps_at_a_time((packed, labels), order) == 1
 
 
 def test_a_set_is_streamed_where_an_accelerator_is_too_small(monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 import small
 from commands import SMALL, command
 
+from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.training import epochs, passes, stepping, sweeps
 
@@ -77,7 +78,9 @@ def test_a_grid_too_large_for_the_device_is_trained_in_chunks(monkeypatch):
     needed = temporary(None)
     assert temporary(10**9) == needed
     half = temporary(needed)
-    assert temporary(1) < half < 0.8 * needed
+    assert temporary(half) < half < 0.8 * needed
+    with pytest.raises(InputError, match=r"needs 0.0 GB beside .* take at most 0% of them, or"):
+        temporary(1)
 
 
 PROGRAM = """

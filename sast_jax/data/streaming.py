@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from sast_jax.data.packing import Frames
 from sast_jax.errors import needed
 
 CHUNK_BYTES = 2**25  # of all runs together, about
@@ -21,8 +20,8 @@ _AHEAD = 2  # chunks that are ready before they are asked for
 class _Chunks(Sequence):
     """The recordings of an order, some steps at a time."""
 
-    def __init__(self, frames: Frames, order_RxS: Any, steps: int):
-        self._frames, self._steps = frames, steps
+    def __init__(self, train: Any, order_RxS: Any, steps: int):
+        self._train, self._steps = train, steps
         self._order = jax.tree.map(np.asarray, order_RxS)
         self._total = jax.tree.leaves(self._order)[0].shape[1]
 
@@ -34,31 +33,31 @@ class _Chunks(Sequence):
         return jax.tree.map(lambda indices: self._gather(indices[:, part]), self._order)
 
     def _gather(self, indices_RxSxB):
-        frames = self._frames
-        return frames.packed_NxTxP[indices_RxSxB], frames.labels_N[indices_RxSxB]
+        return jax.tree.map(lambda leaf: leaf[indices_RxSxB], self._train)
 
 
-def steps_at_a_time(frames: Frames, order_RxS: Any) -> int:
+def steps_at_a_time(train: Any, order_RxS: Any) -> int:
     """Steps of a chunk of about ``CHUNK_BYTES``."""
     leaves = jax.tree.leaves(order_RxS)
     total = leaves[0].shape[1]
     recordings = sum(leaf.size for leaf in leaves) // total  # of a step, over all runs
-    return max(1, min(total, CHUNK_BYTES // (recordings * frames.packed_NxTxP[0].nbytes)))
+    size = sum(leaf[0].nbytes for leaf in jax.tree.leaves(train))
+    return max(1, min(total, CHUNK_BYTES // (recordings * size)))
 
 
-def chunks(frames: Frames, order_RxS: Any, steps: int) -> Iterator[Any]:
+def chunks(train: Any, order_RxS: Any, steps: int) -> Iterator[Any]:
     """The recordings of an order of R runs and S steps, some steps at a time.
 
     Args:
-      frames: the training set.
+      train: the training set: recordings and labels, any tree of arrays (N, ...).
       order_RxS: indices (R, S, ...) of recordings, in any tree.
       steps: of a chunk; the last one has what is left.
 
     Yields:
-      The same tree, each leaf's indices replaced by packed frames (R, steps, ..., T, P) and labels
-      (R, steps, ...).
+      The same tree, each leaf's indices replaced by what the training set has there: arrays
+      (R, steps, ..., ...).
     """
     grain = needed("grain", "data")
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
-    source = grain.MapDataset.source(_Chunks(frames, order_RxS, steps))
+    source = grain.MapDataset.source(_Chunks(train, order_RxS, steps))
     yield from source.to_iter_dataset(options)

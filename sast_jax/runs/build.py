@@ -112,6 +112,7 @@ def recipe(
         batches=batches_lib.BATCHES[settings.batches](settings.batch_size),
         epochs=settings.epochs,
         augment=augment(settings),
+        sparse=settings.network.sparse,
     ).on(frame_shape, recordings)
 
 

@@ -134,6 +134,11 @@ class NetworkKeys:
     segment: int = number(
         0, 0, math.inf, "steps of time between kept states, to save memory; 0: keep all"
     )
+    sparse: bool = switch(
+        True,
+        "train the first layer on lists of the pixels that fired, where that is faster",
+        before=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sast_jax.data.sparse import Sparse
 from sast_jax.snn import neurons
 from sast_jax.snn.neurons import Cell, Neuron
 from sast_jax.snn.readouts import Response
@@ -81,6 +82,9 @@ class Full(Connection):
         return spikes_BxS.reshape(spikes_BxS.shape[0], -1)
 
     def sums(self, spikes_TxBxS, dtype=None):
+        if isinstance(spikes_TxBxS, Sparse):
+            current = spikes_TxBxS.matmul(self.matrix_IxO)
+            return current + along_outputs(self.bias, current)
         # Time and batch stay two axes. With both merged, as in Connection.sums, the product would
         # add up in another order under vmap, and its last bits would change.
         return self._product(spikes_TxBxS.reshape(*spikes_TxBxS.shape[:2], -1), dtype)

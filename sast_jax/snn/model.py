@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.data import packing
+from sast_jax.data.sparse import Sparse
 from sast_jax.errors import InputError
 from sast_jax.fields import COUNT, function, instance, require
 from sast_jax.snn import connections, neurons
@@ -87,8 +88,9 @@ class Model:
 
         def respond(cell, frames, states):
             cells = connections.alike(cell, network)
-            # Only here, so that frames take one byte a pixel until their segment is computed.
-            frames = frames.astype(jnp.float32)
+            if not isinstance(frames, Sparse):
+                # Only here, so that they take one byte a pixel until their segment is computed.
+                frames = frames.astype(jnp.float32)
             return connections.respond(network, cells, frames, states=states)
 
         if self.segment:

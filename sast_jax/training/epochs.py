@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.data import packing
+from sast_jax.data.sparse import Lists, Sparse
 from sast_jax.data.words import Words
 from sast_jax.training import sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
@@ -55,7 +56,7 @@ def train_epoch(
     recipe: Recipe,
     state_R: RunState,
     hyper_R: Hyperparameters,
-    recordings_N: jax.Array | Words,
+    recordings_N: jax.Array | Words | Lists,
     labels_N: jax.Array,
     ascend: bool,
     at_once: int | None = None,
@@ -68,7 +69,7 @@ def train_epoch(
       state_R: donated.
       hyper_R: what differs between the runs.
       recordings_N: the training set, packed (N, T, P) as in
-        :class:`sast_jax.data.packing.Frames`, or as words, which saves time in each step.
+        :class:`sast_jax.data.packing.Frames`, or as words or lists, which saves time in each step.
       labels_N: class of each recording.
       ascend: take SAM's perturbation; False trains plainly, at one gradient a step.
       at_once: runs that an accelerator trains together, at most; None for all.
@@ -114,7 +115,7 @@ def train_chunk(
       recipe, hyper_R, ascend, at_once, each: as for :func:`train_epoch`.
       state_R: donated.
       batches_R: for each run the recordings in the places of an order's indices: packed frames
-        (R, S, B, T, P) and labels (R, S, B).
+        (R, S, B, T, P), or lists, and labels (R, S, B).
 
     Returns:
       The new states, and loss and accuracy of each step (R, S).
@@ -147,9 +148,11 @@ def _keys(recipe, state):
     return jax.random.split(jax.random.fold_in(state.key, begin), 4)
 
 
-def _frames(recipe, batch, key) -> jax.Array:
-    """The frames (T, B, H, W, C) of a batch, augmented."""
+def _frames(recipe, batch, key) -> jax.Array | Sparse:
+    """The frames (T, B, H, W, C) of a batch, augmented, or what stands in their place."""
     augment, shape = recipe.augment, recipe.model.frame_shape
+    if isinstance(batch, Lists):
+        return batch.joined()
     if recipe.moves_pixels:
         words = batch if isinstance(batch, Words) else Words.of(batch, shape)
         return words.moved(functools.partial(augment, key)).time_first()

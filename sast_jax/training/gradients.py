@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sast_jax.data.sparse import Sparse
 from sast_jax.errors import InputError
 from sast_jax.fields import COUNT, between, function, require
 from sast_jax.sharpness import eval_params
 from sast_jax.training.controls import Control
 from sast_jax.training.links import Momentum, Sam, Stale
 
-Batch = tuple[jax.Array, jax.Array]
+Batch = tuple[jax.Array | Sparse, jax.Array]
 
 
 class Descent(NamedTuple):
@@ -121,6 +122,8 @@ class Sharpness(_Linked):
         frames_TxBxHxWxC, labels_B = batch
         # Batches are drawn at random, so their first recordings are as good as any others.
         size = self.part or len(labels_B)
+        if isinstance(frames_TxBxHxWxC, Sparse):
+            return frames_TxBxHxWxC.first(size), labels_B[:size]
         return frames_TxBxHxWxC[:, :size], labels_B[:size]
 
 

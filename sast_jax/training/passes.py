@@ -1,6 +1,8 @@
 """Passes of a grid of runs over a training set that lies on the device, or is streamed to it."""
 
 import functools
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,12 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from sast_jax.data import streaming
+from sast_jax.data import sparse, streaming
 from sast_jax.data.packing import Frames
 from sast_jax.data.words import Words
+from sast_jax.errors import InputError
+from sast_jax.snn.connections import Full
 from sast_jax.training import epochs, sweeps
+from sast_jax.training.gradients import Grouped
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.stepping import RunState
+
+SPARSE = 0.12  # share of pixels that fire, up to which lists are faster on one core or two
 
 
 def device_memory() -> int | None:
@@ -47,6 +54,25 @@ def is_streamed(stream: str, train: Frames) -> bool:
         and room is not None
         and Words.nbytes(train.packed_NxTxP.shape, train.frame_shape) > room / 2
     )
+
+
+def takes_lists(recipe: Recipe, train: Frames) -> bool:
+    """Whether steps gather lists of the pixels that fired (:mod:`sast_jax.data.sparse`).
+
+    They do where the recipe allows it, and a whole step is faster with them: on a CPU, if the first
+    connection is full and few pixels fire.
+    """
+    if not recipe.sparse or recipe.augment or recipe.model.segment:
+        return False
+    if isinstance(recipe.sharpness, Grouped) or jax.default_backend() != "cpu":
+        return False
+    if jax.device_count() > 1 or not len(train.labels_N):
+        return False
+    model = recipe.model.on(train.frame_shape)
+    first, *_ = jax.eval_shape(lambda: model.connections(model.init(jax.random.key(0))))
+    ones = sparse.fired(train.packed_NxTxP).mean() / train.packed_NxTxP.shape[1]
+    density = ones / math.prod(train.frame_shape)
+    return isinstance(first, Full) and density * max(2, _cores()) <= 2 * SPARSE
 
 
 def passes(
@@ -94,7 +120,7 @@ def passes(
 class _Resident:
     def __init__(self, recipe: Recipe, train: Frames, most: int):
         self.programs = _Programs(epochs.train_epoch, recipe, most)
-        recordings = jnp.asarray(train.packed_NxTxP)
+        recordings = jax.tree.map(jnp.asarray, _recordings(recipe, train))
         if recipe.moves_pixels:  # else words would only take more memory
             recordings = Words.of(recordings, train.frame_shape)
         self._set = sweeps.to_all((recordings, jnp.asarray(train.labels_N)))
@@ -106,14 +132,14 @@ class _Resident:
 class _Streamed:
     def __init__(self, recipe: Recipe, train: Frames, most: int):
         self.programs = _Programs(epochs.train_chunk, recipe, most)
-        self._recipe, self._train = recipe, train
+        self._recipe, self._set = recipe, (_recordings(recipe, train), train.labels_N)
 
     def __call__(self, state_R, hyper_R, ascend):
-        count = len(self._train.labels_N)
+        count = len(self._set[1])
         order_R = epochs.epoch_order(self._recipe, sweeps.here(state_R), count, ascend)
-        steps = streaming.steps_at_a_time(self._train, order_R)
+        steps = streaming.steps_at_a_time(self._set, order_R)
         done = []
-        for batches_R in streaming.chunks(self._train, order_R, steps):
+        for batches_R in streaming.chunks(self._set, order_R, steps):
             state_R, progress_R = self.programs((state_R, hyper_R, batches_R), ascend)
             if done:  # waits for the chunk before, so at most two lie on the device
                 jax.block_until_ready(done[-1])
@@ -164,6 +190,9 @@ def compile_in_chunks(
       function: of :mod:`sast_jax.training.epochs`.
       recipe, ascend, each: as it takes them.
       arguments: those between, or their shapes.
+
+    Raises:
+      InputError: a single run needs more memory than there is.
     """
     at_once, room = arguments[1].seed.shape[0], device_memory()
     # What a program needs is known only once it is compiled, and each try costs a compilation.
@@ -175,9 +204,32 @@ def compile_in_chunks(
         # (alias) need no memory of their own.
         needed = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
         # A tenth stays free, as free memory may lie in pieces too small to use.
-        if room is None or needed < 0.9 * room or at_once == 1:
+        if room is None or needed < 0.9 * room:
             return program
+        if at_once == 1:
+            raise InputError(_too_long(recipe, needed, 0.9 * room))
         at_once = -(-at_once // 2)
+
+
+def _recordings(recipe, train) -> Any:
+    """The recordings in the form that steps gather, in the host's memory."""
+    return sparse.Lists.of(train) if takes_lists(recipe, train) else train.packed_NxTxP
+
+
+def _cores() -> int:
+    """Cores that this process may use; a product with lists takes one of them."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+def _too_long(recipe, needed, room) -> str:
+    T = recipe.model.segment
+    what = f"a segment of {T} steps of time" if T else "a recording"
+    return (
+        f"training one run needs {needed / 1e9:.1f} GB beside its recordings, and the device has "
+        f"{room / 1e9:.1f}; almost all of it grows with the steps of time of {what}: take at most "
+        f"{room / needed:.0%} of them, or config.network.segment, or a smaller config.batch_size"
+    )
 
 
 def _split(tree_R, parts):

@@ -95,6 +95,8 @@ class Recipe:
       augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
         If it has an attribute ``moves_pixels`` that is true, it moves pixels in the same way at all
         steps and channels, and may be given their words for frames of one step.
+      sparse: let the first layer take lists of the pixels that fired, where that is faster; sums
+        are then rounded otherwise. See :func:`sast_jax.training.passes.takes_lists`.
 
     Raises:
       InputError: values do not go together, such as groups that do not divide the batch.
@@ -107,6 +109,7 @@ class Recipe:
     batches: Batches = Shuffled()
     epochs: int = 45
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    sparse: bool = True
 
     def __post_init__(self):
         instance(Model, model=self.model)

@@ -1,0 +1,151 @@
+"""One step of training, a warp and a grid of runs, each timed in turns."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
+
+from experiments.benchmark import peers, yardstick
+from experiments.benchmark.peers import memory_of
+from experiments.benchmark.yardstick import Batch
+from sast_jax.data.sparse import Lists
+from sast_jax.data.words import Words
+from sast_jax.runs import build, timing
+from sast_jax.runs.settings import Settings
+from sast_jax.training import epochs, stepping
+from sast_jax.training.batches import Shuffled
+
+GRID_EPOCHS, GRID_STEPS = 2, 15
+
+
+class Row(NamedTuple):
+    """What is timed: a function, and what is known of it beside its time.
+
+    Attributes:
+      call: takes the step, and waits for it or returns what to wait for.
+      memory: bytes at the peak, arguments included; None if unknown.
+      loss: of the first step; None where there is none.
+    """
+
+    call: Callable[[], Any]
+    memory: int | None = None
+    loss: float | None = None
+
+
+def timed(rows: dict[str, Row], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds (rounds,) of each row, in turns."""
+    return timing.in_turns({name: row.call for name, row in rows.items()}, rounds)
+
+
+def steps(time_bins: int, size: int) -> dict[str, Row]:
+    """One training step: bare JAX, its floor, this library, what SAM adds, and the peers."""
+    batch = Batch.random(time_bins, size)
+    made, hyper, state = yardstick.library(size)
+    weights, moments = yardstick.bare_state(state.params)
+    given = weights, moments, 0, batch.inputs_TxBxI, batch.labels_B
+    rows = {"bare JAX": _compiled(jax.jit(yardstick.bare_step), *given)}
+    floor = _compiled(jax.jit(yardstick.floor), weights, moments, batch.inputs_TxBxI)
+    rows["its products and Adam"] = floor
+
+    def step(made, given, ascent):
+        return lambda state, own: stepping.train_step(
+            made, state, hyper, given(own), ascent(given(own)), jax.random.key(0)
+        )
+
+    def dense(frames):
+        return frames, batch.labels_B
+
+    def listed(lists):
+        return lists.joined(), batch.labels_B
+
+    part = dataclasses.replace(made.sharpness, part=max(1, size // 8))
+    ascents = {
+        "": lambda given: None,
+        ", SAM": made.sharpness.ascent,
+        ", SAM's ascent on 1/8": part.ascent,
+    }
+    lists = jax.tree.map(jnp.asarray, Lists.of(batch.frames))
+    inputs = {"sast_jax": (dense, batch.frames_TxBxHxWxC)}
+    if jax.default_backend() == "cpu":
+        inputs["sast_jax, lists of pixels"] = listed, lists
+    for (name, (given, own)), (more, ascent) in itertools.product(inputs.items(), ascents.items()):
+        rows[name + more] = _compiled(jax.jit(step(made, given, ascent)), state, own)
+    hard, _, _ = yardstick.library(size, hard=True)
+    for name, (given, own) in inputs.items():
+        taken = _compiled(jax.jit(step(hard, given, ascents[""])), state, own)
+        rows[f"{name}, hard spikes"] = taken
+    for name, peer in peers.installed(weights, batch).items():
+        rows[f"{name}, hard spikes"] = Row(peer.step, peer.memory, peer.loss)
+    return rows
+
+
+def _compiled(function, *arguments) -> Row:
+    program = function.lower(*arguments).compile()
+    made = program(*arguments)
+    if isinstance(made[0], stepping.RunState):
+        loss = float(made[1][0])
+    else:
+        loss = float(made[-1]) if len(made) == 4 else None
+    return Row(lambda: program(*arguments), memory_of(program), loss)
+
+
+def warps() -> dict[str, Row]:
+    """An epoch of the default recipe without and with a warp, which moves words or bytes."""
+    given = Settings()
+    frames = Batch.random(given.data.time_bins, given.batch_size * GRID_STEPS).frames
+    packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
+    words, moved = Words.of(packed, yardstick.SHAPE), build.augment(given)
+    hyper_R = build.hyperparameters(given)
+    made = build.recipe(given, yardstick.SHAPE, yardstick.CLASSES, len(labels))
+
+    def epoch(augment, recordings):
+        recipe = dataclasses.replace(made, augment=augment)
+
+        def call():
+            state_R = stepping.initialise(recipe, hyper_R)
+            return epochs.train_epoch(recipe, state_R, hyper_R, recordings, labels, True)[1]
+
+        return Row(call)
+
+    def by_bytes(key, frames):
+        return moved(key, frames)
+
+    return {
+        "no warp": epoch(None, words),
+        "warp of words": epoch(moved, words),
+        "warp of bytes": epoch(by_bytes, packed),
+    }
+
+
+def grid() -> dict[str, Row]:
+    """Compiling and training 25 runs, one after another and as one grid."""
+    batches = Shuffled(64, GRID_STEPS)
+    made = dataclasses.replace(yardstick.recipe(), batches=batches, epochs=GRID_EPOCHS)
+    frames = Batch.random(20, 64 * GRID_STEPS).frames
+    packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
+    pairs = list(itertools.product((0.1, 0.2, 0.3, 0.4, 0.5), range(5)))
+
+    def train(members):
+        rhos, seeds = zip(*members, strict=True)
+        hyper_R = yardstick.hyperparameters(seeds, rhos)
+        state_R = stepping.initialise(made, hyper_R)
+        for _ in range(GRID_EPOCHS):
+            state_R, metrics = epochs.train_epoch(made, state_R, hyper_R, packed, labels, True)
+        return jax.block_until_ready(metrics)
+
+    def one_after_another():
+        jax.clear_caches()
+        return [train([pair]) for pair in pairs]
+
+    def together():
+        jax.clear_caches()
+        return train(pairs)
+
+    jax.config.update("jax_enable_compilation_cache", False)  # what is on disk costs no time
+    compilation_cache.reset_cache()
+    return {"25 runs, one after another": Row(one_after_another), "grid": Row(together)}
