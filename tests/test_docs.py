@@ -224,7 +224,7 @@ def flags_of(command):
 def require(command, arguments):
     if command in CONFIGURED:
         return parse(command, arguments)
-    code = (ROOT / "experiments" / f"{command}.py").read_text()
+    code = code_of(command)
     for argument in arguments:
         if not argument.startswith("-"):
             assert "argument=" in code, argument
@@ -241,15 +241,18 @@ def test_commands_take_their_flags(page):
             require(command, shlex.split(rest))
 
 
+def every_command():
+    folder = ROOT / "experiments"
+    found = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__", "cli"}
+    return found | {path.parent.name for path in folder.glob("*/__main__.py")}
+
+
 def test_the_table_of_commands_has_all_of_them_with_their_flags():
     table = text(README).partition("## Commands")[2].partition("##")[0]
     commands = [code.split() for row in ROW.findall(table)[1:] for code in CODE.findall(row)]
     for command, *arguments in commands:
         require(command, arguments)
-    folder = ROOT / "experiments"
-    there = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__", "cli"}
-    there |= {path.parent.name for path in folder.glob("*/__main__.py")}
-    assert {command for command, *_ in commands} == there
+    assert {command for command, *_ in commands} == every_command()
 
 
 @functools.cache
@@ -264,7 +267,7 @@ def known_keys():
 
 @each_page
 def test_keys_and_flags_in_sentences_exist(page):
-    commands = {path.stem for path in (ROOT / "experiments").glob("*.py")} - set(CONFIGURED)
+    commands = every_command() - set(CONFIGURED)
     known = known_keys().union(*map(flags_of, commands), *map(shared_flags, CONFIGURED))
     for span in spans(page):
         for key in re.findall(r"(?<![\w/-])config(?:\.[a-z_]+)+(?![\w(])", span):
