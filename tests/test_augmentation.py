@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from sast_jax.data import augmentation
 
@@ -89,3 +90,39 @@ def test_values_of_the_functions_do_what_these_do():
         assert (found != frames).any()
     assert augmentation.Shift(2) == augmentation.Shift(2) != augmentation.Shift(1)
     assert hash(augmentation.Affine(1.0)) == hash(augmentation.Affine(pixels=1.0))
+
+
+def test_events_are_lost_and_added_by_shares_of_each_recording():
+    rng = np.random.default_rng(0)
+    frames = (rng.random((10, 200, 12, 12, 2)) < 0.1).astype(np.uint8)
+    frames[:, 100:] = rng.random((10, 100, 12, 12, 2)) < 0.3  # recordings of three times as many
+    own = frames.sum(axis=(0, 2, 3, 4))
+    lost = np.asarray(augmentation.events(jax.random.key(0), frames, 0.8, 0.0))
+    assert lost.dtype == np.uint8 and (lost <= frames).all()
+    share = 1 - lost.sum(axis=(0, 2, 3, 4)) / own
+    assert share.max() < 0.85 and share.min() < 0.05
+    assert abs(share.mean() - 0.4) < 0.05 and abs(share.std() - 0.8 / 12**0.5) < 0.03  # uniform
+    added = np.asarray(augmentation.events(jax.random.key(0), frames, 0.0, 0.5))
+    assert (added >= frames).all()
+    # One in ten, or three in ten, of what is added falls where there is an event.
+    density = np.where(np.arange(200) < 100, 0.1, 0.3)
+    share = (added.sum(axis=(0, 2, 3, 4)) - own) / own / (1 - density)
+    assert abs(share.mean() - 0.25) < 0.02 and abs(share.std() - 0.5 / 12**0.5) < 0.02
+    where = (added - frames).sum(axis=(0, 1, 4))
+    assert where.min() > 0.7 * where.mean()  # anywhere
+    both = np.asarray(augmentation.events(jax.random.key(0), frames, 0.8, 0.5))
+    assert (both < frames).any() and (both > frames).any()
+
+
+def test_recordings_lose_events_anew_each_step_of_training():
+    seen = []
+
+    def change(key, frames):
+        seen.append(frames.shape)
+        return augmentation.events(key, frames, 1.0, 0.0)
+
+    hyper_R = small.hyper((0,), (0.0,))
+    plain, _ = small.fit(small.recipe(), hyper_R, 1, False)
+    changed, _ = small.fit(small.recipe(change=change), hyper_R, 1, False)
+    assert seen == [(small.T, small.B, *small.SHAPE)]
+    assert (changed.params["Dense_0"]["kernel"] != plain.params["Dense_0"]["kernel"]).any()

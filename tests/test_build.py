@@ -88,7 +88,7 @@ def test_names_stand_for_the_functions_they_name():
     assert jax.grad(lambda x: cell.spike(x))(0.1) == jax.grad(spikes.sigmoid(2.0))(0.1)
     for name, kind in neurons.NEURONS.items():
         assert type(made(lif__neuron=name).model.neuron) is kind
-    response = readouts.Response((jnp.full((4, 2, 3), 0.5),), jnp.full((4, 2, 3), 2.0), ())
+    response = readouts.Response((jnp.full((4, 2, 3), 0.5),), (jnp.full((4, 2, 3), 2.0),), ())
     scores = [
         made(readout=name, readout_scale=3.0).model.readout(response) for name in readouts.READOUTS
     ]
@@ -204,7 +204,7 @@ def test_controls_are_off_until_the_config_turns_them_on():
     assert made().controls == ()
     spikes_ = jnp.full((4, 2, 3), 0.5)
     (penalty,) = made(rates__weight=2.0, rates__target=0.3).controls
-    forward = controls.Forward(None, readouts.Response((spikes_,), spikes_, ()), None)
+    forward = controls.Forward(None, readouts.Response((spikes_,), (spikes_,), ()), None)
     found = penalty.loss(None, forward, None)
     np.testing.assert_allclose(found, 2.0 * (0.5 - 0.3) ** 2, rtol=1e-5)
 

@@ -10,7 +10,7 @@ import pytest
 import small
 
 from sast_jax.evaluation import swap
-from sast_jax.snn import networks, neurons, readouts, spikes
+from sast_jax.snn import connections, networks, neurons, readouts, spikes
 from sast_jax.snn.model import Model
 from sast_jax.training import controls, links, stepping
 from sast_jax.training.controls import (
@@ -97,7 +97,7 @@ def test_a_step_without_a_key_says_so():
 
 def test_the_rate_penalty_by_hand():
     ones, quarter = jnp.ones((4, 2, 3)), jnp.zeros((4, 2, 5)).at[0].set(1.0)
-    forward = controls.Forward(None, readouts.Response((ones, quarter), None, ()), None)
+    forward = controls.Forward(None, readouts.Response((ones, quarter), (), ()), None)
     found = RatePenalty(0.5, 8.0).loss(None, forward, None)
     assert float(found) == pytest.approx(8 * (0.625 - 0.5) ** 2)
 
@@ -321,3 +321,62 @@ def test_a_control_draws_the_same_numbers_whatever_others_there_are():
         for recipe in (alone, among)
     ]
     np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def spikes_and_potentials(network, frames_TxBxI, decay, slope):
+    """A network of smooth neurons, reset to zero, step by step in NumPy: potentials by layer."""
+    found, spikes_ = [], frames_TxBxI
+    for kernel, bias in network:
+        u = s = np.zeros((frames_TxBxI.shape[1], len(bias)))
+        potentials, sent = [], []
+        for x in spikes_:
+            u = decay * u * (1 - s) + x @ kernel + bias
+            s = 1 / (1 + np.exp(-slope * (u - 1.0)))
+            potentials.append(u)
+            sent.append(s)
+        found.append(np.array(potentials))
+        spikes_ = np.array(sent)
+    return found
+
+
+def forward_of(recipe, hyper, params, frames):
+    cell = recipe.model.neuron.smooth(hyper.decay, hyper.slope)
+    response = recipe.model.respond(params, cell, frames)
+    return controls.Forward(params, response, None, connections.alike(cell, response.spikes))
+
+
+def test_potentials_near_the_threshold_are_penalised_as_the_rules_say():
+    recipe, hypers = small.recipe(), small.hyper()
+    hyper, params = small.run_of((hypers, stepping.initialise(recipe, hypers).params), 0)
+    frames, _ = small.batch()
+    weights = [
+        (np.asarray(c.kernel, float), np.asarray(c.bias, float))
+        for c in recipe.model.connections(params)
+    ]
+    inputs = np.asarray(frames, float).reshape(*frames.shape[:2], -1)
+    potentials = spikes_and_potentials(weights, inputs, 0.9, 4.0)
+    forward = forward_of(recipe, hyper, params, frames)
+    for distance, u in zip(forward.distances(), potentials, strict=True):
+        np.testing.assert_allclose(distance, u - 1.0, rtol=1e-4, atol=1e-5)
+    tents = [np.maximum(0, 1 - np.abs(u - 1) / 0.3).mean() for u in potentials]
+    guard = controls.Guard(weight=2.0, margin=0.3).loss(None, forward, None)
+    np.testing.assert_allclose(guard, 2 * np.mean(tents), rtol=1e-4)
+    smooth = [1 / (1 + np.exp(-4 * (u - 1))) for u in potentials]
+    steep = [(4 * s * (1 - s)).mean() for s in smooth]  # its peak, slope / 4, is 1 here
+    overlap = controls.Overlap(weight=2.0).loss(None, forward, None)
+    np.testing.assert_allclose(overlap, 2 * np.mean(steep), rtol=1e-4)
+    hard = [cell.with_spike(spikes.hard_forward) for cell in forward.cells]
+    again = controls.Overlap(weight=2.0).loss(None, forward._replace(cells=hard), None)
+    assert 0 < float(again) != float(overlap)  # resets are hard, the derivative is the smooth one
+
+
+@pytest.mark.parametrize("control", [controls.Guard(10.0), controls.Overlap(10.0)], ids=str)
+def test_training_moves_potentials_off_the_threshold(control):
+    near = []
+    for controls_ in ((), (control,)):
+        recipe, hypers = small.recipe(controls=controls_), small.hyper()
+        state, _ = small.fit(recipe, hypers, epochs=6)
+        hyper, params = small.run_of((hypers, state.params), 0)
+        forward = forward_of(recipe, hyper, params, small.batch()[0])
+        near.append(float(control.loss(None, forward, None)))
+    assert near[1] < 0.7 * near[0]

@@ -286,7 +286,7 @@ def test_a_loop_around_nodes_without_spikes_to_lead_back_is_refused(node):
 @pytest.mark.parametrize("name", ["mean", "last", "largest"])
 def test_early_answers_end_with_the_answer(name):
     values = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4, 3)), jnp.float32)
-    response = readouts.Response((values,), values, ())
+    response = readouts.Response((values,), (values,), ())
     readout = READOUTS[name]()
     np.testing.assert_allclose(readout.after_each_step(response)[-1], readout(response), rtol=1e-6)
 

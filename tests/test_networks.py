@@ -97,7 +97,7 @@ def test_swap_changes_the_spikes_and_nothing_else():
 def test_readouts_and_rates():
     spikes_TxBxK = jnp.asarray(frames(1, (K,)))
     current = jax.random.normal(jax.random.key(0), (T, B, K))
-    response = readouts.Response((spikes_TxBxK[..., :2], spikes_TxBxK), current, ())
+    response = readouts.Response((spikes_TxBxK[..., :2], spikes_TxBxK), (current,), ())
     expected = 20 * np.asarray(spikes_TxBxK).sum(axis=0) / T
     np.testing.assert_allclose(readouts.MeanSpikes(20.0)(response), expected, rtol=1e-6)
     expected = 2 * np.asarray(current).mean(axis=0)

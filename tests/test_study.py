@@ -65,10 +65,10 @@ def test_settings_that_diverge_are_tried_and_left(folder, monkeypatch):
     config = settings(folder, **{"data.validation": 0.2})
     summaries, known = [], trainings.run.results_of
 
-    def results_of(given):
+    def results_of(given, page):
         if given.neurons.hard:
             raise DivergedError("every loss is infinite")
-        summaries.append(known(given))
+        summaries.append(known(given, page=page))
         return summaries[-1]
 
     monkeypatch.setattr(trainings.run, "results_of", results_of)

@@ -4,9 +4,12 @@
     python -m experiments.assessment --config.dataset=dvs_gesture
     python -m experiments.assessment --config=experiments/configs/assessment.py:quick
 
-In each regime the learning rate of every method is tuned, and a setting of its own if it has one.
-All methods have the same number of trials; the best hard accuracy on a validation split of the
-training recordings wins, over ``config.tuning_seeds`` seeds. With the chosen settings
+In each regime the learning rate of every method is tuned, and a setting of its own if it has one,
+on a validation split of the training recordings with ``config.tuning_seeds`` seeds a trial: once by
+the deployment score (:mod:`sast_jax.runs.study.deployment`), which its row reports, and once by
+clean hard accuracy, which stands beside it. ``experiments/PROTOCOL.md`` says what is compared, and
+how.
+With the chosen settings
 ``config.seeds`` networks are trained on the same recordings. On the test split they are measured
 with soft and hard spikes, on hardware and on corrupted recordings; the loss around them is measured
 too. Training times of a regime are measured after its methods, in turns in one process; leave the
@@ -29,12 +32,12 @@ from experiments.configs.assessment import get_config
 from sast_jax.data import cache, sets
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.reports import results
-from sast_jax.runs import files, machine, settings, workdirs
+from sast_jax.runs import answers, files, machine, settings, workdirs
 from sast_jax.runs.settings import Settings
-from sast_jax.runs.study import cost, kept_rows, landscape, trainings, tuning
+from sast_jax.runs.study import cost, deployment, kept_rows, landscape, trainings, tuning
 from sast_jax.training import passes
 
-_LEAST = {"seeds": 2, "tuning_seeds": 1, "epochs": 1, "rounds": 0, "draws": 2}
+_LEAST = {"seeds": 2, "tuning_seeds": 1, "further": 0, "epochs": 1, "rounds": 0, "draws": 2}
 
 _config = cli.define_config("assessment")
 _SCHEDULER = cli.define_scheduler()
@@ -143,8 +146,9 @@ def untuned(config: ConfigDict, regime: str, method: Method) -> Settings:
 
 def _final(config: ConfigDict, made: Settings) -> Settings:
     """The same runs as they are reported, on all conditions."""
-    changes = {"weight_bits": (8, 4, 2), "draws": config.draws, "weights": (0.3, 0.6)}
-    nothing = dict.fromkeys(("thresholds", "leaks", "dead", "dropped", "spurious"), ())
+    changes = {"weight_bits": (8, 4, 2), "draws": config.draws}
+    changes |= {"weights": (0.1, 0.3, 0.6), "thresholds": (0.3,)}
+    nothing = dict.fromkeys(("leaks", "dead", "dropped", "spurious"), ())
     return made.changed(
         {f"hardware.{key}": value for key, value in (changes | nothing).items()}
         | {"corruptions.kinds": "all", "corruptions.severities": tuple(config.severities)}
@@ -184,9 +188,9 @@ def _about(config, regime, method) -> dict:
 
 
 def _assess(config, regime, folder, trained, name, rows) -> dict:
-    """A method's row: tuned, trained and measured."""
+    """A method's row: tuned by each score, and for each trained and measured."""
     method, place = METHODS[name], folder / kept_rows.folder(name)
-    made, score, taken = untuned(config, regime, method), tuning.most_accurate, {}
+    made, taken, target = untuned(config, regime, method), {}, None
     if method.taken:
         if not rows[REFERENCE]["tuned"]:
             return _diverged(config, method, made, f"no run of {REFERENCE} is finite")
@@ -194,34 +198,56 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
         rate = round(measures.held_out_rate(own["runs"]), 4)
         taken = {method.taken: {"rho": own["tuned"]["rho"], "rates.target": rate}[method.taken]}
         made = made.changed(taken)
-    if method.taken == "rates.target":
-        score = functools.partial(nearest_rate, made.rates.target)
+        target = taken.get("rates.target")
     seeds = {"seed": made.seed + config.seeds, "sweep.seeds": config.tuning_seeds}
     trial = made.changed(seeds)  # others than those that are reported
     grid = methods.grid(config.dataset, made, regime, method)
+    score, further = functools.partial(scores, target), config.further
+    make, measure = functools.partial(_tuned, trial), deployment.on_validation
+    trials = tuning.searched(make, grid, place / "trials", score, measure, trained, further)
+    row = _row(method, made) | {"taken": taken, "trials": trials}
     try:
-        best, trials = tuning.tuned(trial, grid, place / "trials", score, trained)
-        made = _final(config, _tuned(made, best)).changed({"workdir": str(place / "final")})
-        runs, around = trained.train(made, around=True)
+        for by in measures.SCORES:
+            best = tuning.chosen(trials, by, method.key)
+            if by == measures.SCORES[0] or best != row["tuned"]:
+                found = _trained(config, _tuned(made, best), place / by, trained)
+            if by == measures.SCORES[0]:
+                row |= found | {"tuned": best}
+            else:
+                row[by] = found | {"tuned": best}
     except DivergedError as error:
-        return _diverged(config, method, made, str(error))
+        return _diverged(config, method, made, str(error)) | {"trials": trials}
+    if target is not None:
+        row["remarks"] += measures.missed_rate(target, row["runs"])
     passes.forget_programs()  # which no other method uses
-    remarks = results.remarks(runs)
-    if method.taken == "rates.target":
-        remarks += measures.missed_rate(made.rates.target, runs)
-    return _row(method, made) | {
-        "tuned": best,
-        "taken": taken,
-        "trials": trials,
-        "remarks": remarks + landscape.uncertain(around),
-        "runs": [measures.entry(one, near) for one, near in zip(runs, around, strict=True)],
-    }
+    return row
 
 
-def nearest_rate(target: float, row: dict) -> float:
-    """Scores a trial: within a tenth of the rate by hard accuracy, else by its distance to it."""
-    away = abs(row["validation_soft_rate_mean"] - target)
-    return tuning.most_accurate(row) if away <= 0.1 * target else -away
+def _trained(config, made, place, trained) -> dict:
+    """What a row keeps of the runs that are reported; their answers lie beside their workdir."""
+    made = _final(config, made).changed({"workdir": str(place)})
+    wanted = (landscape.around, answers.read)
+    runs, (around, right) = trained.train(made, wanted)
+    measures.keep_answers(place.with_name(f"{place.name}.npz"), right)
+    kept = [measures.entry(one, near) for one, near in zip(runs, around, strict=True)]
+    return {"runs": kept, "remarks": results.remarks(runs) + landscape.uncertain(around)}
+
+
+def scores(target: float | None, run: dict, deployed: dict) -> dict[str, float | None]:
+    """What a trial's run is chosen by, on the validation split: deployment and clean accuracy.
+
+    Args:
+      target: firing rate that the run is to have; farther than a tenth from it, both scores are
+        minus the distance, so that they are below all others.
+      run: of ``results.json``; empty for one that diverged.
+      deployed: of :func:`sast_jax.runs.study.deployment.on_validation`.
+    """
+    found = {"deployment": deployed.get("score"), "clean": run.get("validation_hard_accuracy")}
+    if target is not None and None not in found.values():
+        away = abs(run["validation_soft_rate"] - target)
+        if away > 0.1 * target:
+            return dict.fromkeys(found, -away)
+    return found
 
 
 def _row(method, made) -> dict:
@@ -239,6 +265,7 @@ def _diverged(config, method, made, why) -> dict:
     nothing = {"hardware": [], "corruptions": []}
     runs = [measures.entry(nothing | {"seed": seed}, {}) for seed in seeds]
     lost = {"tuned": {}, "taken": {}, "trials": [], "remarks": [why], "runs": runs}
+    lost["clean"] = {"tuned": {}, "remarks": [], "runs": runs}
     return _row(method, made) | lost
 
 

@@ -2,7 +2,6 @@
 
 from experiments.assessment.measures import (
     ALIKE,
-    AS_LONG,
     MATCHED,
     MEASURES,
     PLAIN,
@@ -42,13 +41,6 @@ def conclude(methods) -> list[str]:
     ]
     if told := _matched(others, "hard_accuracy"):
         said.append(f"{told[0].upper()}{told[1:]} points.")
-    longer = others.get(AS_LONG)
-    if longer is not None and longer.mean is not None and "time" in methods[AS_LONG]:
-        taken, own = (methods[name]["time"][1] for name in (AS_LONG, REFERENCE))
-        said.append(
-            f"In {taken:.2f} times plain training's time, where SAST takes {own:.2f}, "
-            f"{_verdict(longer, 'plain training')}: {_turned('hard_accuracy', longer)} points."
-        )
     compared = {key: d for key, d in found.items() if key != "hard_accuracy" and d.mean is not None}
     for word, wanted in (("Better", -1), ("Worse", 1)):
         listed = [

@@ -10,13 +10,14 @@ from ml_collections import ConfigDict
 def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
     config.dataset = "nmnist"  # or "dvs_gesture"
-    config.regimes = "paper,default"  # of experiments/assessment/methods.py
+    config.regimes = "default,paper"  # of experiments/assessment/methods.py
     config.methods = "all"  # or names of experiments/assessment/methods.py with commas between them
-    config.seeds = 5  # of each method as it is reported
-    config.tuning_seeds = 1  # of each trial
+    config.seeds = 10  # of each method as it is reported
+    config.tuning_seeds = 3  # of each trial
+    config.further = 2  # values beyond the grid, where the best lies at its edge
     config.epochs = 12  # of plain training, in both regimes
     config.rounds = 20  # turns in which training times are measured; 0: none
-    config.draws = 5  # devices of each level of mismatch
+    config.draws = 20  # devices of each level of mismatch
     config.severities = (1, 3, 5)  # of every kind of corruption
 
     config.data = ConfigDict()  # as in nmnist.py
@@ -31,7 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if variant == "quick":  # to see that all of it works, on two cores in seven minutes
         config.regimes = "default"
         config.methods = "plain,plain twice as long,SAST,momentum-SAM,weight noise"
-        config.seeds, config.epochs = 2, 8
+        config.seeds, config.tuning_seeds, config.further, config.epochs = 2, 1, 0, 8
         config.rounds, config.draws, config.severities = 3, 2, (3,)
         config.data.source, config.data.train_limit, config.data.test_limit = "simulated", 2000, 400
     elif variant:

@@ -125,7 +125,7 @@ def measured(
 ) -> dict:
     """A row of the table, measured on runs with all training recordings; without their time."""
     final = given.changed({"workdir": str(workdir), "sweep.seeds": seeds})
-    runs, around = trained.train(final, around=True)
+    runs, (around,) = trained.train(final, (landscape.around,))
     (row,) = results.summarise(runs)
     values = [entry["eigenvalue"] for entry in around if entry["eigenvalue"] is not None]
     for line in landscape.uncertain(around):

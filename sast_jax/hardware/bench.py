@@ -57,12 +57,17 @@ class Bench:
       chip: number formats of the integer network.
       calibration: recordings to choose scales on, none of them of a test split; None takes all
         inputs to be equally active.
+
+    Attributes:
+      right: which recordings were answered right, (M,): for each condition that was tried and each
+        kind of network, such as ``"INT4 integer"``, the share of the devices that did.
     """
 
     def __init__(
         self, tried: "Trained | GraphNetwork", chip: Chip, calibration: packing.Frames | None
     ):
         self.tried, self.chip = tried, chip
+        self.right: dict[str, np.ndarray] = {}
         self.network = tried.connections()
         if isinstance(tried, Trained):
             self._device, self._numbers = Device(tried.model), lambda bits: tried.hyper
@@ -77,6 +82,11 @@ class Bench:
             lambda narrow: formats.kernels(self.network, narrow, grams())
         )
 
+    def as_trained(self, frames: packing.Frames) -> dict:
+        """A row for the network as it is."""
+        row = _row("as trained", "as_trained", 0)
+        return row | self._over_recordings(row, self._floats(self.network, None, frames), frames)
+
     def width(self, bits: int, frames: packing.Frames) -> dict:
         """A row for weights rounded to this width."""
         chip = dataclasses.replace(self.chip, weight_bits=bits)
@@ -87,7 +97,7 @@ class Bench:
         neurons = [neuron for neuron, _ in self.tried.layers()]
         weights, biases = operations.parameters(self.network, neurons)
         row["weight_bytes"] = weights * bits / 8 + 4 * biases
-        return row | _over_recordings(answers, frames)
+        return row | self._over_recordings(row, answers, frames)
 
     def variation(self, kind: str, level: float, keys_D: jax.Array, frames: packing.Frames) -> dict:
         """A row for devices that differ; see :class:`sast_jax.snn.variation.Variation`."""
@@ -97,7 +107,7 @@ class Bench:
         if kind in FAULTS:
             answers |= self._integers(row, self.chip, devices, frames)
         for name, answer in answers.items():
-            share_D = [hits / len(frames.truth_M) for hits in _hits(answer, frames)]
+            share_D = self._right(row, name, answer, frames).mean(axis=-1).tolist()
             mean, interval = intervals.student(share_D)
             row[f"{name}_accuracy"] = mean
             row[f"{name}_accuracy_ci95"] = intervals.within(interval, 0.0, 1.0)
@@ -108,7 +118,21 @@ class Bench:
         row = _row(f"{kind.replace('_', ' ')} {severity}", kind, severity)
         answers = self._floats(self.network, None, frames)
         answers |= self._integers(row, self.chip, None, frames)
-        return row | _over_recordings(answers, frames)
+        return row | self._over_recordings(row, answers, frames)
+
+    def _over_recordings(self, row, answers, frames) -> dict:
+        found, size = {}, len(frames.truth_M)
+        for name, answer in answers.items():
+            hits = int(self._right(row, name, answer, frames).sum())
+            found[f"{name}_accuracy"] = hits / size
+            found[f"{name}_accuracy_ci95"] = intervals.wilson(hits, size)
+        return found
+
+    def _right(self, row, name, answer, frames) -> np.ndarray:
+        """Whether each of D devices answers each recording right, (D, M)."""
+        right_DxM = frames.vote(answer.scores_BxK).argmax(axis=-1) == frames.truth_M
+        self.right[f"{row['condition']} {name}"] = right_DxM.mean(axis=0, dtype=np.float32)
+        return right_DxM
 
     def _floats(self, network, devices, frames, bits=None) -> dict:
         return _respond(self._device, devices, frames, network, self._numbers(bits))._asdict()
@@ -204,20 +228,6 @@ def _respond(model, devices, frames, *network):
         lambda leaf: jnp.broadcast_to(leaf, (draws, *jnp.shape(leaf))), (variation, *network)
     )
     return swap.answer(model, (keys_D, *shared), frames.packed_NxTxP)
-
-
-def _hits(answer, frames) -> list[int]:
-    answers_DxM = frames.vote(answer.scores_BxK).argmax(axis=-1)
-    return (answers_DxM == frames.truth_M).sum(axis=-1).tolist()
-
-
-def _over_recordings(answers, frames) -> dict:
-    row, size = {}, len(frames.truth_M)
-    for name, answer in answers.items():
-        (hits,) = _hits(answer, frames)
-        row[f"{name}_accuracy"] = hits / size
-        row[f"{name}_accuracy_ci95"] = intervals.wilson(hits, size)
-    return row
 
 
 def _row(condition, kind, level) -> dict:

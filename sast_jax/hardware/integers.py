@@ -268,7 +268,7 @@ def _run(layers, spikes_TxBxS, dtype, step, transmit):
         spikes.append(spikes_TxBxS)
         shares.append(clipped.mean(axis=(0, *range(2, clipped.ndim))))
     current = sums_TxBxN.astype(jnp.float32) * along_outputs(layers[-1].scale, sums_TxBxN)
-    return Response(tuple(spikes), current, ()), jnp.stack(shares, axis=-1)
+    return Response(tuple(spikes), (current,), ()), jnp.stack(shares, axis=-1)
 
 
 def _prepared(step, layer, sums_TxBxN):

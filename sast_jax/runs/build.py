@@ -13,6 +13,7 @@ from sast_jax.snn.neurons import Neuron
 from sast_jax.snn.quantisation import Rounding
 from sast_jax.snn.variation import Variation
 from sast_jax.training import (
+    averages,
     batches as batches_lib,
     controls,
     gradients,
@@ -57,6 +58,12 @@ def augment(settings: Settings) -> Callable | None:
     return augmentation.Shift(pixels) if pixels else None
 
 
+def change(settings: Settings) -> augmentation.Events | None:
+    """How events of training recordings are lost and added."""
+    lost, added = settings.data.lost, settings.data.added
+    return augmentation.Events(lost, added) if lost or added else None
+
+
 def chip(settings: Settings) -> formats.Chip:
     """Number formats of the integer networks; their weights have the first width to try."""
     given = settings.hardware
@@ -97,6 +104,9 @@ def recipe(
     bits = settings.weights.bits
     schedule = optimizers.SCHEDULES[settings.schedule]()
     adam = optimizers.Adam(schedule, settings.weight_decay)
+    optimizer = adam if settings.optimizer == "adam" else optimizers.Sgd(schedule)
+    if settings.average.active:
+        optimizer = averages.Averaged(optimizer, settings.average)
     model = Model(
         network=network(settings, classes),
         neuron=neuron(settings),
@@ -106,12 +116,13 @@ def recipe(
     )
     return recipes.Recipe(
         model=model,
-        optimizer=adam if settings.optimizer == "adam" else optimizers.Sgd(schedule),
+        optimizer=optimizer,
         sharpness=_sharpness(settings),
         controls=_controls(settings),
         batches=batches_lib.BATCHES[settings.batches](settings.batch_size),
         epochs=settings.epochs,
         augment=augment(settings),
+        change=change(settings),
         sparse=settings.network.sparse,
     ).on(frame_shape, recordings)
 

@@ -13,7 +13,17 @@ from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
 from sast_jax.evaluation import calibration, swap
 from sast_jax.reports import plots, results, run_page
-from sast_jax.runs import build, files, fit, machine, measure, processes, reloaded, workdirs
+from sast_jax.runs import (
+    answers,
+    build,
+    files,
+    fit,
+    machine,
+    measure,
+    processes,
+    reloaded,
+    workdirs,
+)
 from sast_jax.runs.settings import Settings
 from sast_jax.training import passes
 from sast_jax.training.trained import Trained
@@ -122,6 +132,7 @@ def _conclude(
     measured = measure.measure(models, benches_R, source.test, given)
     corrupted = measure.corrupted(benches_R, measure.recorded(source, "test", given), given)
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
+    answers.write(job.workdir, benches_R, source.test)  # before they see the validation split
     if validation is not None:
         held_out = measure.measure(models, benches_R, validation, given)
         for entry, result in zip(measured, held_out, strict=True):

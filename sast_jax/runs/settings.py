@@ -32,6 +32,7 @@ from sast_jax.runs.groups import (
 )
 from sast_jax.snn import neurons, readouts, spikes
 from sast_jax.training import batches as batches_lib, controls, links
+from sast_jax.training.averages import Averages
 from sast_jax.training.recipe import RANGES, SEED, reaches_rho
 
 _COUNT = 10**6
@@ -82,6 +83,9 @@ class Settings:
     # A control with fields of its own is a group of keys; build.recipe takes those that are active.
     adversary: controls.Adversary = controls.Adversary()
     rates: controls.RatePenalty = controls.RatePenalty()
+    guard: controls.Guard = controls.Guard()
+    overlap: controls.Overlap = controls.Overlap()
+    average: Averages = Averages()
     sam: SamKeys = SamKeys()
     weights: WeightKeys = WeightKeys()
     initial: str = text("", "workdir of a run to take initial weights from; empty: random")

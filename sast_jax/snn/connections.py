@@ -253,9 +253,9 @@ def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
     return spikes_TxBxN
 
 
-def alike(cell: Cell | neurons.Stochastic, network: Sequence[Connection]) -> list:
+def alike(cell: Cell | neurons.Stochastic, layers: Sequence[Any]) -> list:
     """The same cell for each layer of a network; if it draws, each layer has its own draws."""
-    return [cell.of_part(layer) for layer in range(len(network))]
+    return [cell.of_part(layer) for layer in range(len(layers))]
 
 
 def hard(layers: Iterable[tuple[Neuron, jax.typing.ArrayLike]]) -> list[Cell]:
@@ -297,16 +297,17 @@ def respond_to(
       after: the connections that lead on from it.
       cells, transmit, states: as in :func:`respond`, of that layer (number 0) and those behind it.
     """
-    sent, ends = [], []
+    sent, currents, ends = [], [], []
     states = states or (None,) * len(cells)
     rows = zip((None, *after), cells, states, strict=True)
     for layer, (before, cell, state) in enumerate(rows):
         if before is not None:
             current_TxBxN = before.sums(sent[-1])
+        currents.append(current_TxBxN)
         end, spikes_TxBxN = neurons.integrate(cell, current_TxBxN, state)
         sent.append(transmit(layer, spikes_TxBxN))
         ends.append(end)
-    return Response(tuple(sent), current_TxBxN, tuple(ends))
+    return Response(tuple(sent), tuple(currents), tuple(ends))
 
 
 def in_segments(

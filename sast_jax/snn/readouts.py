@@ -11,11 +11,16 @@ from sast_jax.fields import Checked, number
 
 
 class Response(NamedTuple):
-    """Response of a network: each layer's spikes (T, B, ...), the last current, the end states."""
+    """Response of a network: of each layer the spikes and currents (T, B, ...), the end states."""
 
     spikes: tuple[jax.Array, ...]
-    current_TxBxK: jax.Array
+    currents: tuple[jax.Array, ...]
     states: tuple[Any, ...]
+
+    @property
+    def current_TxBxK(self) -> jax.Array:
+        """The input current of the last layer."""
+        return self.currents[-1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,7 +93,7 @@ def certify(
         soft = neuron.spike(neuron.slope)(u - neuron.threshold)
         differs = jnp.where(u > neuron.threshold, hard.low < 1, hard.high > 0)
         changeable.append(differs.mean(axis=(0, *range(2, differs.ndim))))
-    answer_B = readout(Response((soft,), current, ())).argmax(axis=-1)
+    answer_B = readout(Response((soft,), (current,), ())).argmax(axis=-1)
     agrees_B = _above(readout, hard, within, answer_B)
     return Certificate(agrees_B, jnp.stack(changeable, axis=-1))
 
@@ -101,7 +101,7 @@ def certify(
 def _above(readout, spikes: Interval, current: Interval, answer_B) -> jax.Array:
     """Whether the least score of the answer is above the highest of all other classes."""
     low_BxK, high_BxK = (
-        readout(Response((s,), i, ())) for s, i in zip(spikes, current, strict=True)
+        readout(Response((s,), (i,), ())) for s, i in zip(spikes, current, strict=True)
     )
     own_BxK = jax.nn.one_hot(answer_B, low_BxK.shape[-1], dtype=bool)
     least_B = jnp.where(own_BxK, low_BxK, jnp.inf).min(axis=-1)

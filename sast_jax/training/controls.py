@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from sast_jax.fields import Checked, number
-from sast_jax.snn import readouts, spikes, variation
+from sast_jax.snn import neurons, readouts, spikes, variation
 from sast_jax.snn.neurons import Cell, Stochastic
 from sast_jax.snn.readouts import Response
 
@@ -25,11 +25,21 @@ class Forward(NamedTuple):
       params: the parameters of the pass, rounded and changed by controls.
       response: what the network did.
       scores_BxK: class scores.
+      cells: of the layers.
     """
 
     params: Any
     response: Response
     scores_BxK: jax.Array
+    cells: Sequence[Cell | Stochastic] = ()
+
+    def distances(self) -> list[jax.Array]:
+        """Each layer's membrane potentials minus its threshold, (T, B, ...)."""
+        rows = zip(self.cells, self.response.currents, strict=True)
+        return [
+            neurons.potentials(cell, current) - _plain(cell).neuron.threshold
+            for cell, current in rows
+        ]
 
 
 class Control(Checked):
@@ -148,6 +158,86 @@ class RatePenalty(Control):
     def loss(self, key, forward, again):
         rate = readouts.firing_rates(forward.response).mean()
         return self.weight * (rate - self.target) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard(Control):
+    """Penalises potentials near the threshold, the closer the more; layers count the same.
+
+    The mean of max(0, 1 - |u - threshold| / margin) over neurons, steps and recordings.
+
+    After Wang et al., Robust Spiking Neural Networks Against Adversarial Attacks (threshold
+    guarding optimization), ICLR 2026, arXiv 2602.20548. Their second part, noisy neurons, is
+    :class:`StochasticNeurons`. The form of the penalty and its margin are a choice made here.
+
+    Attributes:
+      weight: of the penalty in the loss.
+      margin: distance from the threshold within which a potential is penalised.
+    """
+
+    weight: float = number(
+        0.0,
+        0,
+        math.inf,
+        "factor on the share of potentials near the threshold; 0: no guard",
+        before=0.0,
+    )
+    margin: float = number(
+        0.5, 0, math.inf, "how near, in units of the potential", above=True, before=0.5
+    )
+
+    @property
+    def active(self):
+        return self.weight != 0
+
+    def loss(self, key, forward, again):
+        near = [jax.nn.relu(1 - jnp.abs(d) / self.margin).mean() for d in forward.distances()]
+        return self.weight * jnp.stack(near).mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlap(Control):
+    """Penalises potentials where the smooth spike is steep; layers count the same.
+
+    The mean over neurons, steps and recordings of the smooth spike's derivative over its peak: the
+    overlap of the potentials' distribution with the range in which gradients flow.
+
+    After Jiang et al., MPD-SGR: Robust Spiking Neural Networks with Membrane Potential
+    Distribution-Driven Surrogate Gradient Regularization, AAAI 2026, arXiv 2511.12199. There the
+    distribution is taken to be normal; here it is the potentials themselves.
+
+    Attributes:
+      weight: of the penalty in the loss.
+    """
+
+    weight: float = number(
+        0.0,
+        0,
+        math.inf,
+        "factor on the overlap of potentials and steep spikes; 0: no penalty",
+        before=0.0,
+    )
+
+    @property
+    def active(self):
+        return self.weight != 0
+
+    def loss(self, key, forward, again):
+        found = []
+        for cell, distance in zip(forward.cells, forward.distances(), strict=True):
+            spike = _plain(cell).spike
+            steep, peak = _derivative(spike, distance), _derivative(spike, jnp.zeros(()))
+            found.append((steep / peak).mean())
+        return self.weight * jnp.stack(found).mean()
+
+
+def _derivative(spike, x):
+    """The derivative of a spike, or of the smooth one behind a hard one, element by element."""
+    return jax.jvp(spike, (x,), (jnp.ones_like(x),))[1]
+
+
+def _plain(cell):
+    return cell.cell if isinstance(cell, Stochastic) else cell
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,9 +150,15 @@ def _keys(recipe, state):
 
 def _frames(recipe, batch, key) -> jax.Array | Sparse:
     """The frames (T, B, H, W, C) of a batch, augmented, or what stands in their place."""
-    augment, shape = recipe.augment, recipe.model.frame_shape
     if isinstance(batch, Lists):
         return batch.joined()
+    frames = _augmented(recipe, batch, key)
+    # A key of its own; the augmentation's is the same with it and without.
+    return recipe.change(jax.random.fold_in(key, 1), frames) if recipe.change else frames
+
+
+def _augmented(recipe, batch, key) -> jax.Array:
+    augment, shape = recipe.augment, recipe.model.frame_shape
     if recipe.moves_pixels:
         words = batch if isinstance(batch, Words) else Words.of(batch, shape)
         return words.moved(functools.partial(augment, key)).time_first()

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sast_jax.snn import connections
 from sast_jax.training import controls
 from sast_jax.training.controls import Forward
 from sast_jax.training.gradients import Batch, Descent
@@ -83,7 +84,8 @@ def train_step(
     def loss(params, frames, labels):
         def forward(params):
             response = recipe.model.respond(params, cell, frames)
-            return Forward(params, response, recipe.model.readout(response))
+            cells = connections.alike(cell, response.spikes)
+            return Forward(params, response, recipe.model.readout(response), cells)
 
         # Rounding comes before noise, as on a chip: mismatch acts on the weights stored there.
         params = recipe.model.rounded(params)

@@ -13,6 +13,7 @@ from sast_jax.snn.model import Model
 from sast_jax.snn.neurons import Cell, Neuron
 from sast_jax.snn.readouts import Response
 from sast_jax.training import sweeps
+from sast_jax.training.averages import averaged_params
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.stepping import RunState
 
@@ -26,7 +27,8 @@ class Trained:
 
     Attributes:
       recipe: what the runs share.
-      params: the parameters to evaluate: without a perturbation made ahead of time, and rounded.
+      params: the parameters to evaluate: averaged if the recipe says so, without a perturbation
+        made ahead of time, and rounded.
       hyper: what differs between the runs; ``slope_end`` is the slope they were trained up to.
     """
 
@@ -38,6 +40,7 @@ class Trained:
     def of(cls, recipe: Recipe, state_R: RunState, hyper_R: Hyperparameters) -> "Trained":
         """The runs at this state of their training."""
         params_R = recipe.sharpness.evaluated(state_R.optimizer, state_R.params)
+        params_R = averaged_params(state_R.optimizer, params_R)
         if recipe.model.rounding:
             # Under vmap, so that biases keep a single axis and are not taken for kernels.
             params_R = jax.vmap(recipe.model.rounded)(params_R)

@@ -53,6 +53,16 @@ class Data:
         10.0, 0, 90, "degrees that training recordings turn and shear by, at most"
     )
     zoom: float = number(0.1, 0, 0.9, "share by which training recordings grow or shrink, at most")
+    lost: float = number(
+        0.0, 0, 1, "share of a training recording's events that are left out, at most", before=0.0
+    )
+    added: float = number(
+        0.0,
+        0,
+        10,
+        "events added to a training recording at random, as a share of its own, at most",
+        before=0.0,
+    )
 
     @property
     def extent(self) -> recordings.Extent:

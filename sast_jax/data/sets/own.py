@@ -25,6 +25,8 @@ _OF_TRAINING = (
     "shift",
     "rotation",
     "zoom",
+    "lost",
+    "added",
 )  # keys not of frames
 _READER = 1  # part of cache keys: raise it when frames come out otherwise
 _ALL = "all are tested on, also those that a network may have been trained on"

@@ -13,6 +13,7 @@ import pathlib
 import re
 import threading
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,6 @@ from tqdm import tqdm
 from sast_jax.errors import DivergedError, InputError, needed
 from sast_jax.runs import build, files, programs, run
 from sast_jax.runs.settings import SWEPT_KEYS, Settings
-from sast_jax.runs.study import landscape
 from sast_jax.training.recipe import SWEPT
 
 
@@ -30,12 +30,14 @@ class Result(NamedTuple):
 
     Attributes:
       runs: as in ``results.json``.
-      around: the loss around them, from :func:`sast_jax.runs.study.landscape.around`; empty if that
-        was not asked for.
+      more: for each measure that was asked for, what it gives of each run.
     """
 
     runs: list[dict]
-    around: list[dict]
+    more: tuple[list, ...]
+
+
+Measure = Callable[[pathlib.Path], list]  # of a finished workdir: something of each run
 
 
 class InTurn:
@@ -49,18 +51,18 @@ class InTurn:
     def __exit__(self, *_):
         pass
 
-    def train(self, given: Settings, around: bool = False) -> Result:
+    def train(self, given: Settings, measures: Sequence[Measure] = ()) -> Result:
         """Trains and measures runs, or shows again what is finished.
 
         Args:
           given: settings of the runs.
-          around: measure the loss around them too.
+          measures: what else to measure, such as :func:`sast_jax.runs.study.landscape.around`.
 
         Raises:
           DivergedError: no run is finite.
         """
-        done, workdir = run.results_of(given)
-        return Result(done["runs"], landscape.around(workdir) if around else [])
+        done, workdir = run.results_of(given, page=False)
+        return Result(done["runs"], tuple(measure(workdir) for measure in measures))
 
 
 class OnCluster:
@@ -119,17 +121,17 @@ class OnCluster:
     def __exit__(self, *_):
         self._ended.close()
 
-    def train(self, given: Settings, around: bool = False) -> Result:
+    def train(self, given: Settings, measures: Sequence[Measure] = ()) -> Result:
         """The same as :meth:`InTurn.train`; may be called from several threads."""
         singles = alone(given)
         with self._lock:
             self._bar.total += len(singles)
             self._bar.refresh()
-        futures = [self._client.submit(_task, one, around, pure=False) for one in singles]
-        runs, near = [], []
+        futures = [self._client.submit(_task, one, measures, pure=False) for one in singles]
+        runs, more = [], tuple([] for _ in measures)
         for future in futures:
             try:
-                fingerprint, own, own_near, said = future.result()
+                fingerprint, own, own_more, said = future.result()
             except self._killed as error:
                 raise InputError(f"{given.workdir}: it ended several workers ({error})") from error
             if fingerprint != self._fingerprint:
@@ -138,7 +140,8 @@ class OnCluster:
                     "folder that all of them see, from the root on"
                 )
             runs += own
-            near += own_near
+            for found, own_found in zip(more, own_more, strict=True):
+                found += own_found
             with self._lock:
                 self._bar.update()
                 for line in said:
@@ -147,7 +150,7 @@ class OnCluster:
                         self._bar.write(line)
         if all(one["diverged"] for one in runs):
             raise DivergedError(f"{given.workdir}: no run is finite")
-        return Result(runs, near)
+        return Result(runs, more)
 
 
 def of(scheduler: str, fingerprint: str) -> InTurn | OnCluster:
@@ -171,8 +174,10 @@ def alone(given: Settings) -> list[Settings]:
 _ONE = threading.Lock()  # of a worker with several threads, which share what is printed
 
 
-def _task(given: Settings, around: bool) -> tuple[str, list[dict], list[dict], list[str]]:
-    """One training on a worker: fingerprint of its recordings, runs, the loss around, warnings."""
+def _task(
+    given: Settings, measures: Sequence[Measure]
+) -> tuple[str, list[dict], list[list], list[str]]:
+    """One training on a worker: fingerprint of its recordings, runs, measures, warnings."""
     said = io.StringIO()
     with (
         _ONE,
@@ -182,11 +187,11 @@ def _task(given: Settings, around: bool) -> tuple[str, list[dict], list[dict], l
     ):
         programs.keep()
         done, workdir = run.results_of(given, to_the_end=True, page=False)
-        near = landscape.around(workdir) if around else []
+        more = [measure(workdir) for measure in measures]
     lines = [line for line in said.getvalue().splitlines() if line.startswith("warning")]
     lines += [f"warning: {one.message}" for one in warned]
     config = files.read_json(workdir / "config.json")
-    return config["data_fingerprint"], done["runs"], near, lines
+    return config["data_fingerprint"], done["runs"], more, lines
 
 
 def _pin(distributed):

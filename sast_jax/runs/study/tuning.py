@@ -4,12 +4,15 @@ import itertools
 import math
 import pathlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from sast_jax.errors import DivergedError
+import numpy as np
+
+from sast_jax.errors import DivergedError, InputError
 from sast_jax.reports import results
 from sast_jax.runs import build
 from sast_jax.runs.settings import SWEPT_KEYS, Settings
-from sast_jax.runs.study.trainings import InTurn, OnCluster
+from sast_jax.runs.study.trainings import InTurn, Measure, OnCluster
 from sast_jax.training.recipe import SWEPT
 
 _SHORT = {key: name for name, key in SWEPT_KEYS.items()}
@@ -67,6 +70,102 @@ def tuned(
         tried = ", ".join(f"{key} of {tuple(values)}" for key, values in grid.items())
         raise DivergedError(f"{workdir}: training diverges for every {tried}")
     return trials[best]["settings"], trials
+
+
+def searched(
+    make: Callable[[dict], Settings],
+    grid: dict[str, Sequence[float]],
+    workdir: pathlib.Path,
+    score: Callable[[dict, dict], dict[str, float | None]],
+    measure: Measure,
+    trainings: InTurn | OnCluster,
+    further: int,
+) -> list[dict]:
+    """Trials of a grid, which goes on beyond an edge where the best of a score lies at it.
+
+    Args:
+      make: values of the grid's keys -> settings of a trial's runs, with a validation split and as
+        many seeds as each trial has. It raises InputError for values that cannot be.
+      grid: keys of the config and the values to try of each, in all combinations.
+      workdir: for the trials.
+      score: (run of ``results.json``, what ``measure`` gives of it) -> scores by name.
+      measure: of each trial.
+      trainings: how they are trained.
+      further: values beyond the grid that are tried for each key and score, at most. Each lies as
+        far from the edge, as a factor, as the one before, with the other keys as in the best trial.
+
+    Returns:
+      All trials: ``settings``, and ``scores``, by name one a seed, None where a run diverged.
+    """
+
+    def tried(values):
+        place = str(workdir.joinpath(*(f"{value:g}" for value in values.values())))
+        given = make(values).changed({"workdir": place})
+        try:
+            found = trainings.train(given, (measure,))
+            rows = [score(*pair) for pair in zip(found.runs, found.more[0], strict=True)]
+        except DivergedError:
+            rows = [score({}, {})] * given.sweep.seeds
+        return {
+            "settings": values,
+            "scores": {name: [row[name] for row in rows] for name in rows[0]},
+        }
+
+    product = itertools.product(*grid.values())
+    with ThreadPoolExecutor(trainings.at_once) as pool:
+        trials = list(pool.map(tried, [dict(zip(grid, v, strict=True)) for v in product]))
+    for _ in range(further):
+        beyond = []
+        for name in trials[0]["scores"]:
+            best = max(trials, key=lambda trial: _mean(trial["scores"][name], -math.inf))
+            for key, value in best["settings"].items():
+                known = sorted({trial["settings"][key] for trial in trials})
+                if len(known) < 2 or known[0] < value < known[-1] or known[0] <= 0:
+                    continue
+                first, second = known[:2] if value == known[0] else known[:-3:-1]
+                values = best["settings"] | {key: first * (first / second)}
+                new = all(values != trial["settings"] for trial in trials)
+                if new and values not in beyond and _can_be(make, values):
+                    beyond.append(values)
+        if not beyond:
+            break
+        with ThreadPoolExecutor(trainings.at_once) as pool:
+            trials += pool.map(tried, beyond)
+    return trials
+
+
+def chosen(trials: Sequence[dict], score: str, key: str) -> dict[str, float]:
+    """The settings of the trial with the best mean score, by the rule of one standard error.
+
+    Of the trials whose mean is within one standard error of the best one's, those with the least
+    value of ``key`` are taken, and of these the best. Trials with a run that diverged are left out.
+
+    Raises:
+      DivergedError: no trial is left.
+    """
+    sound = [trial for trial in trials if None not in trial["scores"][score]]
+    if not sound:
+        raise DivergedError("training diverges for everything that was tried")
+    means = [_mean(trial["scores"][score]) for trial in sound]
+    top = int(np.argmax(means))
+    seeds = sound[top]["scores"][score]
+    error = np.std(seeds, ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else 0.0
+    near = [i for i, mean in enumerate(means) if mean >= means[top] - error]
+    least = min(sound[i]["settings"].get(key, 0) for i in near)
+    mildest = [i for i in near if sound[i]["settings"].get(key, 0) == least]
+    return sound[max(mildest, key=means.__getitem__)]["settings"]
+
+
+def _mean(scores, without=None):
+    return without if None in scores else float(np.mean(scores))
+
+
+def _can_be(make, values) -> bool:
+    try:
+        make(values)
+    except InputError:  # beyond the range of the key
+        return False
+    return True
 
 
 def _summary(given, trainings) -> list[dict]:

@@ -1,0 +1,54 @@
+"""Which test recordings each network of a run answers right: ``answers.npz`` in its workdir.
+
+Comparisons over recordings, such as McNemar's test or a bootstrap, need these and not the means.
+"""
+
+import io
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from sast_jax.data import packing
+from sast_jax.errors import InputError
+from sast_jax.hardware.bench import Bench
+from sast_jax.runs import files
+
+NAME = "answers.npz"
+
+
+def write(workdir: pathlib.Path, benches_R: Sequence[Bench | None], frames: packing.Frames) -> None:
+    """Keeps what the benches of R runs remember of the test split, after all else was tried.
+
+    The file holds ``truth`` (class of each recording, M), ``runs`` (R), and for run r, each
+    condition and each kind of network an array (M,) with a name such as ``"0 INT4 integer"``: 1 for
+    a right answer, 0 for a wrong one, and of several devices the share that is right.
+    """
+    arrays = {"truth": frames.truth_M, "runs": np.int64(len(benches_R))}
+    for r, bench in enumerate(benches_R):
+        if bench is not None:
+            bench.as_trained(frames)
+            arrays |= {f"{r} {name}": right_M for name, right_M in bench.right.items()}
+    made = io.BytesIO()
+    np.savez_compressed(made, **arrays)
+    files.write(workdir / NAME, made.getvalue())
+
+
+def read(workdir: pathlib.Path) -> list[dict[str, np.ndarray]]:
+    """What :func:`write` kept: for each run an array for each condition and kind of network.
+
+    Raises:
+      InputError: there is no such file, or it is damaged.
+    """
+    file = workdir / NAME
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+            count = int(arrays.pop("runs"))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file}: not there or damaged; run the training again") from error
+    runs = [{} for _ in range(count)]
+    for name in arrays.keys() - {"truth"}:
+        number, _, condition = name.partition(" ")
+        runs[int(number)][condition] = arrays[name]
+    return runs

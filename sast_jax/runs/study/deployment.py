@@ -1,0 +1,59 @@
+"""How well trained networks would do on a chip, on the recordings that were held out to tune on."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from sast_jax.data.sets import selection
+from sast_jax.evaluation import swap
+from sast_jax.hardware import bench
+from sast_jax.reports import results
+from sast_jax.runs import files, measure, reloaded
+
+DEVICES, SEVERITY = 5, 3  # of each level of mismatch; of every kind of corruption
+COLUMNS = ("hard", "INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "corrupted")
+_CONDITIONS = bench.Conditions((4, 2), (("weights", 0.3), ("weights", 0.6)), DEVICES)
+
+
+def on_validation(workdir: pathlib.Path) -> list[dict]:
+    """The deployment score of each run of a finished workdir; kept in ``deployment.json``.
+
+    Returns:
+      For each run the accuracies ``COLUMNS`` on the validation split, and ``score``, their mean:
+      the swap alone, integer networks with weights of 4 and 2 bits, hard networks with mismatched
+      weights (means over ``DEVICES``), and hard networks on corrupted recordings (mean over all
+      kinds at ``SEVERITY``). All are None for a run that is not finite; a column is None where the
+      number formats cannot hold the network, and so is the score.
+
+    Raises:
+      InputError: the recordings are gone, or the file is damaged.
+    """
+    file = workdir / "deployment.json"
+    if not file.exists():
+        files.write(file, json.dumps(results.finite(_measured(reloaded.load(workdir)))))
+    return files.read_json(file)
+
+
+def _measured(found: reloaded.Reloaded) -> list[dict]:
+    given, source = found.settings, reloaded.training_source(found)
+    held_out_N = selection.held_out(source.train, given.data.validation, given.data.seed)
+    train, validation = (source.train.take(part_N) for part_N in (~held_out_N, held_out_N))
+    given = given.changed({"corruptions.kinds": "all", "corruptions.severities": (SEVERITY,)})
+    benches_R = measure.benches(found.trained, train, given)
+    hard = swap.soft_and_hard(found.trained, validation)
+    tried = bench.trials(benches_R, validation, _CONDITIONS)
+    recorded = measure.recorded(source, "train", given)
+    corrupted = measure.corrupted(benches_R, recorded, given, held_out_N)
+    rows = []
+    for own, rows_of_it, under in zip(hard, tried, corrupted, strict=True):
+        row = dict.fromkeys(COLUMNS) | {"hard": own["hard_accuracy"]}
+        for one in rows_of_it:
+            if one["kind"] == "weight_bits":
+                row[f"INT{one['level']}"] = one["integer_accuracy"]
+            else:
+                row[f"mismatch_{one['level']:g}"] = one["hard_accuracy"]
+        row["corrupted"] = under["hard_corruption_accuracy"]
+        known = None not in row.values()
+        rows.append(row | {"score": float(np.mean(list(row.values()))) if known else None})
+    return rows
