@@ -26,7 +26,7 @@ class Method(NamedTuple):
       key: the key of the config that is tuned, in all combinations with the learning rate.
       values: by regime, the values to try; a regime without values leaves the method out. Radii are
         factors on the regime's radius, learning rates on the method's own. If only the learning
-        rate is tuned, four of them are tried. Where the best lies at an edge, further values are
+        rate is tuned, six of them are tried. Where the best lies at an edge, further values are
         tried beyond it.
       longer: factor on the epochs.
       taken: a key that takes its value from SAST's row: ``rho`` the tuned radius, ``rates.target``
@@ -85,7 +85,10 @@ def _both(*values):
     return dict.fromkeys(REGIMES, values)
 
 
-_RATES = {"paper": (1.0, 2.0, 4.0, 8.0), "default": (0.5, 1.0, 2.0, 4.0)}
+_RATES = {
+    "paper": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
+    "default": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+}
 # The default's own radius is for 45 epochs; in 12, smaller ones do better on the validation split.
 _RADII = {"paper": (0.5, 1.0, 2.0), "default": (0.125, 0.25, 0.5)}
 _TWICE = {"paper": (1.0, 2.0, 4.0), "default": (0.25, 0.5, 1.0)}
@@ -171,7 +174,7 @@ METHODS = {
     ),
     "adversarial weights": Method(
         "adversarial mismatch of weights in the loss", {"adversary.steps": 2}, "adversary.weight",
-        _both(0.003, 0.01, 0.03, 0.1), rates={"paper": (4.0,), "default": (1.0,)},
+        _both(0.003, 0.02, 0.1),
     ),
     "rounded to 2 bits": Method(
         "quantisation-aware training", {"weights.bits": 2}, "learning_rate", _RATES
