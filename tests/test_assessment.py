@@ -246,7 +246,7 @@ def test_what_is_taken_from_sast_is_in_trials_and_runs(tmp_path, monkeypatch, na
     def searched(make, grid, workdir, score, measure, trained, further):
         settings_ = dict(zip(grid, (values[0] for values in grid.values()), strict=True))
         seen.append(make(settings_))
-        return [{"settings": settings_, "scores": dict.fromkeys(measures.SCORES, [0.5] * 3)}]
+        return [{"settings": settings_, "scores": {by: [0.5] * 3 for by in measures.SCORES}}]
 
     def results_of(given, page):
         seen.append(given)
@@ -290,7 +290,7 @@ def test_each_score_has_runs_of_its_own(tmp_path, monkeypatch):
 
 
 def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
-    trials = [{"settings": {"rho": 1.0}, "scores": dict.fromkeys(measures.SCORES, [None, 0.5])}]
+    trials = [{"settings": {"rho": 1.0}, "scores": {key: [None, 0.5] for key in measures.SCORES}}]
     monkeypatch.setattr(command_module.tuning, "searched", lambda *_: trials)
     config = config_file.get_config()
     config.seeds = 5

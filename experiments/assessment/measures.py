@@ -139,4 +139,5 @@ def keep_answers(file: pathlib.Path, right: list[dict[str, np.ndarray]]) -> None
     arrays = {name: np.stack([one.get(name, nothing) for one in right]) for name in names}
     made = io.BytesIO()
     np.savez_compressed(made, **arrays)
+    file.parent.mkdir(parents=True, exist_ok=True)
     files.write(file, made.getvalue())

@@ -137,7 +137,7 @@ METHODS = {
         "hard spikes, derivative of slope 4, SAM", _WHOLE | _HARD, "rho", _RADII,
         rates=_RATES_OF_SAM,
     ),
-    "hard forward, ascent on 1/8": Method(
+    "hard forward with SAM on 1/8": Method(
         "the same, ascent on an eighth of the batch", _EIGHTH | _HARD, "rho", _RADII,
         rates=_RATES_OF_SAM,
     ),
@@ -153,7 +153,7 @@ METHODS = {
         "the same, and they lose up to 60 %", {"data.lost": 0.6}, "data.added",
         _both(0.25, 0.5, 1.0),
     ),
-    "SAST, lost and added events": Method(
+    "SAST with lost and added events": Method(
         "the same, ascent on an eighth of the batch",
         _EIGHTH | {"data.lost": 0.6, "data.added": 0.5}, "rho", _RADII, rates=_RATES_OF_SAM,
     ),
@@ -165,7 +165,7 @@ METHODS = {
         "the mean of all weights from this share of the training on (SWA)", {}, "average.start",
         _both(0.25, 0.5, 0.75),
     ),
-    "weights averaged, ascent on 1/8": Method(
+    "weights averaged with SAM": Method(
         "EMA of 0.99 and SAM", _EIGHTH | {"average.start": 0.0, "average.decay": 0.99}, "rho",
         _RADII, rates=_RATES_OF_SAM,
     ),
