@@ -209,12 +209,10 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
     try:
         for by in measures.SCORES:
             best = tuning.chosen(trials, by, method.key)
-            if by == measures.SCORES[0] or best != row["tuned"]:
-                found = _trained(config, _tuned(made, best), place / by, trained)
-            if by == measures.SCORES[0]:
-                row |= found | {"tuned": best}
-            else:
-                row[by] = found | {"tuned": best}
+            if best == row.get("tuned"):
+                continue
+            own = _trained(config, _tuned(made, best), place / by, trained) | {"tuned": best}
+            row |= own if "tuned" not in row else {by: own}
     except DivergedError as error:
         return _diverged(config, method, made, str(error)) | {"trials": trials}
     if target is not None:
