@@ -12,7 +12,7 @@ from jobs import settings, train
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
 from sast_jax.hardware import integers
-from sast_jax.runs import build, run
+from sast_jax.runs import answers, build, run
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.training import stepping
 
@@ -28,6 +28,28 @@ def swept(tmp_path_factory):
         **{"corruptions.kinds": "event_drop,noise", "corruptions.severities": (2, 5)},
     )
     return folder, config, train(config)
+
+
+def test_the_answers_that_are_kept_are_those_of_the_results(swept):
+    folder, _, done = swept
+    kept = answers.read(folder / "run")
+    assert len(kept) == len(done["runs"])
+    for right, entry in zip(kept, done["runs"], strict=True):
+        for network in ("soft", "hard"):
+            found = right[f"as trained {network}"]
+            assert found.shape == (entry["recordings"],)
+            assert found.mean() == pytest.approx(entry[f"{network}_accuracy"])
+        rows = [*entry["hardware"], *entry["corruptions"]]
+        assert len(rows) > 5
+        for row in rows:
+            for network in ("soft", "hard", "integer"):
+                if row[f"{network}_accuracy"] is not None:
+                    share = right[f"{row['condition']} {network}"].mean()
+                    assert share == pytest.approx(row[f"{network}_accuracy"])
+    (folder / "run" / "answers.npz").rename(folder / "answers.npz")
+    with pytest.raises(InputError, match=r"answers\.npz: not there or damaged"):
+        answers.read(folder / "run")
+    (folder / "answers.npz").rename(folder / "run" / "answers.npz")
 
 
 def test_results_have_the_keys_that_scripts_rely_on(swept):

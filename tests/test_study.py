@@ -13,9 +13,10 @@ import pytest
 from sast_jax.data.sets import selection
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
-from sast_jax.runs import reloaded
+from sast_jax.hardware import bench
+from sast_jax.runs import build, reloaded
 from sast_jax.runs.settings import Settings
-from sast_jax.runs.study import cost, kept_rows, landscape, trainings, tuning
+from sast_jax.runs.study import cost, deployment, kept_rows, landscape, trainings, tuning
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +205,94 @@ def test_time_counts_every_epoch(folder, monkeypatch):
         "SAM": 2,
         "second half": 1.5,
     }
+
+
+def trial(values, **scores):
+    return {"settings": values, "scores": scores}
+
+
+def test_the_mildest_within_a_standard_error_is_chosen():
+    trials = [
+        trial({"rho": 0.1, "learning_rate": 1.0}, clean=[0.90, 0.91, 0.92]),
+        trial({"rho": 0.2, "learning_rate": 1.0}, clean=[0.93, 0.95, 0.97]),
+        trial({"rho": 0.2, "learning_rate": 2.0}, clean=[0.94, 0.94, 0.94]),
+        trial({"rho": 0.4, "learning_rate": 1.0}, clean=[0.94, 0.95, 0.965]),
+        trial({"rho": 0.8, "learning_rate": 1.0}, clean=[0.99, None, 0.99]),
+    ]
+    # The best mean is 0.9517 with an error of 0.0073, so 0.95 and 0.94 are near and 0.91 is not.
+    assert tuning.chosen(trials, "clean", "rho") == {"rho": 0.2, "learning_rate": 1.0}
+    # The learning rate is the setting of its own where there is no other.
+    assert tuning.chosen(trials, "clean", "learning_rate")["rho"] == 0.4
+    with pytest.raises(DivergedError, match="diverges for everything"):
+        tuning.chosen(trials[-1:], "clean", "rho")
+
+
+class Made:
+    """Trainings that are not done: a run's accuracy is told by its settings."""
+
+    at_once = 2
+
+    def __init__(self, accuracy):
+        self.seen, self._accuracy = [], accuracy
+
+    def train(self, given, measures):
+        self.seen.append((given.rho, given.learning_rate))
+        found = self._accuracy(given)
+        if found is None:
+            raise DivergedError("infinite")
+        return trainings.Result([{"accuracy": found}] * given.sweep.seeds, ([{}, {}],))
+
+
+def search(folder, accuracy, grid, further=2):
+    made = Made(accuracy)
+    given = settings(folder, **{"sweep.seeds": 2})
+    found = tuning.searched(
+        given.changed, grid, folder / "searched", lambda run, _: {"a": run.get("accuracy")},
+        lambda workdir: [{}], made, further,
+    )  # fmt: skip
+    return found, made.seen
+
+
+def test_a_grid_goes_on_where_the_best_lies_at_its_edge(folder):
+    grid = {"rho": (0.1, 0.2, 0.4), "learning_rate": (1e-3, 2e-3)}
+    best = {"rho": 1.6, "learning_rate": 1e-3}
+
+    def accuracy(given):
+        return 1 / (1 + abs(np.log2(given.rho / best["rho"])) + 1000 * given.learning_rate)
+
+    found, seen = search(folder, accuracy, grid)
+    beyond = [tuple(one["settings"].values()) for one in found[6:]]
+    np.testing.assert_allclose(beyond, [(0.8, 1e-3), (0.4, 5e-4), (1.6, 1e-3)])
+    assert sorted(seen) == sorted(tuple(one["settings"].values()) for one in found)
+    assert len(search(folder, accuracy, grid, further=0)[0]) == 6
+    found, _ = search(folder, lambda given: 1 - abs(given.rho - 0.2), {"rho": (0.1, 0.2, 0.4)})
+    assert len(found) == 3  # its best is not at an edge
+
+
+def test_a_grid_goes_on_neither_past_a_range_nor_past_what_diverges(folder):
+    grid = {"neurons.hard": (0.25, 0.5, 1.0)}
+    found, _ = search(folder, lambda given: given.neurons.hard, grid)
+    assert len(found) == 3
+    found, _ = search(
+        folder, lambda given: None if given.rho > 0.2 else given.rho, {"rho": (0.1, 0.2, 0.4)}
+    )
+    assert [one["scores"]["a"] for one in found] == [[0.1] * 2, [0.2] * 2, [None] * 2]
+
+
+@pytest.mark.slow
+def test_deployment_is_measured_on_what_was_held_out(folder):
+    config = settings(folder, workdir=str(folder / "held"), **{"data.validation": 0.3})
+    jobs.train(config)
+    (found,) = deployment.on_validation(folder / "held")
+    assert found == deployment.on_validation(folder / "held")[0]  # from its file
+    run = reloaded.load(folder / "held")
+    source = run.settings.data.load()
+    train, held_out = selection.hold_out(source.train, 0.3, 0)
+    (row,) = swap.soft_and_hard(run.trained, held_out)
+    assert found["hard"] == row["hard_accuracy"]
+    one = bench.Bench(run.trained[0], build.chip(run.settings), train.spread(256))
+    for bits in (4, 2):
+        assert found[f"INT{bits}"] == one.width(bits, held_out)["integer_accuracy"]
+    columns = [found[key] for key in deployment.COLUMNS]
+    assert found["score"] == pytest.approx(np.mean(columns))
+    assert len(columns) == 6 and None not in columns
