@@ -15,6 +15,7 @@ from commands import command
 from experiments.assessment import (
     command as command_module,
     conclusions,
+    findings,
     measures,
     methods,
     page as page_lib,
@@ -475,3 +476,42 @@ def test_gestures_are_assessed_on_the_same_path(tmp_path, monkeypatch):
     assert not missing
     page = (tmp_path / "run" / "assessment.md").read_text()
     assert "people" in page and "| SAST" in page
+
+
+def corrupted(hard, rise, under, **kinds):
+    """A row with these accuracies, the rise of its loss, and accuracies by kind of corruption."""
+    made = row(hard, rise=rise)
+    for run, value in zip(made["runs"], under, strict=True):
+        run["mismatch_0.6"] = value
+        run["corruptions"] = {f"{kind} {s}": acc for kind, acc in kinds.items() for s in (1, 3)}
+    return made | {"tuned": {"learning_rate": 1e-3}}
+
+
+def test_flatness_is_ranked_over_methods_that_share_the_loss():
+    methods_ = {
+        "plain": corrupted([0.9, 0.9], 1.0, [0.80, 0.82]),
+        "SAST": corrupted([0.9, 0.9], 0.2, [0.88, 0.88]),
+        "weight noise": corrupted([0.9, 0.92], 0.3, [0.88, 0.87]),
+        "momentum-SAM": corrupted([0.9, 0.9], 0.5, [0.85, 0.84]),
+        "hard forward": corrupted([0.9, 0.9], 9.0, [0.9, 0.9]),
+    }
+    methods_["other slope"] = methods_["plain"] | {"tuned": {"slope": 1.0}}
+    shared = ["plain", "SAST", "weight noise", "momentum-SAM"]
+    assert findings.sharing_the_loss(methods_) == shared
+    found = findings.flatness(methods_)
+    assert found["mismatch"][:2] == (4, pytest.approx(1.0))
+    assert findings.flatness({name: methods_[name] for name in shared[:3]}) == {}
+
+
+def test_corruptions_are_compared_by_kind():
+    methods_ = {
+        "plain": corrupted([0.9, 0.9, 0.9], 1.0, [0.8] * 3, noise=0.5, event_drop=0.7),
+        "SAST": corrupted([0.9, 0.9, 0.9], 0.2, [0.8] * 3, noise=0.6, event_drop=0.4),
+    }
+    methods_["SAST"]["runs"][0]["corruptions"]["noise 3"] = 0.8
+    found = findings.differences_by_kind(methods_)[("SAST", "plain")]
+    mean, ends = found["event_drop"]
+    assert (mean, *ends) == pytest.approx((-0.3, -0.3, -0.3))  # all seeds alike
+    assert found["noise"][0] == pytest.approx((0.2 + 0.1 + 0.1) / 3)
+    assert found["mean"][0] == pytest.approx((found["noise"][0] - 0.3) / 2)
+    assert "-30.0 [-30.0, -30.0]" in findings.told(methods_)

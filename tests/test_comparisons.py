@@ -69,3 +69,56 @@ def test_a_planned_comparison_is_not_corrected():
     assert comparisons.against(values, "0")["1"].p > alone.p
     rest = comparisons.against({k: v for k, v in values.items() if k != "1"}, "0")
     assert {k: planned[k] for k in "2345"} == rest
+
+
+def test_a_pooled_variance_is_that_of_two_factors():
+    rng = np.random.default_rng(2)
+    seeds = rng.normal(size=5)
+    values = {name: 10 + shift + seeds + rng.normal(0, 0.1, 5)
+              for name, shift in (("SAST", 0.0), ("a", 0.3), ("b", 0.0), ("c", -0.2))}  # fmt: skip
+    found = comparisons.pooled({k: v.tolist() for k, v in values.items()}, "SAST", planned=("a",))
+    table = np.array(list(values.values()))
+    residuals = table - table.mean(1)[:, None] - table.mean(0)[None] + table.mean()
+    error = np.sqrt(2 * (residuals**2).sum() / 12 / 5)
+    for name in "abc":
+        mean = (values[name] - values["SAST"]).mean()
+        assert found[name].mean == pytest.approx(mean)
+        reach = scipy.stats.t.ppf(0.975, 12) * error
+        assert found[name].ci95 == pytest.approx([mean - reach, mean + reach])
+    alone = 2 * scipy.stats.t.sf(abs(found["a"].mean) / error, 12)
+    assert found["a"].p == pytest.approx(alone)
+    rest = {name: 2 * scipy.stats.t.sf(abs(found[name].mean) / error, 12) for name in "bc"}
+    assert min(found["b"].p, found["c"].p) == pytest.approx(2 * min(rest.values()))
+
+
+def test_unstable_methods_stay_out_of_the_pool():
+    rng = np.random.default_rng(3)
+    values = {name: (0.9 + rng.normal(0, 0.01, 6)).tolist() for name in ("SAST", "a", "b")}
+    wild = values | {"c": [0.9, 0.9, 0.9, 0.9, 0.9, 0.2], "d": [0.9, None, 0.9, 0.91, 0.9, 0.9]}
+    found, without = (comparisons.pooled(v, "SAST", planned=list(v)) for v in (wild, values))
+    for name in "ab":
+        assert found[name] == without[name]
+    alone = comparisons.against(wild, "SAST", planned=list(wild))
+    assert all(found[name] == alone[name] for name in "cd")
+    two = {name: values[name] for name in ("SAST", "a")}
+    assert comparisons.pooled(two, "SAST") == comparisons.against(two, "SAST")
+
+
+def test_the_bootstrap_is_over_seeds_and_recordings():
+    rng = np.random.default_rng(4)
+    hard_M = rng.random(400) < 0.2  # recordings that the second method fails on
+    first = np.ones((8, 400))
+    low, high = comparisons.over_recordings(first, np.tile(~hard_M, (8, 1)), draws=2000)
+    share = hard_M.mean()
+    error = 1.96 * np.sqrt(share * (1 - share) / 400)
+    assert (low, high) == (
+        pytest.approx(share - error, abs=0.01),
+        pytest.approx(share + error, abs=0.01),
+    )
+    by_seed = np.repeat(rng.random(8)[:, None], 400, axis=1)
+    low, high = comparisons.over_recordings(first, by_seed, draws=2000)
+    mean, error = 1 - by_seed.mean(), 1.96 * by_seed[:, 0].std() / np.sqrt(8)
+    assert (low, high) == (
+        pytest.approx(mean - error, abs=0.04),
+        pytest.approx(mean + error, abs=0.04),
+    )
