@@ -39,6 +39,8 @@ def main() -> None:
     if (out / "report.html").is_file():
         print(f"{out}: what is there is replaced")
     settings = Settings(data=tried.data).changed(_HARDWARE() | _CORRUPTIONS())
+    if settings.hardware.follow:
+        raise InputError("--hardware.follow: thresholds follow events in runs of sast_jax alone")
     source, frames, network = tried.source, tried.frames, tried.network
     words = f"{source.name}; {len(frames.truth_M)} {tried.split} recordings"
     print(f"Data: {words}")

@@ -103,6 +103,7 @@ def test_weights_of_few_bits_are_exported_with_their_scales(folder, tmp_path):
         assert np.abs(integers).max() <= 3.001
 
 
+@pytest.mark.slow
 def test_what_nir_cannot_say_goes_to_stablehlo(folder, tmp_path):
     flags = (f"--checkpoint={folder / 'subtract'}", f"--out={tmp_path / 'a'}")
     code, _, err = command("export", *flags)

@@ -232,13 +232,18 @@ def test_members_without_sam_are_neither_trained_nor_timed_with_it(swept, tmp_pa
     assert seconds[0.0] != seconds[0.3]
 
 
+SLOWER_OPTIONS = [
+    {"schedule": "constant", "sam.start": 0.5, "sam.ascent_batch": "independent"},
+    {"sam.group_size": 4, "sam.ascent_fraction": 1.0, "lif.reset": "zero"},
+]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"network.channels": (3, 4), "network.hidden": (), "readout": "current", "data.shift": 1},
-        {"schedule": "constant", "sam.start": 0.5, "sam.ascent_batch": "independent"},
-        {"forward": "hard", "spike": "arctan", "sam.adaptive": True, "sam.ascent_fraction": 1.0},
-        {"sam.group_size": 4, "sam.ascent_fraction": 1.0, "lif.reset": "zero"},
+        {"forward": "hard", "spike": "arctan", "sam.adaptive": True, "average.start": 0.5},
+        *(pytest.param(changes, marks=pytest.mark.slow) for changes in SLOWER_OPTIONS),
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -83,6 +83,7 @@ def ended(recipe, hyper_R, train, streamed=False):
 SLOWER = [
     {"sharpness": Ahead()},
     {"controls": (controls.Adversary(0.1),)},
+    {"controls": (controls.WeightNoise(0.1), controls.RatePenalty(0.1, 0.2))},
     {"rounding": Rounding(4)},
     {"sharpness": Sharpness(independent=True, part=3)},
 ]
@@ -93,7 +94,6 @@ SLOWER = [
     [
         {"sharpness": Plain()},
         {"sharpness": Sharpness(part=2)},
-        {"controls": (controls.WeightNoise(0.1), controls.RatePenalty(0.1, 0.2))},
         *(pytest.param(changes, marks=pytest.mark.slow) for changes in SLOWER),
     ],
     ids=str,

@@ -28,7 +28,11 @@ def passed(made, hyper_R, streamed):
 
 @pytest.mark.parametrize(
     "bytes_, sharpness",  # a step a chunk, an uneven number, all
-    [(1, Sharpness()), (1300, Sharpness(independent=True, part=3)), (10**9, Sharpness())],
+    [
+        pytest.param(1, Sharpness(), marks=pytest.mark.slow),
+        (1300, Sharpness(independent=True, part=3)),
+        (10**9, Sharpness()),
+    ],
 )
 def test_any_chunks_give_the_bits_of_the_resident_set(bytes_, sharpness, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_BYTES", bytes_)

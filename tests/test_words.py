@@ -54,7 +54,10 @@ class Noise:
         return frames ^ jax.random.bernoulli(key, 0.1, frames.shape).astype(frames.dtype)
 
 
-@pytest.mark.parametrize("augment", [augmentation.Affine(1.0, 20.0, 0.3), Noise()])
+@pytest.mark.parametrize(
+    "augment",
+    [augmentation.Affine(1.0, 20.0, 0.3), pytest.param(Noise(), marks=pytest.mark.slow)],
+)
 def test_training_on_words_is_training_on_frames(augment):
     recipe, hyper_R = small.recipe(augment=augment), small.hyper(rhos=(0.3,))
     packed, labels = small.recordings()

@@ -13,6 +13,7 @@ from sast_jax.data import packing
 from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.evaluation import intervals, swap
 from sast_jax.hardware import formats, operations
+from sast_jax.hardware.following import Following
 from sast_jax.hardware.formats import Chip
 from sast_jax.hardware.models import Device, OnChip
 from sast_jax.snn.variation import Variation
@@ -57,6 +58,10 @@ class Bench:
       chip: number formats of the integer network.
       calibration: recordings to choose scales on, none of them of a test split; None takes all
         inputs to be equally active.
+      following: how thresholds follow events, in all that is tried; None for constant ones.
+
+    Raises:
+      InputError: thresholds are to follow events in a network that was not trained here.
 
     Attributes:
       right: which recordings were answered right, (M,): for each condition that was tried and each
@@ -64,14 +69,21 @@ class Bench:
     """
 
     def __init__(
-        self, tried: "Trained | GraphNetwork", chip: Chip, calibration: packing.Frames | None
+        self,
+        tried: "Trained | GraphNetwork",
+        chip: Chip,
+        calibration: packing.Frames | None,
+        following: Following | None = None,
     ):
         self.tried, self.chip = tried, chip
         self.right: dict[str, np.ndarray] = {}
+        self._following = following
         self.network = tried.connections()
         if isinstance(tried, Trained):
-            self._device, self._numbers = Device(tried.model), lambda bits: tried.hyper
+            self._device, self._numbers = Device(tried.model, following), lambda bits: tried.hyper
             self.seed = tried.hyper.seed
+        elif following is not None:
+            raise InputError("thresholds follow events in runs of this library alone")
         else:
             self._device, self.seed = tried.device, 0
             self._numbers = lambda bits: tried.rounded(bits, chip.per_channel)
@@ -147,17 +159,23 @@ class Bench:
             if isinstance(error, UnsupportedError):
                 row["unsupported"] = True
             return {}
-        answer = _respond(OnChip(self.tried.model, neurons), devices, frames, layers)
+        model = OnChip(self.tried.model, neurons, self._following)
+        answer = _respond(model, devices, frames, layers)
         row["clipped"] = answer.clipped_BxL.mean(axis=(0, 1), dtype=np.float64).tolist()
         row["synops"] = float(frames.total(answer.acs_BxL).sum(axis=-1).mean(dtype=np.float64))
         return {"integer": answer}
 
 
-def benches(trained: Trained, chip: Chip, calibration: packing.Frames | None) -> list[Bench | None]:
+def benches(
+    trained: Trained,
+    chip: Chip,
+    calibration: packing.Frames | None,
+    following: Following | None = None,
+) -> list[Bench | None]:
     """A bench for each of R runs; None for a run with weights that are not finite."""
-    finite_R = trained.finite()
     return [
-        Bench(trained[r], chip, calibration) if sound else None for r, sound in enumerate(finite_R)
+        Bench(trained[r], chip, calibration, following) if sound else None
+        for r, sound in enumerate(trained.finite())
     ]
 
 

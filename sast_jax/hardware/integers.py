@@ -201,6 +201,7 @@ def response_of(
     neurons: IntegerNeurons,
     frames_TxBxHxWxC: jax.Array,
     transmit: Callable[[int, jax.Array], jax.Array] = intact,
+    factor_B: jax.Array | None = None,
 ) -> tuple[Response, jax.Array]:
     """Runs an integer network on frames of zeros and ones, in integers alone.
 
@@ -208,6 +209,8 @@ def response_of(
       layers, neurons: from :func:`build`.
       frames_TxBxHxWxC: time first.
       transmit: (layer, its spikes) -> the spikes that the next layer receives.
+      factor_B: on the first layer's thresholds, for each recording; what it makes of them is
+        rounded, to 1 at least.
 
     Returns:
       The response, with spikes of int8 and the last current in the unit of the float network; and
@@ -215,7 +218,7 @@ def response_of(
     """
     frames_TxBxHxWxC = frames_TxBxHxWxC.astype(jnp.int8)
     step = functools.partial(_step, neurons)
-    return _run(layers, frames_TxBxHxWxC, jnp.int32, step, transmit)
+    return _run(layers, frames_TxBxHxWxC, jnp.int32, step, transmit, factor_B)
 
 
 def simulate(
@@ -258,11 +261,11 @@ def trace(
     return traced
 
 
-def _run(layers, spikes_TxBxS, dtype, step, transmit):
+def _run(layers, spikes_TxBxS, dtype, step, transmit, factor_B=None):
     spikes, shares = [], []
     for number, layer in enumerate(layers):
         sums_TxBxN = layer.connection.sums(spikes_TxBxS, dtype)
-        one, rest = _prepared(step, layer, sums_TxBxN)
+        one, rest = _prepared(step, layer, sums_TxBxN, None if number else factor_B)
         _, (fired_TxBxN, clipped) = jax.lax.scan(one, (rest, rest), sums_TxBxN)
         spikes_TxBxS = transmit(number, fired_TxBxN.astype(spikes_TxBxS.dtype))
         spikes.append(spikes_TxBxS)
@@ -271,10 +274,13 @@ def _run(layers, spikes_TxBxS, dtype, step, transmit):
     return Response(tuple(spikes), (current,), ()), jnp.stack(shares, axis=-1)
 
 
-def _prepared(step, layer, sums_TxBxN):
+def _prepared(step, layer, sums_TxBxN, factor_B=None):
     """The step of a layer, and its potentials at rest."""
     rest = jnp.zeros_like(sums_TxBxN[0])
     threshold = along_outputs(layer.threshold.astype(rest.dtype), rest)
+    if factor_B is not None:
+        exact = threshold * factor_B.reshape(-1, *[1] * (rest.ndim - 1))
+        threshold = jnp.maximum(jnp.round(exact), 1).astype(rest.dtype)
     point = along_outputs(layer.point, rest)
     return functools.partial(step, threshold=threshold, point=point), rest
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from sast_jax.data import packing
 from sast_jax.evaluation import swap
 from sast_jax.hardware import integers, operations
+from sast_jax.hardware.following import Following
 from sast_jax.snn import connections, variation as variation_lib
 from sast_jax.snn.connections import intact
 from sast_jax.snn.model import Model
@@ -36,6 +37,7 @@ class OnChip(NamedTuple):
 
     model: Any
     neurons: integers.IntegerNeurons
+    following: Following | None = None
 
     def __call__(self, network: tuple, packed_BxTxP: jax.Array) -> IntegerOutcome:
         key, variation, layers = network
@@ -45,7 +47,10 @@ class OnChip(NamedTuple):
         if key is not None:
             shapes = variation_lib.spikes_of(listed, frames)
             transmit = variation_lib.faults(key, variation, shapes)
-        response, clipped_BxL = integers.response_of(layers, self.neurons, frames, transmit)
+        factor_B = self.following and self.following.factor(frames)
+        response, clipped_BxL = integers.response_of(
+            layers, self.neurons, frames, transmit, factor_B
+        )
         counts = operations.count(listed, frames, response.spikes)
         return IntegerOutcome(self.model.readout(response), clipped_BxL, counts.acs_BxL)
 
@@ -57,18 +62,23 @@ class Device(NamedTuple):
     """
 
     model: Model
+    following: Following | None = None
 
     def __call__(self, drawn: tuple, packed_BxTxP: jax.Array) -> swap.Both:
         key, variation, network, hyper = drawn
         frames = self.model.unpack(packed_BxTxP)
-        neuron = self.model.neuron
+        layers = [(self.model.neuron, hyper.decay)] * len(network)
+        if self.following is not None:
+            (neuron, decay), *rest = layers
+            (_, B, *shape), *_ = variation_lib.spikes_of(network, frames)
+            factor = self.following.factor(frames).reshape(B, *[1] * len(shape))
+            layers = [(neuron.scaled(factor), decay), *rest]
         if key is None:
 
             def respond(cell):
-                cells = connections.alike(cell(neuron, hyper.decay), network)
+                cells = [cell(neuron, decay) for neuron, decay in layers]
                 return connections.respond(network, cells, frames)
         else:
-            layers = [(neuron, hyper.decay)] * len(network)
             respond = variation_lib.draw(key, variation, network, layers, frames)
 
         def soft(neuron, decay):

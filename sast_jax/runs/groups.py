@@ -225,6 +225,14 @@ class HardwareKeys:
     leak_error: float = number(
         0.1, 0, math.inf, "largest error of 1 - decay that is accepted, as a share", above=True
     )
+    follow: float = number(
+        0.0,
+        0,
+        4,
+        "exponent with which the first layer's threshold falls with a recording's events; 0: it "
+        "does not",
+        before=0.0,
+    )
     draws: int = number(5, 0, 10**4, "devices drawn for each level of the keys below; 0: none")
     weights: tuple = _levels(
         (0.1, 0.3, 0.6), math.inf, "mismatch of weights: standard deviations of a factor"

@@ -9,6 +9,7 @@ from sast_jax.data.sets import loading
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
 from sast_jax.hardware import bench, models
+from sast_jax.hardware.following import Following
 from sast_jax.reports import results, tables
 from sast_jax.runs import build
 from sast_jax.runs.groups import kinds_of
@@ -25,8 +26,19 @@ def benches(
       trained: R runs.
       train: the recordings they were trained on, to calibrate scales; None for no calibration.
       settings: of the runs; ``hardware`` is used.
+
+    Raises:
+      InputError: thresholds are to follow events, and there are no such recordings.
     """
-    return bench.benches(trained, build.chip(settings), few(train, settings))
+    following, exponent = None, settings.hardware.follow
+    if exponent and train is None:
+        raise InputError(
+            f"hardware.follow={exponent:g} needs the recordings that the run was trained on; set "
+            "it to 0"
+        )
+    if exponent:
+        following = Following.of(exponent, train)
+    return bench.benches(trained, build.chip(settings), few(train, settings), following)
 
 
 def measure(

@@ -72,13 +72,13 @@ def load(workdir: pathlib.Path) -> Reloaded:
 
 
 def calibration_set(found: Reloaded) -> packing.Frames | None:
-    """The recordings that the runs were trained on, to calibrate scales of weights.
+    """The recordings that the runs were trained on, to calibrate scales and count events.
 
     None if ``config.hardware`` asks for no calibration. If the recordings are gone it warns, and
     returns None too.
     """
     given = found.settings.hardware
-    if given.scale != "error" or not given.calibration:
+    if (given.scale != "error" or not given.calibration) and not given.follow:
         return None
     try:
         return training_set(found)
