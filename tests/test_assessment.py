@@ -15,6 +15,7 @@ from commands import command
 from experiments.assessment import (
     command as command_module,
     conclusions,
+    decision,
     findings,
     measures,
     methods,
@@ -34,6 +35,7 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
     runs = []
     for seed, value in enumerate(hard):
         known = dict.fromkeys(measures.MEASURES, 0.5) | {"seed": seed, "hard_accuracy": value}
+        known["corruptions"] = {"noise 3": 0.5, "event drop 3": 0.4}
         runs.append(known | {"transfer_gap": gaps[seed]} | changes)
     quartiles = [time - 0.1, time, time + 0.1]
     radii = zip((0.2, 0.4, 0.8), (0.8, 0.9, None), strict=True)
@@ -160,6 +162,7 @@ def test_the_page_has_every_method_and_difference(tmp_path):
     assert "\n\n- With hard spikes" in text
     assert conclusions.summary(made).startswith("none: test split, means of 3 seeds")
     assert "**Note.** SAST: odd." in text and "Few people." in text
+    assert "(plots/paper_corruptions.png)" in text and "| hard spikes" in text
     assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
     assert (
         "rho 0.4: 90.00 / 80.00; rho 0.8: - / -" in text
@@ -515,3 +518,32 @@ def test_corruptions_are_compared_by_kind():
     assert found["noise"][0] == pytest.approx((0.2 + 0.1 + 0.1) / 3)
     assert found["mean"][0] == pytest.approx((found["noise"][0] - 0.3) / 2)
     assert "-30.0 [-30.0, -30.0]" in findings.told(methods_)
+
+
+def test_the_decision_names_the_best_for_each_need():
+    methods_ = {
+        "plain": corrupted([0.90, 0.91], 1.0, [0.80, 0.82], **dict.fromkeys(decision.LOST, 0.5)),
+        "SAST": corrupted([0.92, 0.93], 0.2, [0.70, 0.70], **dict.fromkeys(decision.LOST, 0.4)),
+    }
+    for name, row_ in methods_.items():
+        for run in row_["runs"]:
+            run.pop("INT2")
+            run["INT4"] = {"plain": 0.8, "SAST": 0.9}[name]
+    methods_["SAST"] |= {"tuned": {"rho": 0.05, "learning_rate": 5e-4}}
+    found = {choice.need: choice for choice in decision.choices(methods_)}
+    assert found["hard spikes"].method == "SAST"
+    assert found["hard spikes"][2:] == (pytest.approx(0.925), found["hard spikes"].ci95, 0.905)
+    assert found["devices that differ by 0.6"].method == "plain"
+    assert found["events that are lost"].method == "plain"
+    unknown = {"weights of 2 bits", "events that are added"} | {decision.NEEDS[0].title}
+    assert not unknown & found.keys()  # of which something is not measured
+    keys = decision.keys_of("default", "SAST", methods_["SAST"], 12)
+    assert keys.split() == [
+        *("--config.rho=0.05", "--config.epochs=12", "--config.sam.ascent_fraction=1"),
+        "--config.learning_rate=0.0005",
+    ]
+    shown = decision.table("default", methods_, 12)
+    assert "| hard spikes" in shown and "`--config.rho=0.05 " in shown
+    steep = methods_["plain"] | {"tuned": {"slope": 4.0}}
+    made = decision.keys_of("default", "hard forward", steep, 12)
+    assert "--config.forward=hard" in made and "--config.slope_end=16" in made

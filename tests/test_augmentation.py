@@ -114,15 +114,18 @@ def test_events_are_lost_and_added_by_shares_of_each_recording():
     assert (both < frames).any() and (both > frames).any()
 
 
-def test_recordings_lose_events_anew_each_step_of_training():
-    seen = []
-
-    def change(key, frames):
-        seen.append(frames.shape)
-        return augmentation.events(key, frames, 1.0, 0.0)
-
+@pytest.mark.parametrize("moved", [None, augmentation.Shift(1)])
+def test_recordings_lose_events_after_they_are_moved(moved):
+    given = augmentation.Then(moved, augmentation.Events(1.0))
+    assert bool(given.moves_pixels) == bool(moved)
+    key = jax.random.key(3)
+    frames = jnp.asarray(np.random.default_rng(0).integers(0, 2, (4, 3, 6, 6, 2)), jnp.uint8)
+    found, alone = given(key, frames), moved(key, frames) if moved else frames
+    assert (found <= alone).all() and (found < alone).any()
     hyper_R = small.hyper((0,), (0.0,))
-    plain, _ = small.fit(small.recipe(), hyper_R, 1, False)
-    changed, _ = small.fit(small.recipe(change=change), hyper_R, 1, False)
-    assert seen == [(small.T, small.B, *small.SHAPE)]
-    assert (changed.params["Dense_0"]["kernel"] != plain.params["Dense_0"]["kernel"]).any()
+    ends = [
+        small.fit(small.recipe(augment=augment), hyper_R, 1, False)[0].params["Dense_0"]["kernel"]
+        for augment in (moved, given, lambda key, frames: given(key, frames))
+    ]
+    assert (ends[0] != ends[1]).any()
+    np.testing.assert_array_equal(ends[1], ends[2])  # of words and of frames

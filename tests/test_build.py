@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from experiments.configs import nmnist
+from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.hardware import bench
 from sast_jax.runs import build, settings
@@ -202,6 +203,14 @@ def test_weights_are_seen_as_the_config_says():
 
 def test_controls_are_off_until_the_config_turns_them_on():
     assert made().controls == ()
+    assert made(network__products="bfloat16").controls == (controls.Bfloat16Products(),)
+    assert made(guard__weight=2.0).controls == (controls.Guard(2.0),)
+    assert made(overlap__weight=2.0).controls == (controls.Overlap(2.0),)
+    assert made(data__lost=0.5).augment == augmentation.Then(
+        made().augment, augmentation.Events(0.5)
+    )
+    assert made(average__start=0.5).optimizer.averages.start == 0.5
+    assert made().sparse and not made(network__sparse=False).sparse
     spikes_ = jnp.full((4, 2, 3), 0.5)
     (penalty,) = made(rates__weight=2.0, rates__target=0.3).controls
     forward = controls.Forward(None, readouts.Response((spikes_,), (spikes_,), ()), None)

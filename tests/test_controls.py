@@ -380,3 +380,34 @@ def test_training_moves_potentials_off_the_threshold(control):
         forward = forward_of(recipe, hyper, params, small.batch()[0])
         near.append(float(control.loss(None, forward, None)))
     assert near[1] < 0.7 * near[0]
+
+
+def test_products_of_bfloat16_round_what_is_multiplied_and_nothing_else():
+    recipe, hypers = small.recipe(), small.hyper()
+    hyper, params = small.run_of((hypers, stepping.initialise(recipe, hypers).params), 0)
+    frames, _ = small.batch()
+    control = controls.Bfloat16Products()
+    cell = recipe.model.neuron.smooth(hyper.decay, hyper.slope)
+
+    def respond(params):
+        return recipe.model.respond(control.weights(None, params), cell, frames)
+
+    found, spikes_ = respond(params), np.asarray(frames).reshape(*frames.shape[:2], -1)
+    for connection, current, sent in zip(
+        recipe.model.connections(params), found.currents, found.spikes, strict=True
+    ):
+        rounded = [
+            np.asarray(jnp.asarray(x).astype(jnp.bfloat16), np.float64)
+            for x in (spikes_, connection.kernel)
+        ]
+        exact = rounded[0] @ rounded[1] + np.asarray(connection.bias)
+        assert current.dtype == jnp.float32
+        np.testing.assert_allclose(current, exact, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(sent, neurons.integrate(cell, current)[1])
+        spikes_ = np.asarray(sent)
+    grads = jax.grad(lambda w: respond(w).spikes[-1].mean())(params)
+    plain = jax.grad(lambda w: recipe.model.respond(w, cell, frames).spikes[-1].mean())(params)
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(plain), strict=True):
+        assert a.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, rtol=0.1, atol=1e-3)
+        assert (a != b).any()

@@ -214,6 +214,7 @@ def test_metadata_that_were_changed_are_named(folder, exported, tmp_path, key, v
     assert err.startswith(f"error: {path}: {message}")
 
 
+@pytest.mark.slow
 def test_a_file_of_another_program_goes_through_the_bench(folder, exported, tmp_path):
     """Its dt and its way of saying things are stated; its page is that of a network in a file."""
     graph = nir.read(exported)

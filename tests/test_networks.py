@@ -307,6 +307,7 @@ def test_a_network_of_ones_own_is_counted():
         assert found["footprint_bytes"] == 4 * (weights + biases)
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_put_on_the_bench():
     data, keys = small.frames(), jax.random.split(jax.random.key(0), 2)
     benches = bench_lib.benches(of_rows(), Chip(), data)

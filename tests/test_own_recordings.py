@@ -318,6 +318,7 @@ def test_values_that_cannot_be_are_said(tmp_path):
     assert any("last less than 2 ms" in line and "in milliseconds?" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_network_trains_on_them_and_is_evaluated_elsewhere(tmp_path):
     root = folder(tmp_path / "data", 12, KINDS)
     workdir = tmp_path / "run"

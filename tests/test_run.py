@@ -40,7 +40,7 @@ def test_the_answers_that_are_kept_are_those_of_the_results(swept):
             assert found.shape == (entry["recordings"],)
             assert found.mean() == pytest.approx(entry[f"{network}_accuracy"])
         rows = [*entry["hardware"], *entry["corruptions"]]
-        assert len(rows) > 5
+        assert len(rows) == 5
         for row in rows:
             for network in ("soft", "hard", "integer"):
                 if row[f"{network}_accuracy"] is not None:

@@ -82,6 +82,7 @@ def test_splits_share_no_digit_and_have_every_class_evenly():
     assert np.bincount(test[1]).tolist() == [100] * 10
 
 
+@pytest.mark.slow
 def test_deterministic_for_a_seed_and_different_for_another():
     def make(seed):
         return binned(digits.simulate("test", seed=seed, limit=60), 5)

@@ -92,7 +92,9 @@ def differences_by_kind(methods: dict[str, dict]) -> dict[tuple[str, str], dict[
     for pair in PAIRS:
         if all(name in methods for name in pair):
             first, second = (by_kind(methods[name]) for name in pair)
-            paired = {kind: first[kind] - second[kind] for kind in first}
+            paired = {kind: first[kind] - second[kind] for kind in first if kind in second}
+            if not paired:  # none of the runs of one is finite
+                continue
             paired["mean"] = np.mean(list(paired.values()), axis=0)
             found[pair] = {
                 kind: intervals.student(values[np.isfinite(values)].tolist())

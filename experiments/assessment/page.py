@@ -6,6 +6,7 @@ import pathlib
 import matplotlib.figure
 import numpy as np
 
+from experiments.assessment import decision, figures, findings
 from experiments.assessment.conclusions import (
     conclude,
     conclusions,
@@ -44,6 +45,8 @@ def write_assessment(workdir: pathlib.Path, done: dict) -> None:
     folder.mkdir(exist_ok=True)
     for regime, of_it in done["regimes"].items():
         _figure(of_it["methods"]).savefig(folder / f"{regime}.png", dpi=110)
+        for name, draw in FIGURES.items():
+            draw(of_it["methods"]).savefig(folder / f"{regime}_{name}.png", dpi=110)
     compared = {
         regime: {
             key: {name: d._asdict() for name, d in found.items()}
@@ -95,6 +98,7 @@ def _page(done) -> str:
     for regime, of_it in done["regimes"].items():
         methods = of_it["methods"]
         parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
+        parts += [_DECISION, decision.table(regime, methods, config.get("epochs", 1))]
         parts += [listed_points(conclude(methods))]
         parts += [
             f"**Note.** {name}: {remark}"
@@ -102,6 +106,8 @@ def _page(done) -> str:
             for remark in row["remarks"]
         ]
         parts += [f"![Accuracies by method](plots/{regime}.png)"]
+        parts += ["### Beyond single columns", findings.told(methods)]
+        parts += [f"![{name}](plots/{regime}_{name}.png)" for name in FIGURES]
         for title, columns in TABLES.items():
             parts += [f"### {title}", table(methods, columns)]
         clean = {name: row | row.get("clean", {}) for name, row in methods.items()}
@@ -129,6 +135,16 @@ def _elsewhere(done) -> list[str]:
     return [f"Trained on {machine} instead: {', '.join(rows)}." for machine, rows in names.items()]
 
 
+FIGURES = {
+    "curves": figures.curves,
+    "corruptions": figures.corruptions,
+    "flatness": figures.flatness,
+}
+_DECISION = (
+    "For each need the method with the highest mean over seeds on the test split, beside plain "
+    "training of as many epochs. Methods whose intervals overlap may be as good. Keys are added to "
+    "the regime's config."
+)
 _DIFFERENCES = (
     "Means of the differences between runs of the same seed, in the units of the tables above, "
     "with 95 % intervals over seeds, not over recordings; equal differences give no interval. An "

@@ -6,6 +6,7 @@ words of recordings (:mod:`sast_jax.data.words`) in the place of their frames.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -47,6 +48,33 @@ class Events:
 
     def __call__(self, key: jax.Array, frames_TxBxHxWxC: jax.Array) -> jax.Array:
         return events(key, frames_TxBxHxWxC, self.lost, self.added)
+
+
+@dataclasses.dataclass(frozen=True)
+class Then:
+    """An augmentation, and then a change of events.
+
+    Attributes:
+      first: (key, frames (B, T, H, W, C)) -> frames; None for none.
+      change: (key, frames (T, B, H, W, C), uint8) -> frames.
+    """
+
+    first: Callable[[jax.Array, jax.Array], jax.Array] | None
+    change: Callable[[jax.Array, jax.Array], jax.Array]
+
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether the first of the two can be given words."""
+        return getattr(self.first, "moves_pixels", False)
+
+    def changed(self, key: jax.Array, frames_TxBxHxWxC: jax.Array) -> jax.Array:
+        """Frames after the first augmentation, changed with a key of their own."""
+        # The first one's key is the same with the change and without.
+        return self.change(jax.random.fold_in(key, 1), frames_TxBxHxWxC)
+
+    def __call__(self, key: jax.Array, frames_BxTxHxWxC: jax.Array) -> jax.Array:
+        moved = self.first(key, frames_BxTxHxWxC) if self.first else frames_BxTxHxWxC
+        return jnp.moveaxis(self.changed(key, jnp.moveaxis(moved, 1, 0)), 1, 0)
 
 
 def events(key: jax.Array, frames_TxBxHxWxC: jax.Array, lost: float, added: float) -> jax.Array:

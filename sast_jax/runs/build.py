@@ -52,16 +52,14 @@ def network(settings: Settings, classes: int):
 
 def augment(settings: Settings) -> Callable | None:
     """The augmentation of training recordings: by whole pixels if they are only shifted."""
-    pixels, degrees, zoom = (getattr(settings.data, key) for key in ("shift", "rotation", "zoom"))
-    if degrees or zoom:
-        return augmentation.Affine(pixels, degrees, zoom)
-    return augmentation.Shift(pixels) if pixels else None
-
-
-def change(settings: Settings) -> augmentation.Events | None:
-    """How events of training recordings are lost and added."""
-    lost, added = settings.data.lost, settings.data.added
-    return augmentation.Events(lost, added) if lost or added else None
+    given, moved = settings.data, None
+    if given.rotation or given.zoom:
+        moved = augmentation.Affine(given.shift, given.rotation, given.zoom)
+    elif given.shift:
+        moved = augmentation.Shift(given.shift)
+    if given.lost or given.added:
+        return augmentation.Then(moved, augmentation.Events(given.lost, given.added))
+    return moved
 
 
 def chip(settings: Settings) -> formats.Chip:
@@ -122,7 +120,6 @@ def recipe(
         batches=batches_lib.BATCHES[settings.batches](settings.batch_size),
         epochs=settings.epochs,
         augment=augment(settings),
-        change=change(settings),
         sparse=settings.network.sparse,
     ).on(frame_shape, recordings)
 
@@ -157,6 +154,7 @@ def _controls(settings):
         controls.HardForward(): settings.forward == "hard",
         controls.StochasticNeurons(noise, hard): noise or hard,
         controls.WeightNoise(settings.weights.noise): settings.weights.noise,
+        controls.Bfloat16Products(): settings.network.products == "bfloat16",
     }
     groups = (getattr(settings, field.name) for field in dataclasses.fields(settings))
     own = [group for group in groups if isinstance(group, controls.Control) and group.active]

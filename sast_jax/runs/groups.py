@@ -134,6 +134,12 @@ class NetworkKeys:
     segment: int = number(
         0, 0, math.inf, "steps of time between kept states, to save memory; 0: keep all"
     )
+    products: str = choice(
+        "float32",
+        ("float32", "bfloat16"),
+        "type of the matrix products in training; potentials are float32",
+        before="float32",
+    )
     sparse: bool = switch(
         True,
         "train the first layer on lists of the pixels that fired, where that is faster",

@@ -59,7 +59,8 @@ class Connection:
         """The input current of the layer for all steps (T, B, ...), its bias included.
 
         Args:
-          spikes_TxBxS: time first; the weights are converted to their dtype.
+          spikes_TxBxS: time first; the weights are converted to their dtype. Where the weights are
+            bfloat16, the spikes are converted instead, and the sums are float32.
           dtype: of the sums; None for that of the spikes.
         """
         T, B = spikes_TxBxS.shape[:2]
@@ -68,8 +69,10 @@ class Connection:
         return current.reshape(T, B, *current.shape[1:])
 
     def _product(self, met, dtype):
-        weights = self.matrix_IxO.astype(met.dtype)
-        current = jnp.matmul(met, weights, preferred_element_type=dtype)
+        weights = self.matrix_IxO
+        if weights.dtype == jnp.bfloat16:  # whoever rounds the weights wants products of that type
+            met, dtype = met.astype(weights.dtype), jnp.float32
+        current = jnp.matmul(met, weights.astype(met.dtype), preferred_element_type=dtype)
         return current + along_outputs(self.bias.astype(current.dtype), current)
 
 
@@ -83,7 +86,7 @@ class Full(Connection):
 
     def sums(self, spikes_TxBxS, dtype=None):
         if isinstance(spikes_TxBxS, Sparse):
-            current = spikes_TxBxS.matmul(self.matrix_IxO)
+            current = spikes_TxBxS.matmul(self.matrix_IxO.astype(jnp.float32))
             return current + along_outputs(self.bias, current)
         # Time and batch stay two axes. With both merged, as in Connection.sums, the product would
         # add up in another order under vmap, and its last bits would change.

@@ -120,6 +120,17 @@ class StochasticNeurons(Control):
 
 
 @dataclasses.dataclass(frozen=True)
+class Bfloat16Products(Control):
+    """Matrix products of bfloat16, which accelerators have units for; sums, potentials and all
+    else stay float32, and so does evaluation.
+    """
+
+    def weights(self, key, params):
+        # Kernels of this type make connections round the spikes as well.
+        return jax.tree.map(lambda w: w.astype(jnp.bfloat16) if w.ndim > 1 else w, params)
+
+
+@dataclasses.dataclass(frozen=True)
 class WeightNoise(Control):
     """Multiplies each weight and bias by a factor, normal around 1 with deviation ``spread``.
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from sast_jax.data import packing
+from sast_jax.data.augmentation import Then
 from sast_jax.data.sparse import Lists, Sparse
 from sast_jax.data.words import Words
 from sast_jax.training import sweeps
@@ -152,16 +153,12 @@ def _frames(recipe, batch, key) -> jax.Array | Sparse:
     """The frames (T, B, H, W, C) of a batch, augmented, or what stands in their place."""
     if isinstance(batch, Lists):
         return batch.joined()
-    frames = _augmented(recipe, batch, key)
-    # A key of its own; the augmentation's is the same with it and without.
-    return recipe.change(jax.random.fold_in(key, 1), frames) if recipe.change else frames
-
-
-def _augmented(recipe, batch, key) -> jax.Array:
     augment, shape = recipe.augment, recipe.model.frame_shape
     if recipe.moves_pixels:
+        move = augment.first if isinstance(augment, Then) else augment
         words = batch if isinstance(batch, Words) else Words.of(batch, shape)
-        return words.moved(functools.partial(augment, key)).time_first()
+        frames = words.moved(functools.partial(move, key)).time_first()
+        return augment.changed(key, frames) if isinstance(augment, Then) else frames
     if isinstance(batch, Words):
         frames = batch.time_first()
     else:

@@ -62,7 +62,7 @@ def takes_lists(recipe: Recipe, train: Frames) -> bool:
     They do where the recipe allows it, and a whole step is faster with them: on a CPU, if the first
     connection is full and few pixels fire.
     """
-    if not recipe.sparse or recipe.augment or recipe.change or recipe.model.segment:
+    if not recipe.sparse or recipe.augment or recipe.model.segment:
         return False
     if isinstance(recipe.sharpness, Grouped) or jax.default_backend() != "cpu":
         return False

@@ -95,8 +95,6 @@ class Recipe:
       augment: (key, frames) -> frames of a batch (B, T, H, W, C), anew each time; None for none.
         If it has an attribute ``moves_pixels`` that is true, it moves pixels in the same way at all
         steps and channels, and may be given their words for frames of one step.
-      change: (key, frames) -> frames of a batch (T, B, H, W, C), uint8, anew each time, after
-        ``augment``; None for none.
       sparse: let the first layer take lists of the pixels that fired, where that is faster; sums
         are then rounded otherwise. See :func:`sast_jax.training.passes.takes_lists`.
 
@@ -111,7 +109,6 @@ class Recipe:
     batches: Batches = Shuffled()
     epochs: int = 45
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
-    change: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     sparse: bool = True
 
     def __post_init__(self):
@@ -121,8 +118,6 @@ class Recipe:
         function(optimizer=self.optimizer)
         if self.augment is not None:
             function(augment=self.augment)
-        if self.change is not None:
-            function(change=self.change)
         require(COUNT, epochs=self.epochs)
         instance(Sequence, controls=self.controls)
         # A list has no hash, which a static argument needs.

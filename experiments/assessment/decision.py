@@ -1,0 +1,121 @@
+"""The answer of an assessment: for each need the best method, its command and its cost."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.assessment.findings import by_kind
+from experiments.assessment.measures import PLAIN, finite_values
+from experiments.assessment.methods import METHODS, REGIMES
+from sast_jax.evaluation import intervals
+from sast_jax.reports import tables
+from sast_jax.runs import workdirs
+
+LOST, ADDED = ("event drop", "dead pixels", "interruption"), ("noise", "hot pixels")
+DEPLOYED = ("hard_accuracy", "INT4", "INT2", "mismatch_0.3", "mismatch_0.6")
+
+
+class Need(NamedTuple):
+    """What somebody may want of a network.
+
+    Attributes:
+      title: in words.
+      key: of a run, or the kinds of corruption that are averaged.
+    """
+
+    title: str
+    key: str | tuple[str, ...]
+
+
+NEEDS = (
+    Need("all of it: mean of hard, INT4, INT2, mismatch 0.3 and 0.6, corrupted", "deployment"),
+    Need("hard spikes", "hard_accuracy"),
+    Need("weights of 4 bits", "INT4"),
+    Need("weights of 2 bits", "INT2"),
+    Need("devices that differ by 0.3", "mismatch_0.3"),
+    Need("devices that differ by 0.6", "mismatch_0.6"),
+    Need("events that are lost", LOST),
+    Need("events that are added", ADDED),
+    Need("any corruption", "hard_corruption_accuracy"),
+)
+
+
+class Choice(NamedTuple):
+    """A row of the decision table.
+
+    Attributes:
+      need: what it is for.
+      method: the one with the highest mean over seeds.
+      mean, ci95: of it, a fraction.
+      plain: plain training's mean.
+    """
+
+    need: str
+    method: str
+    mean: float
+    ci95: list[float] | None
+    plain: float | None
+
+
+def values_of(row: Mapping, key: str | tuple[str, ...]) -> list[float]:
+    """What the runs of a method have for a need, a number a seed; empty if one is missing."""
+    runs = row["runs"]
+    if key == "deployment":
+        columns = [values_of(row, one) for one in (*DEPLOYED, "hard_corruption_accuracy")]
+        return np.mean(columns, axis=0).tolist() if all(columns) else []
+    if isinstance(key, str):
+        values = finite_values(runs, key) if all(key in run for run in runs) else []
+        return values if len(values) == len(runs) else []
+    kinds = by_kind(row) if all(run.get("corruptions") for run in runs) else {}
+    if not set(key) <= kinds.keys():
+        return []
+    means = np.mean([kinds[kind] for kind in key], axis=0)
+    return means.tolist() if np.isfinite(means).all() else []
+
+
+def choices(methods: Mapping[str, dict]) -> list[Choice]:
+    """For each need the method with the best mean; needs that nothing was measured for are out."""
+    found = []
+    for need in NEEDS:
+        of_it = {name: values_of(row, need.key) for name, row in methods.items()}
+        known = {name: values for name, values in of_it.items() if values}
+        if not known:
+            continue
+        best = max(known, key=lambda name: np.mean(known[name]))
+        mean, interval = intervals.student(known[best])
+        plain = float(np.mean(known[PLAIN])) if PLAIN in known else None
+        found.append(Choice(need.title, best, mean, interval, plain))
+    return found
+
+
+def keys_of(regime: str, name: str, row: Mapping, epochs: int) -> str:
+    """The keys that turn a regime's config into a method's, as on a command line."""
+    changes = {"rho": 0.0, "epochs": round(METHODS[name].longer * epochs)}
+    changes |= METHODS[name].changes | row["tuned"] | row["taken"]
+    base = workdirs.flat(REGIMES[regime].configs["nmnist"]().to_dict())
+    if "slope" in row["tuned"]:  # slope_end keeps its ratio
+        changes["slope_end"] = base["slope_end"] / base["slope"] * row["tuned"]["slope"]
+    changed = {key: value for key, value in changes.items() if base.get(key) != value}
+    return " ".join(f"--config.{key}={_shown(value)}" for key, value in changed.items())
+
+
+def table(regime: str, methods: Mapping[str, dict], epochs: int) -> str:
+    """The decision table of a regime, in Markdown."""
+    rows = []
+    for choice in choices(methods):
+        row = methods[choice.method]
+        shown = tables.decimals(
+            100 * choice.mean, choice.ci95 and [100 * end for end in choice.ci95], 2
+        )
+        plain = "-" if choice.plain is None else f"{100 * choice.plain:.2f}"
+        time = f"{row['time'][1]:.2f}" if "time" in row else "-"
+        known = choice.method in METHODS
+        keys = f"`{keys_of(regime, choice.method, row, epochs)}`" if known else "-"
+        rows.append([choice.need, choice.method, shown, plain, time, keys])
+    heads = ["what you need", "method", "%", "plain %", "time over plain", "keys"]
+    return tables.table(rows, heads, "github")
+
+
+def _shown(value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
