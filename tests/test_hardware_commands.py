@@ -57,6 +57,7 @@ def test_an_exported_file_evaluates_as_the_run(folder, tmp_path):
         assert f"note: the file says {line} is taken\n" in out
 
 
+@pytest.mark.slow
 def test_networks_in_integers_leave_as_folders(folder, tmp_path):
     where = f"--checkpoint={folder / 'subtract'}"
     code, out, err = command("export", where, "--format=integers", f"--out={tmp_path / 'i'}")

@@ -188,6 +188,7 @@ SMALL = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_works_beside_a_project_with_its_own_experiments(installed, tmp_path):
     """The command that pip makes of the entry point, where another package has that name."""
     other = tmp_path / "experiments"

@@ -143,6 +143,7 @@ def test_real_input_gives_the_spikes_of_the_simulation(real_data, kind):
     assert steps > 3 * 10**5
 
 
+@pytest.mark.slow
 def test_convolutions_in_integers():
     network, frames = small_networks.network("ConvNet")
     neurons = integers.IntegerNeurons(16, integers.fraction(0.9, 7), True, ToZero())

@@ -63,6 +63,7 @@ def test_training_sees_them_and_keeps_its_own():
     assert len(np.unique(trained.params["Dense_0"]["kernel"])) > 100
 
 
+@pytest.mark.slow
 def test_what_is_evaluated_is_rounded_and_stays_so_on_a_chip():
     """Each width that training rounds to is met exactly, and plain training is not that good."""
     hypers = small.hyper(rhos=(0.0,))

@@ -93,6 +93,7 @@ def test_simulated_words_are_of_other_speakers_and_repeatable():
     assert np.bincount(whole.labels_N).tolist() == [20] * 20
 
 
+@pytest.mark.slow
 def test_the_stand_in_says_so_and_trains(tmp_path):
     workdir = tmp_path / "run"
     code, out, err = command(

@@ -31,7 +31,7 @@ def passed(made, hyper_R, streamed):
     [
         pytest.param(1, Sharpness(), marks=pytest.mark.slow),
         (1300, Sharpness(independent=True, part=3)),
-        (10**9, Sharpness()),
+        pytest.param(10**9, Sharpness(), marks=pytest.mark.slow),
     ],
 )
 def test_any_chunks_give_the_bits_of_the_resident_set(bytes_, sharpness, monkeypatch):
