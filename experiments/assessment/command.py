@@ -54,12 +54,12 @@ def main() -> None:
         print(f"note: {line}")
     workdir = _workdir(config, source.fingerprint)
     with workdirs.held(workdir):
-        done = _all(config, regimes, names, source, workdir)
+        done = _all(config, regimes, names, source, workdir, _SCHEDULER.value)
     print(conclusions.summary(done))
     print(f"report: {workdir / 'assessment.html'}")
 
 
-def _all(config, regimes, names, source, workdir) -> dict:
+def _all(config, regimes, names, source, workdir, scheduler="") -> dict:
     environment = machine.environment()
     about = {"config": config.to_dict(), "data": source.name, "caveats": source.caveats}
     about |= {"environment": environment}
@@ -68,7 +68,7 @@ def _all(config, regimes, names, source, workdir) -> dict:
         of_it = [name for name in names if regime in METHODS[name].values]
         rests_on = _identity(config, source.fingerprint)
         abouts = {name: rests_on | _about(config, regime, METHODS[name]) for name in of_it}
-        with trainings.of(_SCHEDULER.value, source.fingerprint) as trained:
+        with trainings.of(scheduler, source.fingerprint) as trained:
             make = functools.partial(_assess, config, regime, workdir / regime, trained)
             rows = kept_rows.made(workdir / regime / "rows.json", abouts, make, trained.at_once)
         if config.rounds:
