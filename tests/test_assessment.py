@@ -28,6 +28,7 @@ from sast_jax.runs import build, settings, workdirs
 from sast_jax.runs.study import trainings
 
 IN_TURN = trainings.InTurn()
+CONFIG = {"dataset": "nmnist", "epochs": 12}
 
 
 def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
@@ -49,7 +50,7 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
 
 
 def done(methods_, **regime):
-    config = {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2}}
+    config = CONFIG | {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2}}
     about = {"about": "made up", "methods": methods_} | regime
     made = {"config": config, "data": "none", "environment": {"device": "cpu"}}
     made["caveats"] = ("Few people.",)
@@ -537,13 +538,13 @@ def test_the_decision_names_the_best_for_each_need():
     assert found["events that are lost"].method == "plain"
     unknown = {"weights of 2 bits", "events that are added"} | {decision.NEEDS[0].title}
     assert not unknown & found.keys()  # of which something is not measured
-    keys = decision.keys_of("default", "SAST", methods_["SAST"], 12)
+    keys = decision.keys_of(CONFIG, "default", "SAST", methods_["SAST"])
     assert keys.split() == [
         *("--config.rho=0.05", "--config.epochs=12", "--config.sam.ascent_fraction=1"),
         "--config.learning_rate=0.0005",
     ]
-    shown = decision.table("default", methods_, 12)
+    shown = decision.table(CONFIG, "default", methods_)
     assert "| hard spikes" in shown and "`--config.rho=0.05 " in shown
     steep = methods_["plain"] | {"tuned": {"slope": 4.0}}
-    made = decision.keys_of("default", "hard forward", steep, 12)
+    made = decision.keys_of(CONFIG, "default", "hard forward", steep)
     assert "--config.forward=hard" in made and "--config.slope_end=16" in made

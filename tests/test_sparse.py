@@ -118,7 +118,7 @@ def test_streamed_lists_train_as_resident_ones():
 
 def test_lists_are_taken_where_they_are_faster(monkeypatch):
     recipe, train = small.recipe(), few()
-    monkeypatch.setattr(passes, "_cores", lambda: 2)
+    monkeypatch.setattr(passes, "cores", lambda: 2)
     assert passes.takes_lists(recipe, train)
     assert not passes.takes_lists(recipe, small.frames())  # a quarter of the pixels fire
     others = [
@@ -129,5 +129,5 @@ def test_lists_are_taken_where_they_are_faster(monkeypatch):
     ]
     for changes in others:
         assert not passes.takes_lists(small.recipe(**changes), train)
-    monkeypatch.setattr(passes, "_cores", lambda: 8)  # of which dense products take all
+    monkeypatch.setattr(passes, "cores", lambda: 8)  # of which dense products take all
     assert not passes.takes_lists(recipe, train)

@@ -8,14 +8,13 @@ In each regime the learning rate of every method is tuned, and a setting of its 
 on a validation split of the training recordings with ``config.tuning_seeds`` seeds a trial: once by
 the deployment score (:mod:`sast_jax.runs.study.deployment`), which its row reports, and once by
 clean hard accuracy, which stands beside it. ``experiments/PROTOCOL.md`` says what is compared, and
-how.
-With the chosen settings
-``config.seeds`` networks are trained on the same recordings. On the test split they are measured
-with soft and hard spikes, on hardware and on corrupted recordings; the loss around them is measured
-too. Training times of a regime are measured after its methods, in turns in one process; leave the
-machine otherwise idle then. Writes ``assessment.html``, ``.md`` and ``.json``. Finished parts are
-kept, so an interrupted assessment continues where it was. ``--scheduler=local:2`` trains in two
-processes, and ``--scheduler=tcp://HOST:PORT`` on any Dask cluster, with the same rows.
+how. With the chosen settings ``config.seeds`` networks are trained on the same recordings. On the
+test split they are measured with soft and hard spikes, on hardware and on corrupted recordings; the
+loss around them is measured too. Training times of a regime are measured after its methods, in
+turns in one process; leave the machine otherwise idle then. Writes ``assessment.html``, ``.md`` and
+``.json``. Finished parts are kept, so an interrupted assessment continues where it was.
+``--scheduler=local:2`` trains in two processes, and ``--scheduler=tcp://HOST:PORT`` on any Dask
+cluster, with the same rows.
 """
 
 import functools
@@ -268,9 +267,7 @@ def _diverged(config, method, made, why) -> dict:
 
 
 def _tuned(made, best) -> Settings:
-    if "slope" in best:  # slope_end keeps its ratio, as in a sweep of it
-        best = best | {"slope_end": made.slope_end / made.slope * best["slope"]}
-    return made.changed(best)
+    return made.changed(methods.with_slope_end(best, made.slope, made.slope_end))
 
 
 def _timed(config, regime, name, row) -> Settings:

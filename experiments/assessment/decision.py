@@ -6,14 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.assessment.findings import by_kind
-from experiments.assessment.measures import PLAIN, finite_values
-from experiments.assessment.methods import METHODS, REGIMES
+from experiments.assessment.measures import DEPLOYED, PLAIN, finite_values
+from experiments.assessment.methods import METHODS, REGIMES, with_slope_end
 from sast_jax.evaluation import intervals
 from sast_jax.reports import tables
 from sast_jax.runs import workdirs
 
 LOST, ADDED = ("event drop", "dead pixels", "interruption"), ("noise", "hot pixels")
-DEPLOYED = ("hard_accuracy", "INT4", "INT2", "mismatch_0.3", "mismatch_0.6")
 
 
 class Need(NamedTuple):
@@ -62,7 +61,7 @@ def values_of(row: Mapping, key: str | tuple[str, ...]) -> list[float]:
     """What the runs of a method have for a need, a number a seed; empty if one is missing."""
     runs = row["runs"]
     if key == "deployment":
-        columns = [values_of(row, one) for one in (*DEPLOYED, "hard_corruption_accuracy")]
+        columns = [values_of(row, one) for one in DEPLOYED]
         return np.mean(columns, axis=0).tolist() if all(columns) else []
     if isinstance(key, str):
         values = finite_values(runs, key) if all(key in run for run in runs) else []
@@ -89,19 +88,18 @@ def choices(methods: Mapping[str, dict]) -> list[Choice]:
     return found
 
 
-def keys_of(regime: str, name: str, row: Mapping, epochs: int) -> str:
+def keys_of(config: Mapping, regime: str, name: str, row: Mapping) -> str:
     """The keys that turn a regime's config into a method's, as on a command line."""
-    changes = {"rho": 0.0, "epochs": round(METHODS[name].longer * epochs)}
-    changes |= METHODS[name].changes | row["tuned"] | row["taken"]
-    base = workdirs.flat(REGIMES[regime].configs["nmnist"]().to_dict())
-    if "slope" in row["tuned"]:  # slope_end keeps its ratio
-        changes["slope_end"] = base["slope_end"] / base["slope"] * row["tuned"]["slope"]
+    base = workdirs.flat(REGIMES[regime].config(config["dataset"]).to_dict())
+    changes = {"rho": 0.0, "epochs": round(METHODS[name].longer * config["epochs"])}
+    changes |= METHODS[name].changes | row["taken"]
+    changes |= with_slope_end(row["tuned"], base["slope"], base["slope_end"])
     changed = {key: value for key, value in changes.items() if base.get(key) != value}
     return " ".join(f"--config.{key}={_shown(value)}" for key, value in changed.items())
 
 
-def table(regime: str, methods: Mapping[str, dict], epochs: int) -> str:
-    """The decision table of a regime, in Markdown."""
+def table(config: Mapping, regime: str, methods: Mapping[str, dict]) -> str:
+    """The decision table of a regime of an assessment with this config, in Markdown."""
     rows = []
     for choice in choices(methods):
         row = methods[choice.method]
@@ -111,7 +109,7 @@ def table(regime: str, methods: Mapping[str, dict], epochs: int) -> str:
         plain = "-" if choice.plain is None else f"{100 * choice.plain:.2f}"
         time = f"{row['time'][1]:.2f}" if "time" in row else "-"
         known = choice.method in METHODS
-        keys = f"`{keys_of(regime, choice.method, row, epochs)}`" if known else "-"
+        keys = f"`{keys_of(config, regime, choice.method, row)}`" if known else "-"
         rows.append([choice.need, choice.method, shown, plain, time, keys])
     heads = ["what you need", "method", "%", "plain %", "time over plain", "keys"]
     return tables.table(rows, heads, "github")

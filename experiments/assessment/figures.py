@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.assessment.decision import values_of
 from experiments.assessment.findings import by_kind, sharing_the_loss
-from experiments.assessment.measures import PLAIN, REFERENCE
+from experiments.assessment.measures import PLAIN, REFERENCE, mean_of
 
 LEVELS = {0.0: "hard_accuracy", 0.1: "mismatch_0.1", 0.3: "mismatch_0.3", 0.6: "mismatch_0.6"}
 WIDTHS = ("INT8", "INT4", "INT2")
@@ -20,7 +20,7 @@ def flatness(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
     left, right = figure.subplots(1, 2)
     for name in sharing_the_loss(methods):
         rise, hard, under, gap = (
-            _mean(methods[name], key)
+            mean_of(methods[name], key)
             for key in ("rise", "hard_accuracy", "mismatch_0.6", "transfer_gap")
         )
         colour = {REFERENCE: "C3", PLAIN: "k"}.get(name, "C0")
@@ -67,10 +67,10 @@ def curves(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
     left, middle, *more = figure.subplots(1, 3 if timed else 2)
     for name in chosen:
         row = methods[name]
-        levels = {level: _mean(row, key) for level, key in LEVELS.items()}
+        levels = {level: mean_of(row, key) for level, key in LEVELS.items()}
         left.plot(list(levels), [100 * value for value in levels.values()], "o-", ms=3, label=name)
-        operations = [1e-3 * _mean(row, f"{width}_synops") for width in WIDTHS]
-        middle.plot(operations, [100 * _mean(row, width) for width in WIDTHS], "o-", ms=3)
+        operations = [1e-3 * mean_of(row, f"{width}_synops") for width in WIDTHS]
+        middle.plot(operations, [100 * mean_of(row, width) for width in WIDTHS], "o-", ms=3)
         for axis in more if "time" in row else ():
             axis.plot(row["time"][1], 100 * np.mean(scores[name] or [np.nan]), "o", ms=5)
     left.set(xlabel="mismatch of weights", ylabel="hard, %")
@@ -79,8 +79,3 @@ def curves(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
         axis.set(xlabel="time of training over plain", ylabel="deployment score, %")
     left.legend(fontsize=6)
     return figure
-
-
-def _mean(row, key) -> float:
-    values = [run.get(key) for run in row["runs"]]
-    return float(np.mean([value for value in values if value is not None] or [np.nan]))

@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 import tabulate
 
-from experiments.assessment.measures import EIGHTH, MATCHED, PLAIN, REFERENCE, finite_values
+from experiments.assessment.measures import EIGHTH, MATCHED, PLAIN, REFERENCE, mean_of
 from experiments.assessment.methods import METHODS
 from sast_jax.evaluation import comparisons, intervals
 
@@ -60,9 +60,8 @@ def flatness(methods: dict[str, dict]) -> dict[str, Rank]:
     """
     found = collections.defaultdict(list)
     for name in sharing_the_loss(methods):
-        runs = methods[name]["runs"]
         keys = ("rise", "hard_accuracy", "mismatch_0.6", "transfer_gap")
-        means = [np.mean(finite_values(runs, key) or [np.nan]) for key in keys]
+        means = [mean_of(methods[name], key) for key in keys]
         if np.isfinite(means).all():
             rise, hard, under, gap = means
             for key, value in (("rise", rise), ("mismatch", hard - under), ("gap", gap)):

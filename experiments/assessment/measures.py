@@ -1,6 +1,6 @@
 """What the assessment keeps of a run, and how methods differ from SAST in it."""
 
-import io
+import math
 import pathlib
 from typing import NamedTuple
 
@@ -69,6 +69,7 @@ KEPT = (  # further keys of a run, which the JSON file has and the page does not
     *("soft_corruption_accuracy", "integer_corruption_accuracy"),
 )
 ROBUST = ("INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "hard_corruption_accuracy")
+DEPLOYED = ("hard_accuracy", *ROBUST)  # whose mean is the deployment score
 
 
 _MISMATCH = {"weights": "mismatch", "thresholds": "threshold"}
@@ -91,6 +92,12 @@ def entry(run: dict, around: dict) -> dict:
     kept |= {key: around[key] for key in (*MEASURES, "residual") if key in around}
     kept["corruptions"] = {row["condition"]: row["hard_accuracy"] for row in run["corruptions"]}
     return results.finite(kept)
+
+
+def mean_of(row: dict, key: str) -> float:
+    """A method's mean over its finite runs; NaN if there are none, or none has the key."""
+    values = [run[key] for run in row["runs"] if run.get(key) is not None]
+    return float(np.mean(values)) if values else math.nan
 
 
 def held_out_rate(runs: list[dict]) -> float | None:
@@ -137,7 +144,5 @@ def keep_answers(file: pathlib.Path, right: list[dict[str, np.ndarray]]) -> None
     size = max((len(values) for one in right for values in one.values()), default=0)
     nothing = np.full(size, np.nan, np.float32)
     arrays = {name: np.stack([one.get(name, nothing) for one in right]) for name in names}
-    made = io.BytesIO()
-    np.savez_compressed(made, **arrays)
     file.parent.mkdir(parents=True, exist_ok=True)
-    files.write(file, made.getvalue())
+    files.write_arrays(file, arrays)

@@ -209,6 +209,11 @@ METHODS = {
 }  # fmt: skip
 
 
+def with_slope_end(best: dict, slope: float, slope_end: float) -> dict:
+    """Tuned values, to which a tuned slope adds its end: their ratio stays, as in a sweep of it."""
+    return best | {"slope_end": slope_end / slope * best["slope"]} if "slope" in best else best
+
+
 def grid(
     experiment: str, made: Settings, regime: str, method: Method
 ) -> dict[str, tuple[float, ...]]:

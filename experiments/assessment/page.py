@@ -16,9 +16,9 @@ from experiments.assessment.conclusions import (
 )
 from experiments.assessment.measures import (
     COMPARED,
+    DEPLOYED,
     MEASURES,
     REFERENCE,
-    ROBUST,
     SCORES,
     TABLES,
     Measure,
@@ -98,7 +98,7 @@ def _page(done) -> str:
     for regime, of_it in done["regimes"].items():
         methods = of_it["methods"]
         parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
-        parts += [_DECISION, decision.table(regime, methods, config.get("epochs", 1))]
+        parts += [_DECISION, decision.table(config, regime, methods)]
         parts += [listed_points(conclude(methods))]
         parts += [
             f"**Note.** {name}: {remark}"
@@ -111,7 +111,7 @@ def _page(done) -> str:
         for title, columns in TABLES.items():
             parts += [f"### {title}", table(methods, columns)]
         clean = {name: row | row.get("clean", {}) for name, row in methods.items()}
-        columns = {key: MEASURES[key] for key in ("hard_accuracy", *ROBUST)}
+        columns = {key: MEASURES[key] for key in DEPLOYED}
         parts += ["### Tuned for clean accuracy instead", table(clean, columns)]
         parts += ["### What training costs", _cost_table(methods)]
         parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]

@@ -6,6 +6,7 @@ after the leak, so its loss is another one.
 """
 
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from experiments.benchmark.yardstick import (
     THRESHOLD,
     Batch,
 )
+from sast_jax.training import passes
 
 SIZES = (int(np.prod(SHAPE)), *HIDDEN, CLASSES)
 
@@ -54,9 +56,13 @@ def installed(weights: list, batch: Batch) -> dict[str, Peer]:
 
 def memory_of(compiled) -> int:
     """Bytes that a compiled program needs, with its arguments."""
-    used = compiled.memory_analysis()
-    own = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-    return own + used.argument_size_in_bytes
+    return passes.memory_of(compiled) + compiled.memory_analysis().argument_size_in_bytes
+
+
+def _layers(weights):
+    """Inputs, outputs, kernel and bias of each layer."""
+    for (inputs, outputs), (kernel, bias) in zip(itertools.pairwise(SIZES), weights, strict=True):
+        yield inputs, outputs, kernel, bias
 
 
 def _loss(spikes_TxBxK, labels_B):
@@ -74,7 +80,7 @@ def _jaxpike(weights, batch) -> dict[str, Peer]:
             return jax.nn.sigmoid(SLOPE * v)
 
     layers = []
-    for inputs, outputs, (kernel, bias) in zip(SIZES[:-1], SIZES[1:], weights, strict=True):
+    for inputs, outputs, kernel, bias in _layers(weights):
         dense = jaxpike.Dense(inputs, outputs, key=jax.random.key(0))
         # Its neuron gains 1 - decay from its input, and the others all of it.
         scaled = kernel.T / (1 - DECAY), bias / (1 - DECAY)
@@ -109,7 +115,7 @@ def _spyx(weights, batch) -> dict[str, Peer]:
         return SLOPE * s * (1 - s)
 
     rngs, layers = nnx.Rngs(0), []
-    for inputs, outputs, (kernel, bias) in zip(SIZES[:-1], SIZES[1:], weights, strict=True):
+    for inputs, outputs, kernel, bias in _layers(weights):
         linear = nnx.Linear(inputs, outputs, rngs=rngs)
         linear.kernel[...], linear.bias[...] = kernel, bias
         spike = axn.custom(derivative)
@@ -174,7 +180,7 @@ def _spikingjelly(weights, batch) -> dict[str, Peer]:
     device, made = _device(), {}
     for backend in ("torch",) if device == "cpu" else ("torch", "triton", "cupy"):
         parts = []
-        for inputs, outputs, own in zip(SIZES[:-1], SIZES[1:], weights, strict=True):
+        for inputs, outputs, *own in _layers(weights):
             parts.append(_linear(layer.Linear(inputs, outputs, step_mode="m"), *own))
             lif = neuron.LIFNode(
                 tau=1 / (1 - DECAY),
@@ -210,7 +216,7 @@ def _snntorch(weights, batch) -> dict[str, Peer]:
             spike = snntorch.surrogate.sigmoid(slope=SLOPE)
             self.linears = torch.nn.ModuleList(
                 _linear(torch.nn.Linear(inputs, outputs), *own)
-                for inputs, outputs, own in zip(SIZES[:-1], SIZES[1:], weights, strict=True)
+                for inputs, outputs, *own in _layers(weights)
             )
             self.cells = torch.nn.ModuleList(
                 snntorch.Leaky(DECAY, THRESHOLD, spike, reset_mechanism="zero") for _ in weights

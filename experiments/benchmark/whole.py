@@ -20,8 +20,8 @@ import tabulate
 from absl import flags
 
 from experiments import cli
+from experiments.benchmark import reading
 from experiments.benchmark.spikingjelly_run import EPOCHS, SIZE, TIME_BINS
-from sast_jax.data.layouts import nmnist_archives
 from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
@@ -47,8 +47,7 @@ OURS = {
 
 def main() -> None:
     folder = pathlib.Path(_DATA_PATH.value).expanduser().resolve()
-    if nmnist_archives.find_split(folder, "train") is None:
-        raise InputError(f"{folder}: no recordings (train.zip) there to measure with")
+    reading.split(folder)  # raises its own error if there are no recordings
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("sast_jax, first run", "sast_jax, second run"):

@@ -75,7 +75,7 @@ class Lists:
         B, M = self.pixels_NxM.shape
         T = self.starts_NxT1.shape[1] - 1
         length_B = self.starts_NxT1[:, -1]
-        begin_B, total = _before(length_B, 0), length_B.sum()
+        begin_B, total = _before(length_B), length_B.sum()
 
         # Rows are the steps of one recording after the other. What lies behind the end of a list is
         # written over by the next one.
@@ -90,8 +90,8 @@ class Lists:
         # In the transpose the rows are pixels. Counting says where each recording's entries go, so
         # nothing has to be sorted.
         counts_BxI = self.counts_NxI.astype(jnp.int32)
-        begin_I = _before(counts_BxI.sum(axis=0), 0)
-        slots_BxI = begin_I[None] + _before(counts_BxI, 0)
+        begin_I = _before(counts_BxI.sum(axis=0))
+        slots_BxI = begin_I[None] + _before(counts_BxI)
         slots_BxM = jnp.take_along_axis(slots_BxI, self.pixels_NxM.astype(jnp.int32), axis=1)
         listed_BxM = jnp.arange(M)[None] < length_B[:, None]
         slots_BxM = jnp.where(listed_BxM, slots_BxM + self.ranks_NxM.astype(jnp.int32), B * M)
@@ -158,6 +158,6 @@ def fired(packed_NxTxP: np.ndarray) -> np.ndarray:
     return np.bitwise_count(packed_NxTxP).sum(axis=(1, 2), dtype=np.int64)
 
 
-def _before(counts, axis):
-    """Sum of all counts that come before, along an axis."""
-    return jnp.cumsum(counts, axis=axis) - counts
+def _before(counts):
+    """Sum of all counts that come before, along the first axis."""
+    return jnp.cumsum(counts, axis=0) - counts

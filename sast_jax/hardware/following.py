@@ -20,8 +20,8 @@ class Following(Checked):
     .. math:: \theta \min(1, n / n_0)^a
 
     A chip that counts the events of a recording, or of a window, can set it before it answers.
-    Recordings with more events than :math:`n_0` keep the threshold: it would hide the added events,
-    but also slow down what the network was trained to see.
+    Recordings with more events than :math:`n_0` keep the threshold: a higher one costs accuracy
+    where events are added.
 
     Attributes:
       exponent: a.

@@ -3,7 +3,6 @@
 Comparisons over recordings, such as McNemar's test or a bootstrap, need these and not the means.
 """
 
-import io
 import pathlib
 from collections.abc import Sequence
 
@@ -29,9 +28,7 @@ def write(workdir: pathlib.Path, benches_R: Sequence[Bench | None], frames: pack
         if bench is not None:
             bench.as_trained(frames)
             arrays |= {f"{r} {name}": right_M for name, right_M in bench.right.items()}
-    made = io.BytesIO()
-    np.savez_compressed(made, **arrays)
-    files.write(workdir / NAME, made.getvalue())
+    files.write_arrays(workdir / NAME, arrays)
 
 
 def read(workdir: pathlib.Path) -> list[dict[str, np.ndarray]]:

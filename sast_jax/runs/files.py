@@ -1,10 +1,13 @@
 """Files of users and runs: checked before the work, and replaced in one step after it."""
 
+import io
 import json
 import os
 import pathlib
 import re
 from collections.abc import Mapping
+
+import numpy as np
 
 from sast_jax.errors import InputError
 
@@ -58,6 +61,13 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Replaces an ``.npz`` file with these arrays."""
+    made = io.BytesIO()
+    np.savez_compressed(made, **arrays)
+    write(path, made.getvalue())
 
 
 def folder_asked_for(name: str, mark: str) -> pathlib.Path:

@@ -5,6 +5,8 @@ import platform
 
 import jax
 
+from sast_jax.training import passes
+
 
 def memory() -> int:
     """Bytes of the machine's memory."""
@@ -13,11 +15,10 @@ def memory() -> int:
 
 def environment() -> dict:
     """Device, cores and versions; checkpoints and reports record them."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
     return {
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cores": passes.cores(),
         "python": platform.python_version(),
         "jax": jax.__version__,
     }

@@ -70,9 +70,12 @@ def takes_lists(recipe: Recipe, train: Frames) -> bool:
         return False
     model = recipe.model.on(train.frame_shape)
     first, *_ = jax.eval_shape(lambda: model.connections(model.init(jax.random.key(0))))
+    if not isinstance(first, Full):
+        return False
     ones = sparse.fired(train.packed_NxTxP).mean() / train.packed_NxTxP.shape[1]
     density = ones / math.prod(train.frame_shape)
-    return isinstance(first, Full) and density * max(2, _cores()) <= 2 * SPARSE
+    # Products with frames take all cores, and products with lists one.
+    return density * max(2, cores()) <= 2 * SPARSE
 
 
 def passes(
@@ -199,10 +202,7 @@ def compile_in_chunks(
     # Halving takes few of them.
     while True:
         program = function.lower(recipe, *arguments, ascend, at_once, each).compile()
-        used = program.memory_analysis()
-        # Arguments are on the device already. Outputs that take the place of donated arguments
-        # (alias) need no memory of their own.
-        needed = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+        needed = memory_of(program)  # arguments are on the device already
         # A tenth stays free, as free memory may lie in pieces too small to use.
         if room is None or needed < 0.9 * room:
             return program
@@ -216,10 +216,17 @@ def _recordings(recipe, train) -> Any:
     return sparse.Lists.of(train) if takes_lists(recipe, train) else train.packed_NxTxP
 
 
-def _cores() -> int:
-    """Cores that this process may use; a product with lists takes one of them."""
-    known = hasattr(os, "sched_getaffinity")
+def cores() -> int:
+    """Cores that this process may use."""
+    known = hasattr(os, "sched_getaffinity")  # not on every system
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+def memory_of(program: Any) -> int:
+    """Bytes that a compiled program needs beside its arguments."""
+    used = program.memory_analysis()
+    # Outputs that take the place of donated arguments (alias) need no memory of their own.
+    return used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
 
 
 def _too_long(recipe, needed, room) -> str:

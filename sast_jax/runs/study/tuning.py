@@ -112,26 +112,31 @@ def searched(
         }
 
     product = itertools.product(*grid.values())
-    with ThreadPoolExecutor(trainings.at_once) as pool:
-        trials = list(pool.map(tried, [dict(zip(grid, v, strict=True)) for v in product]))
-    for _ in range(further):
-        beyond = []
-        for name in trials[0]["scores"]:
-            best = max(trials, key=lambda trial: _mean(trial["scores"][name], -math.inf))
-            for key, value in best["settings"].items():
-                known = sorted({trial["settings"][key] for trial in trials})
-                if len(known) < 2 or known[0] < value < known[-1] or known[0] <= 0:
-                    continue
-                first, second = known[:2] if value == known[0] else known[:-3:-1]
-                values = best["settings"] | {key: first * (first / second)}
-                new = all(values != trial["settings"] for trial in trials)
-                if new and values not in beyond and _can_be(make, values):
-                    beyond.append(values)
-        if not beyond:
-            break
+    trials, wanted = [], [dict(zip(grid, values, strict=True)) for values in product]
+    for left in range(further, -1, -1):
         with ThreadPoolExecutor(trainings.at_once) as pool:
-            trials += pool.map(tried, beyond)
+            trials += pool.map(tried, wanted)
+        wanted = _beyond(trials, make) if left else []
+        if not wanted:
+            break
     return trials
+
+
+def _beyond(trials, make) -> list[dict]:
+    """The next values beyond the edges at which the best trials of the scores lie."""
+    found = []
+    for name in trials[0]["scores"]:
+        best = max(trials, key=lambda trial: _mean(trial["scores"][name], -math.inf))
+        for key, value in best["settings"].items():
+            known = sorted({trial["settings"][key] for trial in trials})
+            if len(known) < 2 or known[0] < value < known[-1] or known[0] <= 0:
+                continue
+            first, second = known[:2] if value == known[0] else known[:-3:-1]
+            values = best["settings"] | {key: first * (first / second)}
+            new = all(values != trial["settings"] for trial in trials)
+            if new and values not in found and _can_be(make, values):
+                found.append(values)
+    return found
 
 
 def chosen(trials: Sequence[dict], score: str, key: str) -> dict[str, float]:
