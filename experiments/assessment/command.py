@@ -7,8 +7,9 @@
 In each regime the learning rate of every method is tuned, and a setting of its own if it has one,
 on a validation split of the training recordings with ``config.tuning_seeds`` seeds a trial: once by
 the deployment score (:mod:`sast_jax.runs.study.deployment`), which its row reports, and once by
-clean hard accuracy, which stands beside it. ``experiments/PROTOCOL.md`` says what is compared, and
-how. With the chosen settings ``config.seeds`` networks are trained on the same recordings. On the
+clean hard accuracy, which stands beside it with half of the seeds. ``experiments/PROTOCOL.md`` says
+what is compared, and how. With the chosen settings ``config.seeds`` networks are trained on the
+same recordings. On the
 test split they are measured with soft and hard spikes, on hardware and on corrupted recordings; the
 loss around them is measured too. Training times of a regime are measured after its methods, in
 turns in one process; leave the machine otherwise idle then. Writes ``assessment.html``, ``.md`` and
@@ -210,7 +211,10 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
             best = tuning.chosen(trials, by, method.key)
             if best == row.get("tuned"):
                 continue
-            own = _trained(config, _tuned(made, best), place / by, trained) | {"tuned": best}
+            final = _final(config, _tuned(made, best))
+            if "tuned" in row:  # what else would have been chosen, with half of the seeds
+                final = final.changed({"sweep.seeds": (config.seeds + 1) // 2})
+            own = _trained(final, place / by, trained) | {"tuned": best}
             row |= own if "tuned" not in row else {by: own}
     except DivergedError as error:
         return _diverged(config, method, made, str(error)) | {"trials": trials}
@@ -220,13 +224,14 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
     return row
 
 
-def _trained(config, made, place, trained) -> dict:
+def _trained(made, place, trained) -> dict:
     """What a row keeps of the runs that are reported; their answers lie beside their workdir."""
-    made = _final(config, made).changed({"workdir": str(place)})
-    wanted = (landscape.around, answers.read)
-    runs, (around, right) = trained.train(made, wanted)
-    measures.keep_answers(place.with_name(f"{place.name}.npz"), right)
-    kept = [measures.entry(one, near) for one, near in zip(runs, around, strict=True)]
+    made = made.changed({"workdir": str(place)})
+    wanted = (landscape.around, answers.read, deployment.following)
+    runs, (around, right, followed) = trained.train(made, wanted, urgency=2)
+    both = [own | other for own, other in zip(right, followed, strict=True)]
+    measures.keep_answers(place.with_name(f"{place.name}.npz"), both)
+    kept = [measures.entry(*of_it) for of_it in zip(runs, around, followed, strict=True)]
     return {"runs": kept, "remarks": results.remarks(runs) + landscape.uncertain(around)}
 
 
@@ -260,7 +265,7 @@ def _diverged(config, method, made, why) -> dict:
     """The row of a method without a finite run; the other methods continue."""
     seeds = range(made.seed, made.seed + config.seeds)
     nothing = {"hardware": [], "corruptions": []}
-    runs = [measures.entry(nothing | {"seed": seed}, {}) for seed in seeds]
+    runs = [measures.entry(nothing | {"seed": seed}, {}, {}) for seed in seeds]
     lost = {"tuned": {}, "taken": {}, "trials": [], "remarks": [why], "runs": runs}
     lost["clean"] = {"tuned": {}, "remarks": [], "runs": runs}
     return _row(method, made) | lost

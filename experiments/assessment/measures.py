@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,10 @@ KEPT = (  # further keys of a run, which the JSON file has and the page does not
     *("hard_temperature", "threshold_factors"),
     *("soft_corruption_accuracy", "integer_corruption_accuracy"),
 )
+ANSWERS = re.compile(  # names of conditions and networks
+    r"(as trained|weight mismatch 0.6|(event drop|noise|hot pixels) \d) hard"
+    r"|(following, )?(INT8|event drop \d) integer"
+)
 ROBUST = ("INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "hard_corruption_accuracy")
 DEPLOYED = ("hard_accuracy", *ROBUST)  # whose mean is the deployment score
 
@@ -75,12 +80,13 @@ DEPLOYED = ("hard_accuracy", *ROBUST)  # whose mean is the deployment score
 _MISMATCH = {"weights": "mismatch", "thresholds": "threshold"}
 
 
-def entry(run: dict, around: dict) -> dict:
+def entry(run: dict, around: dict, followed: dict[str, np.ndarray]) -> dict:
     """What the assessment keeps of a run.
 
     Args:
       run: of ``results.json``.
       around: eigenvalue, rise and gradient norms of its loss.
+      followed: which recordings are answered right with thresholds that follow events.
     """
     kept = {key: run.get(key) for key in (*KEPT, *MEASURES)}
     for row in run["hardware"]:
@@ -90,6 +96,7 @@ def entry(run: dict, around: dict) -> dict:
         elif row["kind"] in _MISMATCH:
             kept[f"{_MISMATCH[row['kind']]}_{row['level']:g}"] = row["hard_accuracy"]
     kept |= {key: around[key] for key in (*MEASURES, "residual") if key in around}
+    kept["following"] = {name: float(right_M.mean()) for name, right_M in followed.items()}
     kept["corruptions"] = {row["condition"]: row["hard_accuracy"] for row in run["corruptions"]}
     return results.finite(kept)
 
@@ -136,11 +143,14 @@ def differences(methods: dict[str, dict]) -> dict[str, dict[str, comparisons.Dif
 def keep_answers(file: pathlib.Path, right: list[dict[str, np.ndarray]]) -> None:
     """Keeps which test recordings S runs answer right: an array (S, M) for each condition.
 
+    These are the conditions of planned comparisons alone (``ANSWERS``): with all of them, a study
+    of many methods would fill the disk.
+
     Args:
       file: ``.npz``.
       right: of :func:`sast_jax.runs.answers.read`; a run that diverged has none, and NaN here.
     """
-    names = sorted({name for one in right for name in one})
+    names = sorted({name for one in right for name in one if ANSWERS.fullmatch(name)})
     size = max((len(values) for one in right for values in one.values()), default=0)
     nothing = np.full(size, np.nan, np.float32)
     arrays = {name: np.stack([one.get(name, nothing) for one in right]) for name in names}

@@ -16,7 +16,12 @@ from sast_jax.runs import files
 NAME = "answers.npz"
 
 
-def write(workdir: pathlib.Path, benches_R: Sequence[Bench | None], frames: packing.Frames) -> None:
+def write(
+    workdir: pathlib.Path,
+    benches_R: Sequence[Bench | None],
+    frames: packing.Frames,
+    name: str = NAME,
+) -> None:
     """Keeps what the benches of R runs remember of the test split, after all else was tried.
 
     The file holds ``truth`` (class of each recording, M), ``runs`` (R), and for run r, each
@@ -28,16 +33,16 @@ def write(workdir: pathlib.Path, benches_R: Sequence[Bench | None], frames: pack
         if bench is not None:
             bench.as_trained(frames)
             arrays |= {f"{r} {name}": right_M for name, right_M in bench.right.items()}
-    files.write_arrays(workdir / NAME, arrays)
+    files.write_arrays(workdir / name, arrays)
 
 
-def read(workdir: pathlib.Path) -> list[dict[str, np.ndarray]]:
+def read(workdir: pathlib.Path, name: str = NAME) -> list[dict[str, np.ndarray]]:
     """What :func:`write` kept: for each run an array for each condition and kind of network.
 
     Raises:
       InputError: there is no such file, or it is damaged.
     """
-    file = workdir / NAME
+    file = workdir / name
     try:
         with np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}

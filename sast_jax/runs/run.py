@@ -51,7 +51,7 @@ def results_of(
     Args:
       given: the settings.
       to_the_end: train on where no run is finite any more, so that there are results of that too.
-      page: write the report too.
+      page: write the report too, and try held-out recordings on hardware for it.
 
     Returns:
       What ``results.json`` holds, and the workdir; of several processes (:mod:`.processes`) only
@@ -134,7 +134,10 @@ def _conclude(
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     answers.write(job.workdir, benches_R, source.test)  # before they see the validation split
     if validation is not None:
-        held_out = measure.measure(models, benches_R, validation, given)
+        if page:
+            held_out = measure.measure(models, benches_R, validation, given)
+        else:
+            held_out = swap.soft_and_hard(models, validation)
         for entry, result in zip(measured, held_out, strict=True):
             entry |= {f"validation_{key}": value for key, value in result.items()}
         chosen = calibration.after_training(models, validation, source.test)

@@ -1,4 +1,4 @@
-"""How well trained networks would do on a chip, on the recordings that were held out to tune on."""
+"""How well trained networks would do on a chip: the score that tunes, and following thresholds."""
 
 import json
 import pathlib
@@ -9,10 +9,11 @@ from sast_jax.data.sets import selection
 from sast_jax.evaluation import swap
 from sast_jax.hardware import bench
 from sast_jax.reports import results
-from sast_jax.runs import files, measure, reloaded
+from sast_jax.runs import answers, files, measure, reloaded
 
 DEVICES, SEVERITY = 5, 3  # of each level of mismatch; of every kind of corruption
 COLUMNS = ("hard", "INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "corrupted")
+EXPONENT, LOSSES = 0.5, "event_drop,dead_pixels,interruption"  # of following thresholds
 _CONDITIONS = bench.Conditions((4, 2), (("weights", 0.3), ("weights", 0.6)), DEVICES)
 
 
@@ -33,6 +34,35 @@ def on_validation(workdir: pathlib.Path) -> list[dict]:
     if not file.exists():
         files.write(file, json.dumps(results.finite(_measured(reloaded.load(workdir)))))
     return files.read_json(file)
+
+
+def following(workdir: pathlib.Path) -> list[dict[str, np.ndarray]]:
+    """Which test recordings each run of a finished workdir answers right as its thresholds follow.
+
+    They follow the events (:class:`sast_jax.hardware.following.Following`) with ``EXPONENT``.
+    Kept in ``following.npz``.
+
+    Returns:
+      As :func:`sast_jax.runs.answers.read`, at INT8 and on recordings that have lost events
+      (``LOSSES``, at the severities of the run), with names such as
+      ``"following, event drop 3 integer"``.
+
+    Raises:
+      InputError: the recordings are gone, or the file is damaged.
+    """
+    name = "following.npz"
+    if not (workdir / name).exists():
+        found = reloaded.load(workdir)
+        given = found.settings.changed({"hardware.follow": EXPONENT, "corruptions.kinds": LOSSES})
+        benches_R = measure.benches(found.trained, reloaded.training_set(found), given)
+        source = given.data.load()
+        bench.trials(benches_R, source.test, bench.Conditions((8,)))
+        measure.corrupted(benches_R, measure.recorded(source, "test", given), given)
+        answers.write(workdir, benches_R, source.test, name)
+    return [
+        {f"following, {condition}": right_M for condition, right_M in own.items()}
+        for own in answers.read(workdir, name)
+    ]
 
 
 def _measured(found: reloaded.Reloaded) -> list[dict]:

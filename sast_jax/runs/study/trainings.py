@@ -51,12 +51,13 @@ class InTurn:
     def __exit__(self, *_):
         pass
 
-    def train(self, given: Settings, measures: Sequence[Measure] = ()) -> Result:
+    def train(self, given: Settings, measures: Sequence[Measure] = (), urgency: int = 0) -> Result:
         """Trains and measures runs, or shows again what is finished.
 
         Args:
           given: settings of the runs.
           measures: what else to measure, such as :func:`sast_jax.runs.study.landscape.around`.
+          urgency: of several calls at a time, those with a higher one are served first.
 
         Raises:
           DivergedError: no run is finite.
@@ -121,13 +122,16 @@ class OnCluster:
     def __exit__(self, *_):
         self._ended.close()
 
-    def train(self, given: Settings, measures: Sequence[Measure] = ()) -> Result:
+    def train(self, given: Settings, measures: Sequence[Measure] = (), urgency: int = 0) -> Result:
         """The same as :meth:`InTurn.train`; may be called from several threads."""
         singles = alone(given)
         with self._lock:
             self._bar.total += len(singles)
             self._bar.refresh()
-        futures = [self._client.submit(_task, one, measures, pure=False) for one in singles]
+        futures = [
+            self._client.submit(_task, one, measures, pure=False, priority=urgency)
+            for one in singles
+        ]
         runs, more = [], tuple([] for _ in measures)
         for future in futures:
             try:

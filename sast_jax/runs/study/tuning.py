@@ -1,5 +1,6 @@
 """Settings chosen on a validation split."""
 
+import functools
 import itertools
 import math
 import pathlib
@@ -98,11 +99,11 @@ def searched(
       All trials: ``settings``, and ``scores``, by name one a seed, None where a run diverged.
     """
 
-    def tried(values):
+    def tried(values, urgency):
         place = str(workdir.joinpath(*(f"{value:g}" for value in values.values())))
         given = make(values).changed({"workdir": place})
         try:
-            found = trainings.train(given, (measure,))
+            found = trainings.train(given, (measure,), urgency)
             rows = [score(*pair) for pair in zip(found.runs, found.more[0], strict=True)]
         except DivergedError:
             rows = [score({}, {})] * given.sweep.seeds
@@ -115,7 +116,8 @@ def searched(
     trials, wanted = [], [dict(zip(grid, values, strict=True)) for values in product]
     for left in range(further, -1, -1):
         with ThreadPoolExecutor(trainings.at_once) as pool:
-            trials += pool.map(tried, wanted)
+            urgency = int(left < further)  # rows that have begun are ended first
+            trials += pool.map(functools.partial(tried, urgency=urgency), wanted)
         wanted = _beyond(trials, make) if left else []
         if not wanted:
             break
