@@ -79,10 +79,11 @@ class OnCluster:
         would share an accelerator.
     """
 
-    at_once = 1000  # rows of a study: they wait for their tasks, which the cluster puts in order
-
     def __init__(self, scheduler: str, fingerprint: str):
         distributed: Any = needed("distributed", "cluster")
+        # Rows of a study wait for their tasks, of which each has several. Few rows are ended one
+        # after another; a cluster of unknown size gets all.
+        self.at_once = 1000
         local = re.fullmatch(r"local:([1-9]\d*)", scheduler)
         if not local and "://" not in scheduler:
             raise InputError(
@@ -97,6 +98,7 @@ class OnCluster:
         self._ended = contextlib.ExitStack()
         try:
             if local:
+                self.at_once = int(local[1]) + 1
                 cluster = distributed.LocalCluster(
                     n_workers=int(local[1]),
                     threads_per_worker=1,
