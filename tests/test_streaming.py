@@ -60,6 +60,30 @@ def test_chunks_hold_the_order_whole_and_in_order():
     np.testing.assert_array_equal(labels, frames.labels_N[order_R])
 
 
+def test_a_process_reads_its_own_part_of_a_batch_alone():
+    class Watched:  # an array that tells which of its rows are read
+        shape, dtype, read = (50, 2, 3), np.dtype(np.uint8), set()
+
+        def __getitem__(self, indices):
+            self.read |= set(np.ravel(indices))
+            return values[indices]
+
+    values = np.random.default_rng(0).integers(0, 255, Watched.shape, np.uint8)
+    order_RxSxB = np.random.default_rng(1).permutation(48).reshape(2, 3, 8)
+    watched = Watched()
+    found = streaming.Gathered(watched, order_RxSxB)
+    whole = values[order_RxSxB]
+    assert (found.shape, found.ndim, found.dtype) == (whole.shape, whole.ndim, whole.dtype)
+    every = slice(None)
+    for part in (
+        (every, every, slice(4, 8), every, every),
+        (slice(1, 2), every, every, every, slice(0, 1)),
+    ):
+        watched.read = set()
+        np.testing.assert_array_equal(found[part], whole[part])
+        assert watched.read == set(order_RxSxB[part[:3]].ravel())
+
+
 def test_the_next_chunks_are_gathered_beside_training_and_no_more(monkeypatch):
     gathered, gather = queue.Queue(), streaming._Chunks._gather
 

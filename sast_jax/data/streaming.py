@@ -1,8 +1,8 @@
 """A training set in the host's memory, brought to the device in chunks of an epoch's order.
 
-Grain gathers the next chunks in a thread of its own while the device trains. The training state
-determines the order of the recordings, so a run that is resumed from a checkpoint sees the same
-ones.
+Grain gathers the next chunks in a thread of its own while the device trains. Of several processes
+each gathers the part of its own devices alone. The training state determines the order of the
+recordings, so a run that is resumed from a checkpoint sees the same ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,28 @@ class _Chunks(Sequence):
         return jax.tree.map(lambda indices: self._gather(indices[:, part]), self._order)
 
     def _gather(self, indices_RxSxB):
+        if jax.process_count() > 1:
+            return jax.tree.map(lambda leaf: Gathered(leaf, indices_RxSxB), self._train)
         return jax.tree.map(lambda leaf: leaf[indices_RxSxB], self._train)
+
+
+class Gathered:
+    """``values[indices]`` of which only the parts that are asked for are read.
+
+    Args:
+      values: an array (N, ...).
+      indices: an array of indices into its first axis.
+    """
+
+    def __init__(self, values: np.ndarray, indices: np.ndarray):
+        self._values, self._indices = values, indices
+        self.shape, self.dtype = indices.shape + values.shape[1:], values.dtype
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        """A slice for each axis -> that part of the array."""
+        chosen, rest = part[: self._indices.ndim], part[self._indices.ndim :]
+        return self._values[self._indices[chosen]][(slice(None),) * self._indices.ndim + rest]
 
 
 def steps_at_a_time(train: Any, order_RxS: Any) -> int:
@@ -55,7 +76,7 @@ def chunks(train: Any, order_RxS: Any, steps: int) -> Iterator[Any]:
 
     Yields:
       The same tree, each leaf's indices replaced by what the training set has there: arrays
-      (R, steps, ..., ...).
+      (R, steps, ..., ...); with several processes each a :class:`Gathered`.
     """
     grain = needed("grain", "data")
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)

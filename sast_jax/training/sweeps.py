@@ -120,7 +120,10 @@ def everywhere() -> NamedSharding:
 
 
 def put(tree: Any, shardings: Any) -> Any:
-    """Places arrays, which every process holds whole, as shardings of the same structure say."""
+    """Places arrays, which every process holds or can read, as shardings of the same structure say.
+
+    A process reads no more than the parts of its own devices.
+    """
     if jax.process_count() == 1:
         return jax.device_put(tree, shardings)
 
@@ -131,7 +134,7 @@ def put(tree: Any, shardings: Any) -> Any:
             return leaf
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(one(jax.random.key_data(leaf), everywhere()))
-        whole = np.asarray(leaf)
+        whole = np.asarray(leaf) if there else leaf
         return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
     return jax.tree.map(one, tree, shardings)
