@@ -259,7 +259,11 @@ def test_what_is_taken_from_sast_is_in_trials_and_runs(tmp_path, monkeypatch, na
 
     monkeypatch.setattr(command_module.tuning, "searched", searched)
     monkeypatch.setattr(trainings.run, "results_of", results_of)
-    for module, measure in ((command_module.landscape, "around"), (command_module.answers, "read")):
+    for module, measure in (
+        (command_module.landscape, "around"),
+        (command_module.answers, "read"),
+        (command_module.deployment, "following"),
+    ):
         monkeypatch.setattr(module, measure, lambda workdir: [])
     config = config_file.get_config()
     sast = row([0.9], validation_soft_rate=0.3) | {"tuned": {"rho": 0.8, "learning_rate": 1.0}}
@@ -284,12 +288,13 @@ def test_each_score_has_runs_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(
         command_module,
         "_trained",
-        lambda config, made, place, trained: (
-            seen.append((made.learning_rate, place.name)) or {"runs": [], "remarks": []}
+        lambda final, place, trained: (
+            seen.append((final.learning_rate, place.name, final.sweep.seeds))
+            or {"runs": [], "remarks": []}
         ),
     )
     made = command_module._assess(config_file.get_config(), "paper", tmp_path, IN_TURN, "plain", {})
-    assert seen == [(1e-3, "deployment"), (2e-3, "clean")]
+    assert seen == [(1e-3, "deployment", 10), (2e-3, "clean", 5)]
     assert made["tuned"] == {"learning_rate": 1e-3}
     assert made["clean"]["tuned"] == {"learning_rate": 2e-3}
 
@@ -315,10 +320,11 @@ def test_a_method_that_diverges_is_a_row_without_numbers(tmp_path, monkeypatch):
 
 
 def test_answers_are_kept_by_seed_and_condition(tmp_path):
-    right = [{"as trained hard": np.ones(4), "INT4 integer": np.zeros(4)}, {}]
+    right = [{"as trained hard": np.ones(4), "INT8 integer": np.zeros(4)}, {}]
+    right[0]["as trained soft"] = np.ones(4)  # of no planned comparison
     measures.keep_answers(tmp_path / "a.npz", right)
     with np.load(tmp_path / "a.npz") as kept:
-        assert set(kept) == {"as trained hard", "INT4 integer"}
+        assert set(kept) == {"as trained hard", "INT8 integer"}
         np.testing.assert_array_equal(kept["as trained hard"], [np.ones(4), np.full(4, np.nan)])
 
 
@@ -377,12 +383,13 @@ def test_an_entry_keeps_what_the_tables_show():
     measured["corruptions"] = [{"condition": "noise 3", "hard_accuracy": 0.6}]
     around = {"eigenvalue": 4.0, "rise": float("nan"), "residual": 1.0}
     measured["hardware"][0]["synops"] = 700.0
-    kept = measures.entry(measured, around)
+    kept = measures.entry(measured, around, {"following, INT8 integer": np.array([1, 0, 0, 1])})
     assert (kept["INT4"], kept["mismatch_0.6"], kept["eigenvalue"]) == (0.9, 0.7, 4.0)
     assert (kept["INT4_synops"], kept["residual"]) == (700.0, 1.0)
     assert kept["rise"] is None
     assert kept["corruptions"] == {"noise 3": 0.6}
-    more = {"corruptions", "residual", "INT4_synops"}
+    assert kept["following"] == {"following, INT8 integer": 0.5}
+    more = {"corruptions", "following", "residual", "INT4_synops"}
     assert set(kept) == {*measures.MEASURES, *measures.KEPT, *more}
 
 
@@ -439,6 +446,8 @@ def test_every_method_is_tuned_and_measured_alike(assessed):
         missing = [k for run in row_["runs"] for k, v in run.items() if v is None]
         assert not missing
         assert len(row_["runs"][0]["corruptions"]) == len(KINDS)
+        assert all(0 <= share <= 1 for share in row_["runs"][0]["following"].values())
+        assert "following, event drop 3 integer" in row_["runs"][0]["following"]
         assert len(row_["time"]) == 3
     assert rows["SAST"]["gradients"] == 2
     final = folder / "run" / "default" / "rate_penalty" / "deployment" / "config.json"
@@ -463,7 +472,7 @@ def test_an_interrupted_assessment_ends_with_the_same_numbers(assessed):
     again = assess(config, folder)
     assert again["regimes"] == found["regimes"]
     assert (of_it / "rate_penalty" / "deployment" / "results.json").exists()
-    assert (of_it / "SAST" / "final" / "landscape.json").exists()
+    assert (of_it / "SAST" / "deployment" / "landscape.json").exists()
 
 
 @pytest.mark.slow

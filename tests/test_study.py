@@ -14,7 +14,7 @@ from sast_jax.data.sets import selection
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
 from sast_jax.hardware import bench
-from sast_jax.runs import build, reloaded
+from sast_jax.runs import build, measure, reloaded
 from sast_jax.runs.settings import Settings
 from sast_jax.runs.study import cost, deployment, kept_rows, landscape, trainings, tuning
 
@@ -233,9 +233,10 @@ class Made:
     at_once = 2
 
     def __init__(self, accuracy):
-        self.seen, self._accuracy = [], accuracy
+        self.seen, self.urgent, self._accuracy = [], [], accuracy
 
-    def train(self, given, measures):
+    def train(self, given, measures, urgency):
+        self.urgent.append(urgency)
         self.seen.append((given.rho, given.learning_rate))
         found = self._accuracy(given)
         if found is None:
@@ -250,7 +251,7 @@ def search(folder, accuracy, grid, further=2):
         given.changed, grid, folder / "searched", lambda run, _: {"a": run.get("accuracy")},
         lambda workdir: [{}], made, further,
     )  # fmt: skip
-    return found, made.seen
+    return found, made
 
 
 def test_a_grid_goes_on_where_the_best_lies_at_its_edge(folder):
@@ -260,10 +261,11 @@ def test_a_grid_goes_on_where_the_best_lies_at_its_edge(folder):
     def accuracy(given):
         return 1 / (1 + abs(np.log2(given.rho / best["rho"])) + 1000 * given.learning_rate)
 
-    found, seen = search(folder, accuracy, grid)
+    found, made = search(folder, accuracy, grid)
     beyond = [tuple(one["settings"].values()) for one in found[6:]]
     np.testing.assert_allclose(beyond, [(0.8, 1e-3), (0.4, 5e-4), (1.6, 1e-3)])
-    assert sorted(seen) == sorted(tuple(one["settings"].values()) for one in found)
+    assert sorted(made.seen) == sorted(tuple(one["settings"].values()) for one in found)
+    assert made.urgent == [0] * 6 + [1] * 3  # rows that have begun are ended first
     assert len(search(folder, accuracy, grid, further=0)[0]) == 6
     found, _ = search(folder, lambda given: 1 - abs(given.rho - 0.2), {"rho": (0.1, 0.2, 0.4)})
     assert len(found) == 3  # its best is not at an edge
@@ -293,6 +295,13 @@ def test_deployment_is_measured_on_what_was_held_out(folder):
     one = bench.Bench(run.trained[0], build.chip(run.settings), train.spread(256))
     for bits in (4, 2):
         assert found[f"INT{bits}"] == one.width(bits, held_out)["integer_accuracy"]
+    (follow,) = deployment.following(folder / "held")
+    given = run.settings.changed({"hardware.follow": deployment.EXPONENT})
+    (one,) = measure.benches(run.trained, train, given)
+    assert one.width(8, source.test)["integer_accuracy"] == pytest.approx(
+        follow["following, INT8 integer"].mean()
+    )
+    assert len(follow) == 4 + 3 * 3 * len(given.corruptions.severities) + 1
     columns = [found[key] for key in deployment.COLUMNS]
     assert found["score"] == pytest.approx(np.mean(columns))
     assert len(columns) == 6 and None not in columns
