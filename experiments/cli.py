@@ -5,6 +5,7 @@ import errno
 import math
 import os
 import pathlib
+import runpy
 import signal
 import sys
 import warnings
@@ -64,15 +65,37 @@ def _with_files(arguments: list[str]) -> list[str]:
         if is_value or (flag.lstrip("-") == "config" and equals):
             flag, value = ("", argument) if is_value else (f"{flag}=", value)
             path, colon, variant = value.partition(":")
-            shipped = _CONFIGS / f"{path}.py"
-            if not pathlib.Path(path).is_file() and shipped.exists():
-                path = str(shipped)
-            elif pathlib.Path(path).is_file():
-                sys.path.append(str(pathlib.Path(path).resolve().parent))
-            argument = f"{flag}{path}{colon}{variant}"
+            argument = f"{flag}{_file(path)}{colon}{variant}"
         is_value = argument in ("--config", "-config")
         found.append(argument)
     return found
+
+
+def _file(path: str) -> str:
+    """The file of a config, whose neighbours can be imported from now on."""
+    shipped = _CONFIGS / f"{path}.py"
+    if not pathlib.Path(path).is_file() and shipped.exists():
+        return str(shipped)
+    if pathlib.Path(path).is_file():
+        sys.path.append(str(pathlib.Path(path).resolve().parent))
+    return path
+
+
+def load_config(file: str) -> ConfigDict:
+    """The config that a file's ``get_config()`` returns, or that of a shipped one by its name.
+
+    Raises:
+      InputError: there is no such file, or it returns none.
+    """
+    try:
+        made = runpy.run_path(_file(file))["get_config"]()
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}") from error
+    except Exception as error:  # whatever a bad config file raises
+        raise InputError(f"{file}: {type(error).__name__} in its get_config(): {error}") from error
+    if not isinstance(made, ConfigDict):
+        raise InputError(f"{file}: get_config() must return a ConfigDict")
+    return made
 
 
 def define_processes() -> None:

@@ -28,7 +28,7 @@ from sast_jax.runs import build, settings, workdirs
 from sast_jax.runs.study import trainings
 
 IN_TURN = trainings.InTurn()
-CONFIG = {"dataset": "nmnist", "epochs": 12}
+CONFIG = {"dataset": "nmnist", "base": "", "epochs": 12, "minutes": 15}
 
 
 def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
@@ -51,7 +51,7 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
 
 def done(methods_, **regime):
     config = CONFIG | {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2}}
-    about = {"about": "made up", "methods": methods_} | regime
+    about = {"about": "made up", "left_out": ["weight noise"], "methods": methods_} | regime
     made = {"config": config, "data": "none", "environment": {"device": "cpu"}}
     made["caveats"] = ("Few people.",)
     return made | {"regimes": {"paper": about}}
@@ -162,6 +162,7 @@ def test_the_page_has_every_method_and_difference(tmp_path):
     assert cells[0][3].strip() == "80.50 [74.15, 86.85]"
     assert "\n\n- With hard spikes" in text
     assert conclusions.summary(made).startswith("none: test split, means of 3 seeds")
+    assert "**Left out**, as 15 minutes were over: weight noise." in text
     assert "**Note.** SAST: odd." in text and "Few people." in text
     assert "(plots/paper_corruptions.png)" in text and "| hard spikes" in text
     assert "(plots/paper.png)" in text and (tmp_path / "plots" / "paper.png").stat().st_size > 5000
@@ -188,7 +189,7 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
         if regime not in method.values:
             continue
         made = command_module.untuned(config, regime, method)
-        grid = methods.grid(config.dataset, made, regime, method)
+        grid = methods.grid(config, made, regime, method)
         trials.add(math.prod(map(len, grid.values())))
         for values in itertools.product(*grid.values()):
             tuned = command_module._tuned(made, dict(zip(grid, values, strict=True)))
@@ -203,11 +204,11 @@ def test_radii_and_rates_are_factors_of_the_regimes_own():
     config = config_file.get_config()
     config.dataset = "dvs_gesture"
     made = command_module.untuned(config, "paper", methods.METHODS["SAST"])
-    found = methods.grid("dvs_gesture", made, "paper", methods.METHODS["SAST"])
+    found = methods.grid(config, made, "paper", methods.METHODS["SAST"])
     own = methods.REGIMES["paper"].configs["dvs_gesture"]()
     assert found["rho"] == (own.rho / 2, own.rho, 2 * own.rho)
     assert found["learning_rate"] == (2 * own.learning_rate, 4 * own.learning_rate)
-    found = methods.grid("dvs_gesture", made, "paper", methods.METHODS["hard forward"])
+    found = methods.grid(config, made, "paper", methods.METHODS["hard forward"])
     assert found["slope"] == (2.0, 4.0, 8.0)
     assert found["learning_rate"] == (4 * own.learning_rate, 8 * own.learning_rate)
 
@@ -557,3 +558,97 @@ def test_the_decision_names_the_best_for_each_need():
     steep = methods_["plain"] | {"tuned": {"slope": 4.0}}
     made = decision.keys_of(CONFIG, "default", "hard forward", steep)
     assert "--config.forward=hard" in made and "--config.slope_end=16" in made
+
+
+def in_time(config, tmp_path, monkeypatch, seconds):
+    """Rows within a budget, where each method takes so many seconds a unit of work."""
+    clock = [0.0]
+    monkeypatch.setattr(command_module.time, "monotonic", lambda: clock[0])
+
+    def make(name, rows):
+        method = methods.METHODS[name]
+        work = method.longer * (2 if name == "SAST" else 1)
+        clock[0] += seconds * work
+        return {"tuned": {}, "took": seconds * work}
+
+    _, names = command_module.chosen(config)
+    abouts = {name: {} for name in names}
+    return command_module._in_time(config, "default", tmp_path / "rows.json", abouts, make)
+
+
+def test_methods_that_would_not_end_in_time_are_left_out_and_named(tmp_path, monkeypatch):
+    config = config_file.get_config("own")
+    config.methods = "plain,plain twice as long,SAST,hard forward,weight noise"
+    config.minutes = 8
+    rows, left_out = in_time(config, tmp_path, monkeypatch, 60)  # 1, 2, 2, 1, 1 minutes
+    assert list(rows) == ["plain", "plain twice as long", "SAST", "hard forward", "weight noise"]
+    assert left_out == []
+    (tmp_path / "rows.json").unlink()
+    config.minutes = 4
+    rows, left_out = in_time(config, tmp_path, monkeypatch, 60)
+    assert list(rows) == ["plain", "SAST", "hard forward"]
+    assert left_out == ["plain twice as long", "weight noise"]
+    rows, left_out = in_time(config, tmp_path, monkeypatch, 90)  # the same command goes on
+    assert [row["took"] for row in rows.values()] == [60, 180, 120, 60]
+    assert left_out == ["weight noise"]
+
+
+def test_a_budget_too_short_for_both_that_are_compared_is_told(tmp_path, monkeypatch):
+    config = config_file.get_config("own")
+    config.minutes = 2
+    told = r"config.minutes=2: plain alone took 1.0, and SAST would take 2.0 more; give it"
+    with pytest.raises(InputError, match=told):
+        in_time(config, tmp_path, monkeypatch, 60)
+
+
+BASE = """
+from experiments.configs import nmnist
+def get_config():
+    config = nmnist.get_config()
+    config.network.hidden = (32,)
+    config.rho = 0.0
+    config.data.time_bins = 4
+    return config
+"""
+
+
+def test_a_config_of_ones_own_is_the_base_of_all_methods(tmp_path):
+    (tmp_path / "mine.py").write_text(BASE)
+    config = config_file.get_config()
+    config.base, config.regimes, config.epochs = str(tmp_path / "mine.py"), "default", 0
+    _, names = command_module.chosen(config)
+    for name in names:
+        if "default" in methods.METHODS[name].values:
+            made = command_module.untuned(config, "default", methods.METHODS[name])
+            assert (made.network.hidden, made.data.time_bins) == ((32,), 4)
+            assert made.epochs == round(methods.METHODS[name].longer * nmnist.get_config().epochs)
+    grid = methods.grid(config, made, "default", methods.METHODS["SAST"])
+    assert grid["rho"] == (0.05, 0.1, 0.2)  # factors of the regime's, as its own is 0
+    config.dataset = "recordings"
+    made = command_module.untuned(config, "default", methods.METHODS["plain"])
+    assert (made.network.hidden, made.data.name, made.data.time_bins) == ((32,), "recordings", 10)
+    row_ = {"tuned": {"learning_rate": 2e-3}, "taken": {}}
+    keys = decision.keys_of(config.to_dict(), "default", "plain", row_)
+    assert keys == "--config.learning_rate=0.002"  # beside the file
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("x = 1", "KeyError in its get_config"),
+        ("def get_config(): return 3", "must return a ConfigDict"),
+        ("def get_config(): return 1 / 0", "ZeroDivisionError in its get_config"),
+        (None, "No such file"),
+    ],
+)
+def test_a_base_that_is_no_config_is_named(tmp_path, text, told):
+    if text is not None:
+        (tmp_path / "odd.py").write_text(text)
+    config = config_file.get_config()
+    config.base = str(tmp_path / "odd.py")
+    config.regimes = "default"
+    with pytest.raises(InputError, match=rf"odd\.py: .*{told}"):
+        command_module.untuned(config, "default", methods.METHODS["plain"])
+    config.regimes = "all"
+    with pytest.raises(InputError, match=r"add --config\.regimes=default"):
+        command_module.chosen(config)

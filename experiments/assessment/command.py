@@ -2,7 +2,12 @@
 
     python -m experiments.assessment --config.dataset=nmnist --config.data.path=FOLDER
     python -m experiments.assessment --config.dataset=dvs_gesture
-    python -m experiments.assessment --config=experiments/configs/assessment.py:quick
+    python -m experiments.assessment --config=assessment:quick
+    python -m experiments.assessment --config=assessment:own --config.data.path=FOLDER
+
+The last one is for recordings of your own, in a quarter of an hour: ``config.minutes`` leaves out
+methods that would not end in time, and names them. ``config.base`` is a config file of runs, for
+settings or a network of your own.
 
 In each regime the learning rate of every method is tuned, and a setting of its own if it has one,
 on a validation split of the training recordings with ``config.tuning_seeds`` seeds a trial: once by
@@ -21,6 +26,7 @@ cluster, with the same rows.
 import functools
 import json
 import pathlib
+import time
 
 from ml_collections import ConfigDict
 
@@ -37,7 +43,8 @@ from sast_jax.runs.settings import Settings
 from sast_jax.runs.study import cost, deployment, kept_rows, landscape, trainings, tuning
 from sast_jax.training import passes
 
-_LEAST = {"seeds": 2, "tuning_seeds": 1, "further": 0, "epochs": 1, "rounds": 0, "draws": 2}
+_LEAST = {"seeds": 2, "tuning_seeds": 1, "further": 0, "epochs": 0, "rounds": 0, "draws": 2}
+_LEAST |= {"minutes": 0}
 
 _config = cli.define_config("assessment")
 _SCHEDULER = cli.define_scheduler()
@@ -68,19 +75,54 @@ def _all(config, regimes, names, source, workdir, scheduler="") -> dict:
         of_it = [name for name in names if regime in METHODS[name].values]
         rests_on = _identity(config, source.fingerprint)
         abouts = {name: rests_on | _about(config, regime, METHODS[name]) for name in of_it}
+        file, left_out = workdir / regime / "rows.json", []
         with trainings.of(scheduler, source.fingerprint) as trained:
             make = functools.partial(_assess, config, regime, workdir / regime, trained)
-            rows = kept_rows.made(workdir / regime / "rows.json", abouts, make, trained.at_once)
+            if config.minutes:
+                rows, left_out = _in_time(config, regime, file, abouts, make)
+            else:
+                rows = kept_rows.made(file, abouts, make, trained.at_once)
         if config.rounds:
-            tuned = [name for name in of_it if rows[name]["tuned"]]
+            tuned = [name for name in rows if rows[name]["tuned"]]
             configs = {name: _timed(config, regime, name, rows[name]) for name in tuned}
             if PLAIN in configs:
                 file = workdir / regime / "times.json"
                 times = cost.times(file, configs, PLAIN, config.rounds)
                 rows = rows | {name: rows[name] | {"time": times[name]} for name in tuned}
-        done["regimes"][regime] = {"about": REGIMES[regime].about, "methods": rows}
+        about = f"the settings of {config.base}" if config.base else REGIMES[regime].about
+        done["regimes"][regime] = {"about": about, "methods": rows, "left_out": left_out}
         page.write_assessment(workdir, done)
     return done
+
+
+def _in_time(config, regime, file, abouts, make) -> tuple[dict[str, dict], list[str]]:
+    """The rows that are made within ``config.minutes``, and the names of those left out.
+
+    A method begins only if it would end in time, at the pace of the slowest so far.
+    """
+    began, spent, pace, made, left_out = time.monotonic(), 0.0, 0.0, {}, []
+    known = kept_rows.kept(file)
+    for name in sorted(abouts, key=lambda name: name not in (PLAIN, REFERENCE)):
+        method = METHODS[name]
+        work = method.longer * _gradients(config, regime, method)
+        late = spent + pace * work > 60 * config.minutes
+        if late and name == REFERENCE and name not in known:
+            raise InputError(
+                f"config.minutes={config.minutes}: {PLAIN} alone took {spent / 60:.1f}, and "
+                f"{name} would take {pace * work / 60:.1f} more; give it "
+                f"{int((spent + 3 * pace * work) / 60) + 1}, or fewer config.epochs. What is "
+                "finished is kept"
+            )
+        if late and name not in known:
+            left_out.append(name)
+            continue
+        made[name] = abouts[name]
+        kept_rows.made(file, made, make)
+        took = time.monotonic() - began - spent
+        spent += took
+        pace = max(pace, took / work)
+    rows = kept_rows.made(file, {name: abouts[name] for name in abouts if name in made}, make)
+    return rows, left_out
 
 
 def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
@@ -104,6 +146,11 @@ def chosen(config: ConfigDict) -> tuple[list[str], list[str]]:
             raise InputError(f"config.methods lacks {needed!r}, which the others are compared with")
     if config.dataset not in sets.SETS:
         raise InputError(f"config.dataset={config.dataset!r} must be one of {', '.join(sets.SETS)}")
+    if config.base and found[0] != ["default"]:
+        raise InputError(
+            "config.base stands in the place of the default regime's config; add "
+            "--config.regimes=default"
+        )
     for key, least in _LEAST.items():
         if not isinstance(config[key], int) or config[key] < least:
             raise InputError(f"config.{key}={config[key]!r} must be a whole number from {least}")
@@ -131,11 +178,11 @@ def _check_keys(config):
 
 def untuned(config: ConfigDict, regime: str, method: Method) -> Settings:
     """A method's runs in a regime, before anything of it is tuned."""
-    made = settings.read(REGIMES[regime].config(config.dataset))
+    made = settings.read(methods.base(config.dataset, regime, config.base))
     changes = {f"data.{key}": value for key, value in config.data.items() if value != ""}
     changes |= {
         "rho": 0.0,
-        "epochs": round(method.longer * config.epochs),
+        "epochs": round(method.longer * (config.epochs or made.epochs)),
         "hardware.weight_bits": (),
         "hardware.draws": 0,
         "corruptions.kinds": "",
@@ -158,7 +205,7 @@ def _final(config: ConfigDict, made: Settings) -> Settings:
 
 def _identity(config, fingerprint) -> dict:
     """The settings that rows depend on: not folders, nor the choice of methods and regimes."""
-    not_the_rows = ("methods", "regimes", "rounds")
+    not_the_rows = ("methods", "regimes", "rounds", "minutes", "base")  # settings name the last
     whole = workdirs.identity(config.to_dict() | {"data_fingerprint": fingerprint})
     return {key: value for key, value in whole.items() if key not in not_the_rows}
 
@@ -180,7 +227,7 @@ def _workdir(config, fingerprint) -> pathlib.Path:
 def _about(config, regime, method) -> dict:
     """What a method's row depends on besides the settings of the assessment."""
     made = untuned(config, regime, method)
-    grid = methods.grid(config.dataset, made, regime, method)
+    grid = methods.grid(config, made, regime, method)
     about = {"settings": workdirs.identity(made.as_dict()), "tuned": grid}
     if method.taken:
         about["reference"] = _about(config, regime, METHODS[REFERENCE])
@@ -193,7 +240,7 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
     made, taken, target = untuned(config, regime, method), {}, None
     if method.taken:
         if not rows[REFERENCE]["tuned"]:
-            return _diverged(config, method, made, f"no run of {REFERENCE} is finite")
+            return _diverged(config, regime, method, made, f"no run of {REFERENCE} is finite")
         own = rows[REFERENCE]
         rate = round(measures.held_out_rate(own["runs"]), 4)
         taken = {method.taken: {"rho": own["tuned"]["rho"], "rates.target": rate}[method.taken]}
@@ -201,11 +248,11 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
         target = taken.get("rates.target")
     seeds = {"seed": made.seed + config.seeds, "sweep.seeds": config.tuning_seeds}
     trial = made.changed(seeds)  # others than those that are reported
-    grid = methods.grid(config.dataset, made, regime, method)
+    grid = methods.grid(config, made, regime, method)
     score, further = functools.partial(scores, target), config.further
     make, measure = functools.partial(_tuned, trial), deployment.on_validation
     trials = tuning.searched(make, grid, place / "trials", score, measure, trained, further)
-    row = _row(method, made) | {"taken": taken, "trials": trials}
+    row = _row(config, regime, method, made) | {"taken": taken, "trials": trials}
     try:
         for by in measures.SCORES:
             best = tuning.chosen(trials, by, method.key)
@@ -217,7 +264,7 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
             own = _trained(final, place / by, trained) | {"tuned": best}
             row |= own if "tuned" not in row else {by: own}
     except DivergedError as error:
-        return _diverged(config, method, made, str(error)) | {"trials": trials}
+        return _diverged(config, regime, method, made, str(error)) | {"trials": trials}
     if target is not None:
         row["remarks"] += measures.missed_rate(target, row["runs"])
     passes.forget_programs()  # which no other method uses
@@ -252,23 +299,30 @@ def scores(target: float | None, run: dict, deployed: dict) -> dict[str, float |
     return found
 
 
-def _row(method, made) -> dict:
+def _gradients(config, regime, method) -> float:
+    """Gradients of a step, with the first values that are tried of what is tuned."""
+    made = untuned(config, regime, method)
+    grid = methods.grid(config, made, regime, method)
+    return cost.gradients(_tuned(made, {key: values[0] for key, values in grid.items()}))
+
+
+def _row(config, regime, method, made) -> dict:
     return {
         "about": method.about,
-        "gradients": cost.gradients(made),
+        "gradients": _gradients(config, regime, method),
         "epochs": made.epochs,
         "environment": machine.environment(),
     }
 
 
-def _diverged(config, method, made, why) -> dict:
+def _diverged(config, regime, method, made, why) -> dict:
     """The row of a method without a finite run; the other methods continue."""
     seeds = range(made.seed, made.seed + config.seeds)
     nothing = {"hardware": [], "corruptions": []}
     runs = [measures.entry(nothing | {"seed": seed}, {}, {}) for seed in seeds]
     lost = {"tuned": {}, "taken": {}, "trials": [], "remarks": [why], "runs": runs}
     lost["clean"] = {"tuned": {}, "remarks": [], "runs": runs}
-    return _row(method, made) | lost
+    return _row(config, regime, method, made) | lost
 
 
 def _tuned(made, best) -> Settings:

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.assessment.findings import by_kind
 from experiments.assessment.measures import DEPLOYED, PLAIN, finite_values
-from experiments.assessment.methods import METHODS, REGIMES, with_slope_end
+from experiments.assessment.methods import METHODS, base as base_of, with_slope_end
 from sast_jax.evaluation import intervals
 from sast_jax.reports import tables
 from sast_jax.runs import workdirs
@@ -90,8 +90,9 @@ def choices(methods: Mapping[str, dict]) -> list[Choice]:
 
 def keys_of(config: Mapping, regime: str, name: str, row: Mapping) -> str:
     """The keys that turn a regime's config into a method's, as on a command line."""
-    base = workdirs.flat(REGIMES[regime].config(config["dataset"]).to_dict())
-    changes = {"rho": 0.0, "epochs": round(METHODS[name].longer * config["epochs"])}
+    base = workdirs.flat(base_of(config["dataset"], regime, config["base"]).to_dict())
+    epochs = config["epochs"] or base["epochs"]
+    changes = {"rho": 0.0, "epochs": round(METHODS[name].longer * epochs)}
     changes |= METHODS[name].changes | row["taken"]
     changes |= with_slope_end(row["tuned"], base["slope"], base["slope_end"])
     changed = {key: value for key, value in changes.items() if base.get(key) != value}

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments import cli
 from experiments.assessment.measures import EIGHTH, MATCHED, PLAIN, REFERENCE
 from experiments.configs import (
     dvs_gesture,
@@ -214,12 +215,33 @@ def with_slope_end(best: dict, slope: float, slope_end: float) -> dict:
     return best | {"slope_end": slope_end / slope * best["slope"]} if "slope" in best else best
 
 
+def base(dataset: str, regime: str, file: str = "") -> ConfigDict:
+    """The config of runs that a regime's methods are changes of.
+
+    Args:
+      dataset: whose recordings they take.
+      regime: whose config it is where no file is named.
+      file: ``config.base`` of an assessment: of another config, whose keys of data are taken if
+        they are the data set's.
+
+    Raises:
+      InputError: there is no such file, or it returns no config of runs.
+    """
+    if not file:
+        return REGIMES[regime].config(dataset)
+    made = cli.load_config(file)
+    if settings.read(made).data.name != dataset:
+        made.data = settings.config(dataset).data
+    return made
+
+
 def grid(
-    experiment: str, made: Settings, regime: str, method: Method
+    config: ConfigDict, made: Settings, regime: str, method: Method
 ) -> dict[str, tuple[float, ...]]:
     """The keys that are tuned for a method, with the values to try; ``made``: untuned settings."""
     own = REGIMES[regime]
-    units = {"rho": own.config(experiment).rho, "learning_rate": made.learning_rate}
+    radius = base(config.dataset, regime, config.base).rho or own.config(config.dataset).rho
+    units = {"rho": radius, "learning_rate": made.learning_rate}
     rates = (method.rates or {}).get(regime, own.rates)
     tried = {"learning_rate": rates} | {method.key: method.values[regime]}
     return {

@@ -36,10 +36,10 @@ def write_assessment(workdir: pathlib.Path, done: dict) -> None:
     Args:
       workdir: where.
       done: ``config``, ``data``, ``caveats``, ``environment`` and ``regimes``; of each ``about``
-        and ``methods``, whose rows hold ``about``, ``tuned``, ``taken`` (from SAST),
-        ``trials``, ``gradients``, ``epochs``, ``environment``, ``remarks`` (lines), ``runs``
-        (:func:`experiments.assessment.measures.entry`) and, where measured, ``time`` (quartiles,
-        divided by those of plain training).
+        (in words), ``left_out`` (names of methods) and ``methods``, whose rows hold ``about``,
+        ``tuned``, ``taken`` (from SAST), ``trials``, ``gradients``, ``epochs``, ``environment``,
+        ``remarks`` (lines), ``runs`` (:func:`experiments.assessment.measures.entry`) and, where
+        measured, ``time`` (quartiles, divided by those of plain training).
     """
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
@@ -105,6 +105,9 @@ def _page(done) -> str:
             for name, row in methods.items()
             for remark in row["remarks"]
         ]
+        if of_it["left_out"]:
+            names = ", ".join(of_it["left_out"])
+            parts += [f"**Left out**, as {config['minutes']} minutes were over: {names}."]
         parts += [f"![Accuracies by method](plots/{regime}.png)"]
         parts += ["### Beyond single columns", findings.told(methods)]
         parts += [f"![{name}](plots/{regime}_{name}.png)" for name in FIGURES]

@@ -116,9 +116,9 @@ def results_of(
         else:
             print(f"{workdir}: this run is finished; these are its results")
             done = done if processes.is_first() else {}
-    if processes.is_first():
-        measure.show(done)
     if page:
+        if processes.is_first():
+            measure.show(done)
         print(f"report: {workdir / 'report.html'}")
     return done, workdir
 
