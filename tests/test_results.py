@@ -67,10 +67,12 @@ def test_runs_that_hardly_answer_are_remarked_on():
     runs = [run(0.0, 0, 0.9, **sound), run(0.0, 1, 1.0, **one_class), run(0.4, 0, 0.5, **silent)]
     runs += [run(0.4, 1, 0.4, **one_answer), diverged() | nothing]
     assert results.remarks(runs) == [
-        "rho 0.4, seed 0: 75.0 % of the hard answers are ties; 70.0 % of the "
-        "recordings leave the output silent.",
-        "rho 0.4, seed 1: collapsed, hard spikes answer every recording with 0.",
-        "rho 0.4, seed 1: the loss became infinite or no number.",
+        "rho 0.4, seed 0: 70.0 % of the recordings leave the output silent with hard spikes; "
+        "lower rho from 0.4 (0 trains without SAM), or train longer.",
+        "rho 0.4, seed 1: collapsed, hard spikes answer every recording with 0; "
+        "lower rho from 0.4 (0 trains without SAM), or train longer.",
+        "rho 0.4, seed 1: the loss became infinite or no number; "
+        "lower learning_rate from 0.001 or rho from 0.4.",
     ]
 
 

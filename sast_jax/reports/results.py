@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sast_jax.evaluation import intervals
+from sast_jax.reports import health
 from sast_jax.training.recipe import SWEPT
 
 KINDS = ("soft", "hard")
@@ -127,26 +128,12 @@ def setting(row: dict, keys: Sequence[str]) -> str:
 
 
 def remarks(runs: Sequence[dict]) -> list[str]:
-    """Warnings about runs: diverged, a single answer, many silent outputs, no integer network."""
-    lines = []
-    for run in runs:
-        who = named(run, runs)
-        for kind in kinds(runs):
-            if run[f"{kind}_confusion"] is None:
-                lines.append(f"{who}: the loss became infinite or no number.")
-                break
-            confusion_KxK = np.array(run[f"{kind}_confusion"])
-            classes, answers = (np.flatnonzero(confusion_KxK.sum(axis=axis)) for axis in (1, 0))
-            if len(answers) == 1 and len(classes) > 1:
-                lines.append(
-                    f"{who}: collapsed, {kind} spikes answer every recording with {answers[0]}."
-                )
-            elif run[f"{kind}_ties"] > 0.1:
-                lines.append(
-                    f"{who}: {100 * run[f'{kind}_ties']:.1f} % of the {kind} "
-                    f"answers are ties; {100 * run[f'{kind}_silent']:.1f} % of "
-                    "the recordings leave the output silent."
-                )
+    """Warnings about runs: their faults (:mod:`.health`), and why they lack integer networks."""
+    lines = [
+        f"{named(run, runs)}: {fault.text}."
+        for run in runs
+        for fault in health.faults(run, kinds(runs))
+    ]
     return lines + _refusals(runs)
 
 

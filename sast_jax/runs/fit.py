@@ -12,7 +12,7 @@ from tqdm import tqdm
 from sast_jax.data import packing
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
-from sast_jax.reports import results
+from sast_jax.reports import health, results
 from sast_jax.runs import machine, processes, workdirs
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.training import passes, stepping, sweeps
@@ -85,7 +85,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             print("warning: resumed on another machine or version, so not bit for bit the same")
     if first and (missing := workdirs.trim_metrics(job.workdir, progress.epoch)):
         print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
-    watched = job.watched.spread(CURVE_RECORDINGS)
+    watched, told = job.watched.spread(CURVE_RECORDINGS), set()
     shown = {"desc": "training", "unit": "epoch", "disable": not first}
     with (
         tqdm(total=job.recipe.epochs, initial=progress.epoch, **shown) as bar,
@@ -115,6 +115,11 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
                 line |= {"loss": float(metrics.loss[i])}
                 line |= {"train_accuracy": float(metrics.accuracy[i])}
                 line |= {"epoch_seconds": seconds_R[i]}
+                for fault in health.faults(line):
+                    if (i, fault.kind) not in told:  # each once
+                        told.add((i, fault.kind))
+                        who = results.named(job.runs[i], job.runs)
+                        bar.write(f"warning: epoch {epoch}, {who}: {fault.text}")
                 log.write(json.dumps(results.finite(line)) + "\n")
             # The log before the checkpoint: a run that is cut off between them repeats this epoch,
             # and trim_metrics drops its lines. The other way round they would be missing.
