@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from sast_jax.errors import InputError
-from sast_jax.runs import processes, programs
+from sast_jax.runs import interrupts, processes, programs
 
 USER_ERROR = 2
 _CONFIGS = pathlib.Path(__file__).parent / "configs"
@@ -255,6 +255,7 @@ def _guard(main, argv, costly):
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.FATAL)  # Orbax logs what it raises, once a thread
     signal.signal(signal.SIGINT, _interrupted)
+    interrupts.install()
     sys.unraisablehook = _unraisable
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
@@ -264,6 +265,8 @@ def _guard(main, argv, costly):
         main(argv)
     except InputError as error:
         _fail(error, USER_ERROR)
+    except interrupts.StoppedError as error:
+        _fail(error, interrupts.STOPPED)
     except OSError as error:
         room = "; make room, then go on" if error.errno == errno.ENOSPC else ""
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}{room}", USER_ERROR)
@@ -279,12 +282,7 @@ def _interrupted(*_):
 
     Files are put in place in one step, so nothing that was written is lost.
     """
-    print(
-        "\nerror: interrupted; the same command goes on where it was; a training run needs "
-        "--config.resume=True beside it",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(f"\nerror: interrupted; {interrupts.SAID}", file=sys.stderr, flush=True)
     os._exit(INTERRUPTED)
 
 

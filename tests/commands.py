@@ -86,9 +86,12 @@ def wait_for_epochs(process, workdir):
 def final_weights(workdir):
     """The last epoch of an N-MNIST run that is kept, and all that it has trained until then."""
     checkpoints = Checkpoints(workdir / "checkpoints")
-    record = checkpoints.record()
-    given = settings.read(record["config"])
-    made = build.recipe(given, (34, 34, 2), 10, record["train_rows"])
-    state = checkpoints.state(stepping.shapes(made, build.hyperparameters(given)))
+
+    def like_of(record):
+        given = settings.read(record["config"])
+        made = build.recipe(given, (34, 34, 2), 10, record["train_rows"])
+        return stepping.shapes(made, build.hyperparameters(given))
+
+    record, state = checkpoints.restore(like_of)
     checkpoints.close()
     return record["epoch"], jax.tree.leaves((state.params, state.optimizer, state.step))

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -38,9 +39,9 @@ def test_parameters_optimizer_step_and_key_come_back(tmp_path):
 
     read = Checkpoints(tmp_path / "checkpoints")
     assert read.latest() == 2
-    assert read.record() == {"epoch": 2, "config": {"sweep": [0.1, 0.2]}}
     like = jax.eval_shape(lambda h: stepping.initialise(small.recipe(), h), hypers)
-    restored = read.state(like)
+    record, restored = read.restore(lambda record: like)
+    assert record == {"epoch": 2, "config": {"sweep": [0.1, 0.2]}}
     read.close()
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for a, b in zip(raw(restored), expected, strict=True):
@@ -51,7 +52,7 @@ def test_parameters_optimizer_step_and_key_come_back(tmp_path):
 def test_a_folder_without_checkpoints_is_named_and_not_made(tmp_path):
     nothing = Checkpoints(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"nowhere: no checkpoint here"):
-        nothing.record()
+        nothing.restore(lambda record: {})
     nothing.close()
     assert not (tmp_path / "nowhere").exists()
 
@@ -80,7 +81,7 @@ def test_a_checkpoint_of_another_machine_comes_back_on_this_one(tmp_path):
     read = Checkpoints(tmp_path)
     expected = stepping.initialise(small.recipe(), small.hyper())
     like = jax.eval_shape(lambda: expected)
-    restored = read.state(like)
+    _, restored = read.restore(lambda record: like)
     read.close()
     for a, b in zip(raw(restored), raw(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
@@ -98,8 +99,40 @@ def test_a_damaged_checkpoint_is_named(tmp_path, item, damage):
             path.write_bytes(damage(path.read_bytes()))
     damaged = Checkpoints(tmp_path)
     with pytest.raises(InputError, match=r"/4: cannot be read"):
-        damaged.record() if item == "record" else damaged.state(jax.eval_shape(lambda: state))
+        damaged.restore(lambda record: jax.eval_shape(lambda: state))
     damaged.close()
+
+
+@pytest.mark.parametrize("item", ["record", "state"])
+def test_the_checkpoint_before_a_damaged_one_is_taken(tmp_path, item, capsys):
+    written = Checkpoints(tmp_path)
+    states = [stepping.initialise(small.recipe(), small.hyper(seeds=(seed,))) for seed in (0, 1, 2)]
+    for number, state in enumerate(states, start=4):
+        written.save(number, state, {"epoch": number})
+    written.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["5", "6"]  # two are kept
+    files = [path for path in sorted((tmp_path / "6" / item).rglob("*")) if path.is_file()]
+    for path in files:  # each file in turn
+        whole = path.read_bytes()
+        path.write_bytes(b"")
+        read = Checkpoints(tmp_path)
+        record, state = read.restore(lambda record: jax.eval_shape(lambda: states[0]))
+        read.close()
+        path.write_bytes(whole)
+        told = capsys.readouterr().out
+        assert record["epoch"] in (5, 6)
+        assert (record["epoch"] == 5) == ("/6: cannot be read" in told and "/5 is taken" in told)
+        for a, b in zip(raw(state), raw(states[record["epoch"] - 4]), strict=True):
+            np.testing.assert_array_equal(a, b)
+    shutil.rmtree(tmp_path / "6" / item)
+    read = Checkpoints(tmp_path)
+    assert read.restore(lambda record: jax.eval_shape(lambda: states[0]))[0] == {"epoch": 5}
+    read.drop_newer()
+    read.save(6, states[2], {"epoch": 6})
+    read.close()
+    again = Checkpoints(tmp_path)
+    assert again.restore(lambda record: jax.eval_shape(lambda: states[0]))[0] == {"epoch": 6}
+    again.close()
 
 
 def test_a_state_of_other_shapes_is_refused(tmp_path):
@@ -109,5 +142,5 @@ def test_a_state_of_other_shapes_is_refused(tmp_path):
     other = stepping.initialise(small.recipe(), small.hyper(seeds=(0, 1)))
     read = Checkpoints(tmp_path)
     with pytest.raises(InputError, match=r"/1: cannot be read"):
-        read.state(other)
+        read.restore(lambda record: other)
     read.close()

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,9 @@ from sast_jax.data import packing
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
 from sast_jax.reports import health, results
-from sast_jax.runs import machine, processes, workdirs
-from sast_jax.runs.checkpoints import Checkpoints
-from sast_jax.training import passes, stepping, sweeps
+from sast_jax.runs import interrupts, machine, processes, workdirs
+from sast_jax.runs.checkpoints import Checkpoints, contents
+from sast_jax.training import epochs, passes, stepping, sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.trained import Trained
 
@@ -32,6 +33,7 @@ class Job(NamedTuple):
       train: recordings to train on.
       streamed: whether these stay in the host's memory.
       batch_devices: that share each batch, at most; 0 for all that the runs leave over.
+      checkpoint_minutes: between checkpoints within an epoch; 0 for none.
       watched, split: recordings to evaluate after each epoch, and the name of their split.
       about: the record of every checkpoint, from which its networks can be built again.
       workdir: holds the log and the checkpoints.
@@ -45,6 +47,7 @@ class Job(NamedTuple):
     train: packing.Frames
     streamed: bool
     batch_devices: int
+    checkpoint_minutes: float
     watched: packing.Frames
     split: str
     about: dict
@@ -53,87 +56,149 @@ class Job(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far training is: epochs done, and for each run its seconds and if it is finite."""
+    """How far training is.
+
+    Attributes:
+      epoch: epochs done.
+      train_seconds, finite: of each run, and whether it is finite; up to that epoch.
+      steps: of the next epoch that are done.
+      within: seconds of each run that these took.
+    """
 
     epoch: int
     train_seconds: list[float]
     finite: list[bool]
+    steps: int = 0
+    within: list[float] | None = None
 
 
 def fit(job: Job) -> tuple[stepping.RunState, Progress]:
     """Trains from the last checkpoint, or from the start, to the end.
 
+    A checkpoint is written after each epoch, and within one every ``checkpoint_minutes``.
+
     Raises:
+      StoppedError: SIGTERM has come, and the state is saved.
       DivergedError: no run is finite any more.
       InputError: the runs do not fit in memory.
     """
     _check_memory(job)
     checkpoints = Checkpoints(job.workdir / "checkpoints")
-    state_R = stepping.initialise(job.recipe, job.hyper_R, job.initial_R)
-    state_R = sweeps.to_all(state_R)
-    first = processes.is_first()
+    state_R, progress, within_R = _begin(job, checkpoints)
+    with _Log(job, progress) as log, interrupts.deferred() as asked:
+        saved = time.monotonic()
+        given = job.recipe, job.hyper_R, job.train, job.streamed, state_R, progress.epoch
+        for block in passes.blocks(*given, job.batch_devices, progress.steps, within_R):
+            state_R, so_far = block.state_R, np.array(progress.within or 0.0)
+            progress = progress._replace(
+                steps=block.steps, within=(so_far + block.seconds_R).tolist()
+            )
+            stops, late = asked(), time.monotonic() - saved > 60 * job.checkpoint_minutes > 0
+            stops, due = processes.any_says(stops), processes.any_says(late)
+            if block.metrics is not None:
+                progress = _end_epoch(job, checkpoints, log, block, progress)
+            elif stops or due:
+                number = progress.epoch * job.recipe.batches.steps + progress.steps
+                partial = state_R, block.progress_R
+                checkpoints.save(number, partial, _record(job, progress))
+                saved = time.monotonic()
+            if stops:
+                checkpoints.close()
+                raise interrupts.StoppedError(
+                    f"{job.workdir}: stopped by SIGTERM after {progress.epoch} epochs and "
+                    f"{progress.steps} steps, which are saved; {interrupts.SAID}"
+                )
+    checkpoints.close()
+    return sweeps.here(state_R), progress
+
+
+def _begin(job, checkpoints) -> tuple[stepping.RunState, Progress, epochs.StepMetrics | None]:
+    """State and progress of the last checkpoint, or of the start, which is then saved."""
+    state_R = sweeps.to_all(stepping.initialise(job.recipe, job.hyper_R, job.initial_R))
     progress = Progress(0, [0.0] * len(job.runs), [True] * len(job.runs))
     if checkpoints.latest() is None:
         # Before the first epoch, so that a folder that cannot be written is noticed at once, and a
         # run that is cut off in its first epoch can be resumed.
         checkpoints.save(0, state_R, _record(job, progress))
-    else:
-        record = checkpoints.record()
-        state_R = checkpoints.state(state_R)
-        progress = Progress(*(record[key] for key in Progress._fields))
-        if record["environment"] != machine.environment():
-            print("warning: resumed on another machine or version, so not bit for bit the same")
-    if first and (missing := workdirs.trim_metrics(job.workdir, progress.epoch)):
-        print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
-    watched, told = job.watched.spread(CURVE_RECORDINGS), set()
-    shown = {"desc": "training", "unit": "epoch", "disable": not first}
-    with (
-        tqdm(total=job.recipe.epochs, initial=progress.epoch, **shown) as bar,
-        open(job.workdir / "metrics.jsonl" if first else os.devnull, "a") as log,
-    ):
-        given = job.recipe, job.hyper_R, job.train, job.streamed, state_R, progress.epoch
-        for trained_R, metrics, seconds_R in passes.passes(*given, job.batch_devices):
-            state_R = trained_R
-            epoch = progress.epoch + 1
-            if not (metrics.finite.any() or job.to_the_end):
-                checkpoints.close()
-                raise DivergedError(
-                    f"the loss is no longer finite in epoch {epoch}; lower the learning rate or "
-                    f"rho. The last good checkpoint is {checkpoints.folder / str(epoch - 1)}"
-                )
-            total = [a + b for a, b in zip(progress.train_seconds, seconds_R, strict=True)]
-            progress = Progress(epoch, total, metrics.finite.tolist())
-            # The smooth spike as it is now, which is not yet the one of the end.
-            step = epoch * job.recipe.batches.steps
-            now_R = job.hyper_R._replace(slope_end=job.recipe.slope_at(job.hyper_R, step))
-            measured = []
-            if first:
-                trained = Trained.of(job.recipe, sweeps.here(state_R), now_R)
-                measured = swap.soft_and_hard(trained, watched)
-            for i, result in enumerate(measured):
-                line = {"epoch": epoch, "run": i, **job.runs[i], "split": job.split, **result}
-                line |= {"loss": float(metrics.loss[i])}
-                line |= {"train_accuracy": float(metrics.accuracy[i])}
-                line |= {"epoch_seconds": seconds_R[i]}
-                for fault in health.faults(line):
-                    if (i, fault.kind) not in told:  # each once
-                        told.add((i, fault.kind))
-                        who = results.named(job.runs[i], job.runs)
-                        bar.write(f"warning: epoch {epoch}, {who}: {fault.text}")
-                log.write(json.dumps(results.finite(line)) + "\n")
-            # The log before the checkpoint: a run that is cut off between them repeats this epoch,
-            # and trim_metrics drops its lines. The other way round they would be missing.
-            log.flush()
-            checkpoints.save(epoch, state_R, _record(job, progress))
-            bar.set_postfix(
-                loss=f"{np.nanmean(metrics.loss):.3f}",
-                soft=_mean(measured, "soft_accuracy"),
-                hard=_mean(measured, "hard_accuracy"),
-                refresh=False,
-            )
-            bar.update()
-    checkpoints.close()
-    return sweeps.here(state_R), progress
+        return state_R, progress, None
+    steps = job.recipe.batches.steps
+    record, saved = checkpoints.restore(lambda record: contents(record, state_R, steps))
+    checkpoints.drop_newer()  # they are damaged
+    if record["environment"] != machine.environment():
+        print("warning: resumed on another machine or version, so not bit for bit the same")
+    progress = Progress(**{key: record[key] for key in Progress._fields if key in record})
+    state_R, within_R = saved if progress.steps else (saved, None)
+    return state_R, progress, within_R
+
+
+def _end_epoch(job, checkpoints, log, block, progress) -> Progress:
+    """Evaluates, logs and saves the end of an epoch."""
+    epoch, metrics = progress.epoch + 1, block.metrics
+    if not (metrics.finite.any() or job.to_the_end):
+        checkpoints.close()
+        raise DivergedError(
+            f"the loss is no longer finite in epoch {epoch}; lower the learning rate or rho. The "
+            f"last good checkpoint is {checkpoints.folder / str(checkpoints.latest())}"
+        )
+    total = np.array(progress.train_seconds) + progress.within
+    ended = Progress(epoch, total.tolist(), metrics.finite.tolist())
+    # The smooth spike as it is now, which is not yet the one of the end.
+    step = epoch * job.recipe.batches.steps
+    if processes.is_first():
+        now_R = job.hyper_R._replace(slope_end=job.recipe.slope_at(job.hyper_R, step))
+        trained = Trained.of(job.recipe, sweeps.here(block.state_R), now_R)
+        log.add(epoch, metrics, progress.within, swap.soft_and_hard(trained, log.watched))
+    # The log before the checkpoint: a run that is cut off between them repeats this epoch, and
+    # trim_metrics drops its lines. The other way round they would be missing.
+    checkpoints.save(step, block.state_R, _record(job, ended))
+    log.advance()
+    return ended
+
+
+class _Log:
+    """The progress bar and ``metrics.jsonl``, of several processes of the first; a context."""
+
+    def __init__(self, job: Job, progress: Progress):
+        self.watched = job.watched.spread(CURVE_RECORDINGS)
+        self._job, self._told, first = job, set(), processes.is_first()
+        if first and (missing := workdirs.trim_metrics(job.workdir, progress.epoch)):
+            print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
+        place = job.workdir / "metrics.jsonl" if first else os.devnull
+        self._file = open(place, "a")  # noqa: SIM115, closed with the context
+        total, shown = job.recipe.epochs, {"desc": "training", "unit": "epoch"}
+        self._bar = tqdm(total=total, initial=progress.epoch, disable=not first, **shown)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+        self._file.close()
+
+    def add(self, epoch: int, metrics: epochs.Metrics, seconds_R, measured: list[dict]):
+        """A line for each run, and a warning for what is wrong with it."""
+        runs = self._job.runs
+        for i, result in enumerate(measured):
+            line = {"epoch": epoch, "run": i, **runs[i], "split": self._job.split, **result}
+            line |= {"loss": float(metrics.loss[i])}
+            line |= {"train_accuracy": float(metrics.accuracy[i])}
+            line |= {"epoch_seconds": seconds_R[i]}
+            for fault in health.faults(line):
+                if (i, fault.kind) not in self._told:  # each once
+                    self._told.add((i, fault.kind))
+                    who = results.named(runs[i], runs)
+                    self._bar.write(f"warning: epoch {epoch}, {who}: {fault.text}")
+            self._file.write(json.dumps(results.finite(line)) + "\n")
+        self._file.flush()
+        self._bar.set_postfix(
+            loss=f"{np.nanmean(metrics.loss):.3f}",
+            soft=_mean(measured, "soft_accuracy"),
+            hard=_mean(measured, "hard_accuracy"),
+            refresh=False,
+        )
+
+    def advance(self):
+        self._bar.update()
 
 
 def _check_memory(job):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from sast_jax.errors import InputError
@@ -74,6 +75,13 @@ def first_decides(decide: Callable[[], bool]) -> bool:
     if answer < 0:
         raise InputError("the first process ended with an error; it says which")
     return bool(answer)
+
+
+def any_says(yes: bool) -> bool:
+    """Whether any process says yes; all of them ask together."""
+    if alone():
+        return yes
+    return bool(multihost_utils.process_allgather(np.int32(yes)).any())
 
 
 def first_then_others(function: Callable[[], Found]) -> Found:

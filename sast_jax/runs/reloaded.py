@@ -15,7 +15,7 @@ from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError
 from sast_jax.runs import build, settings as settings_lib
-from sast_jax.runs.checkpoints import Checkpoints
+from sast_jax.runs.checkpoints import Checkpoints, contents
 from sast_jax.runs.settings import Settings
 from sast_jax.training import recipe as recipes, stepping, trained as trained_lib
 
@@ -44,7 +44,28 @@ def load(workdir: pathlib.Path) -> Reloaded:
         else.
     """
     checkpoints = Checkpoints(workdir / "checkpoints")
-    record = checkpoints.record()
+
+    def like_of(record):
+        _, recipe, hyper_R = _made(workdir, record)
+        return contents(record, stepping.shapes(recipe, hyper_R), recipe.batches.steps)
+
+    record, saved = checkpoints.restore(like_of)
+    checkpoints.close()
+    settings, recipe, hyper_R = _made(workdir, record)
+    state_R, steps = saved, record["epoch"] * recipe.batches.steps
+    if record.get("steps"):
+        state_R, steps = saved[0], steps + record["steps"]
+    if record["epoch"] < settings.epochs:
+        print(f"warning: {workdir}: the run is at epoch {record['epoch']} of {settings.epochs}")
+        hyper_R = hyper_R._replace(slope_end=recipe.slope_at(hyper_R, steps))
+    models = trained_lib.Trained.of(recipe, state_R, hyper_R)
+    return Reloaded(record, settings, models, build.grid(settings))
+
+
+def _made(
+    workdir: pathlib.Path, record: dict
+) -> tuple[Settings, recipes.Recipe, recipes.Hyperparameters]:
+    """The settings that a checkpoint's record holds, and what is made of them."""
     needed = {"experiment", "config", "data", "simulated", "frame_shape", "classes", "train_rows"}
     missing = needed - record.keys()
     if missing or record["experiment"] not in sets.SETS:
@@ -60,15 +81,7 @@ def load(workdir: pathlib.Path) -> Reloaded:
         raise InputError(f"{workdir}: its checkpoint is of another version: {error}") from error
     shape, classes = tuple(record["frame_shape"]), record["classes"]
     recipe = build.recipe(settings, shape, classes, record["train_rows"])
-    hyper_R = build.hyperparameters(settings)
-    if record["epoch"] < settings.epochs:
-        print(f"warning: {workdir}: the run is at epoch {record['epoch']} of {settings.epochs}")
-        slope = recipe.slope_at(hyper_R, record["epoch"] * recipe.batches.steps)
-        hyper_R = hyper_R._replace(slope_end=slope)
-    state_R = checkpoints.state(stepping.shapes(recipe, hyper_R))
-    checkpoints.close()
-    models = trained_lib.Trained.of(recipe, state_R, hyper_R)
-    return Reloaded(record, settings, models, build.grid(settings))
+    return settings, recipe, build.hyperparameters(settings)
 
 
 def calibration_set(found: Reloaded) -> packing.Frames | None:

@@ -102,6 +102,7 @@ def results_of(
                 train=train,
                 streamed=passes.is_streamed(given.data.stream, train),
                 batch_devices=given.batch_devices,
+                checkpoint_minutes=given.checkpoint_minutes,
                 watched=source.test if validation is None else validation,
                 split="test" if validation is None else "validation",
                 about=about,

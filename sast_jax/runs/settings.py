@@ -94,6 +94,9 @@ class Settings:
     sweep: SweepKeys = SweepKeys()
     data: sets.Data = sets.NmnistData()
     resume: bool = switch(False, "go on from the workdir's last checkpoint")
+    checkpoint_minutes: float = number(
+        10.0, 0, math.inf, "between checkpoints within an epoch; 0: none", before=10.0
+    )
     workdir: str = text("", "default: runs/<experiment>/<digest of these settings and the data>")
 
     def __post_init__(self):
@@ -119,6 +122,19 @@ class Settings:
         """Epochs trained without SAM first; a fraction of an epoch counts as a whole one."""
         # Rounded before: 0.07 * 100 is 7.000000000000001, which must not become 8.
         return math.ceil(round(self.sam.start * self.epochs, 9))
+
+    def spread(self) -> dict[str, Any]:
+        """Keys with dots whose schedule is spread over all epochs, and their values."""
+        found = {"schedule": self.schedule} if self.schedule == "cosine" else {}
+        if self.slope_end != self.slope:
+            found["slope_end"] = self.slope_end
+        if any(self.sweep.rho or (self.rho,)):
+            warmups = self.sweep.warmup or (self.sam.warmup,)
+            shares = {"sam.warmup": max(warmups), "sam.start": self.sam.start}
+            found |= {key: share for key, share in shares.items() if share}
+        if 0 < self.average.start < 1:
+            found["average.start"] = self.average.start
+        return found
 
     def get(self, key: str) -> Any:
         """The value of a key with dots."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from sast_jax.runs.settings import Settings, flat_fields
 
 # Keys that do not change what a run computes; the fingerprint and "experiment" stand for the data.
 _NOT_THE_RUN = (
-    *("resume", "workdir", "batch_devices"),
+    *("resume", "workdir", "batch_devices", "checkpoint_minutes"),
     *("data.name", "data.path", "data.source", "data.stream"),
     "data.allow_overlap",
 )
@@ -39,6 +40,9 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
     # come as far as this; the lock of held() lets one of them go on.
     identity_file = workdir / "config.json"
     if identity_file.exists():
+        there = files.read_json(identity_file)
+        if settings.resume and _is_longer(there, whole):
+            _lengthen(workdir, settings, there["epochs"], whole)
         compare(workdir, files.read_json(identity_file), whole)
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not settings.resume:
@@ -61,6 +65,34 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
             f"{workdir}: cannot be written ({error.strerror}); name another --config.workdir"
         ) from error
     return workdir
+
+
+def _is_longer(there: dict, here: dict) -> bool:
+    """Whether a run is that of a folder with more epochs, and all else the same."""
+    there, here = identity(there), identity(here)
+    longer = there.get("epochs", math.inf) < here["epochs"]
+    return longer and there | {"epochs": 0} == here | {"epochs": 0}
+
+
+def _lengthen(workdir, settings, epochs, whole) -> None:
+    """Lets the folder of a run go on to more epochs; the results until here are renamed.
+
+    Raises:
+      InputError: a schedule depends on the number of epochs.
+    """
+    spread = settings.spread()
+    if spread:
+        listed = ", ".join(f"config.{key}={value}" for key, value in spread.items())
+        raise InputError(
+            f"{workdir}: has {epochs} epochs of this run, over which {listed} are spread, so that "
+            "a longer run differs from its first step on; name another --config.workdir, with "
+            f"--config.initial={workdir} to start from its weights"
+        )
+    with held(workdir):
+        results = workdir / "results.json"
+        if results.exists():
+            results.rename(workdir / f"results_{epochs}_epochs.json")
+        files.write(workdir / "config.json", json.dumps(whole, indent=2))
 
 
 def holds_anything(folder: pathlib.Path) -> bool:
@@ -108,9 +140,11 @@ def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:
                     f"{workdir}: holds a run on other recordings (their names, sizes or times "
                     "differ); name another --config.workdir"
                 )
+            longer = key == "epochs" and _is_longer(there, here)
+            on = "; it goes on with --config.resume=True" if longer else ""
             raise InputError(
                 f"{workdir}: holds another run ({key} is {there.get(key)!r} there and "
-                f"{here.get(key)!r} here); name another --config.workdir"
+                f"{here.get(key)!r} here){on or '; name another --config.workdir'}"
             )
 
 

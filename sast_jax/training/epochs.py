@@ -1,8 +1,8 @@
 """Epochs of a grid of runs: many steps in one program, compiled in one place.
 
 Everything carries a leading run axis R; a single run is a grid of one. A training set that fits on
-the device is trained on for a whole epoch in one call (:func:`train_epoch`). A larger one comes to
-it in chunks (:func:`train_chunk`), in the same order.
+the device is trained on for some steps of an epoch, or all, in one call (:func:`train_steps`,
+:func:`train_epoch`). A larger one comes to it in chunks (:func:`train_chunk`), in the same order.
 """
 
 import functools
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.data import packing
 from sast_jax.data.augmentation import Then
@@ -89,6 +90,55 @@ def train_epoch(
         return state, _metrics(state, progress)
 
     return sweeps.over_runs(one, (state_R, hyper_R), at_once, each, processes=True)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 8, 9, 10), donate_argnums=(1, 3))
+def train_steps(
+    recipe: Recipe,
+    state_R: RunState,
+    hyper_R: Hyperparameters,
+    progress_R: StepMetrics,
+    recordings_N: jax.Array | Words | Lists,
+    labels_N: jax.Array,
+    begin: jax.Array,
+    end: jax.Array,
+    ascend: bool,
+    at_once: int | None = None,
+    each: int = 1,
+) -> tuple[RunState, StepMetrics]:
+    """Steps ``begin`` to ``end`` of an epoch. One program serves any of them.
+
+    Wherever an epoch is cut, its steps compute the same bits, on a CPU those of
+    :func:`train_epoch`.
+
+    Args:
+      recipe, hyper_R, recordings_N, labels_N, ascend, at_once, each: as for :func:`train_epoch`.
+      state_R: after ``begin`` steps of the epoch; donated.
+      progress_R: loss and accuracy of each step of the epoch (R, S); donated.
+      begin, end: whole numbers, up to the S steps of an epoch.
+
+    Returns:
+      The new states, and the progress with these steps in their places.
+    """
+
+    def one(args):
+        state, hyper, progress = args
+        order = _order(recipe, state, len(labels_N), ascend)
+        body = _step(recipe, state, hyper, ascend, lambda n: (recordings_N[n], labels_N[n]), each)
+
+        def step(i, carry):
+            state, progress = carry
+            state, own = body(state, jax.tree.map(lambda leaf: leaf[i], order))
+            return state, jax.tree.map(lambda leaf, value: leaf.at[i].set(value), progress, own)
+
+        return jax.lax.fori_loop(begin, end, step, (state, progress))
+
+    return sweeps.over_runs(one, (state_R, hyper_R, progress_R), at_once, each, processes=True)
+
+
+def no_progress(runs: int, steps: int) -> StepMetrics:
+    """Where :func:`train_steps` puts the losses and accuracies of an epoch, (R, S)."""
+    return StepMetrics(*(np.zeros((runs, steps), np.float32) for _ in StepMetrics._fields))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
@@ -177,6 +227,11 @@ def _order(recipe, state, recordings, ascend) -> Order:
 
 def _steps(recipe, state, hyper, batches: Order, ascend, gather, each):
     """Trains through an order; ``gather`` turns its entries into recordings and labels."""
+    return jax.lax.scan(_step(recipe, state, hyper, ascend, gather, each), state, batches)
+
+
+def _step(recipe, state, hyper, ascend, gather, each):
+    """A step of the epoch that the state is in: (state, entry of an order) -> state, metrics."""
     *_, augment_key, noise_key = _keys(recipe, state)
 
     def load(entry, key):
@@ -198,4 +253,4 @@ def _steps(recipe, state, hyper, batches: Order, ascend, gather, each):
         state, progress = train_step(recipe, state, hyper, batch, second, noise_key)
         return state, StepMetrics(*progress)
 
-    return jax.lax.scan(body, state, batches)
+    return body

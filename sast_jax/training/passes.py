@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from sast_jax.training.gradients import Grouped
 from sast_jax.training.recipe import Hyperparameters, Recipe
 from sast_jax.training.stepping import RunState
 
+PAUSE, FIRST_STEPS = 10.0, 16  # seconds of a block of steps, and the steps of the first one
 SPARSE = 0.12  # share of pixels that fire, up to which lists are faster on one core or two
 
 
@@ -78,6 +79,26 @@ def takes_lists(recipe: Recipe, train: Frames) -> bool:
     return density * max(2, cores()) <= 2 * SPARSE
 
 
+class Block(NamedTuple):
+    """Some steps of an epoch that were trained together.
+
+    Attributes:
+      state_R: of the runs after them.
+      epoch: epochs that were done before this one.
+      steps: of this epoch that are done, with those of earlier blocks.
+      progress_R: loss and accuracy of each step of the epoch, (R, S); 0 for those to come.
+      metrics: of the epoch, after its last block; None before.
+      seconds_R: that the block has taken.
+    """
+
+    state_R: RunState
+    epoch: int
+    steps: int
+    progress_R: epochs.StepMetrics
+    metrics: epochs.Metrics | None
+    seconds_R: np.ndarray
+
+
 def passes(
     recipe: Recipe,
     hyper_R: Hyperparameters,
@@ -89,66 +110,150 @@ def passes(
 ) -> Iterator[tuple[RunState, epochs.Metrics, list[float]]]:
     """Yields after each epoch the state, the metrics and the seconds of each run.
 
+    Args:
+      recipe, hyper_R, train, streamed, state_R, begin, most: as for :func:`blocks`.
+    """
+    seconds_R = 0.0
+    for block in blocks(recipe, hyper_R, train, streamed, state_R, begin, most):
+        seconds_R = seconds_R + block.seconds_R
+        if block.metrics is not None:
+            yield block.state_R, block.metrics, seconds_R.tolist()
+            seconds_R = 0.0
+
+
+def blocks(
+    recipe: Recipe,
+    hyper_R: Hyperparameters,
+    train: Frames,
+    streamed: bool,
+    state_R: RunState,
+    begin: int,
+    most: int = 0,
+    steps: int = 0,
+    progress_R: epochs.StepMetrics | None = None,
+) -> Iterator[Block]:
+    """Trains, and yields every ``PAUSE`` seconds or so, and after each epoch.
+
     The seconds do not count compiling. Runs with a radius of zero are a program of their own, so
-    that they neither pay for SAM's gradient nor are timed with it.
+    that they neither pay for SAM's gradient nor are timed with it. Wherever the blocks end, the
+    weights are the same.
 
     Args:
       recipe, hyper_R: of the runs.
       train: what they are trained on.
       streamed: whether it stays in the host's memory.
-      state_R: of the runs after ``begin`` epochs.
+      state_R: of the runs after ``begin`` epochs and ``steps`` steps. What was yielded is to be
+        saved before the next block is asked for, which takes its memory.
       begin: epochs that are done.
       most: devices that share each batch, at most; 0 for all that the runs leave over.
+      steps, progress_R: where an epoch has begun already, as in a :class:`Block`.
     """
     perturbed = np.asarray(hyper_R.rho) > 0
     parts = [part for part in (np.flatnonzero(perturbed), np.flatnonzero(~perturbed)) if len(part)]
-    hypers = _split(hyper_R, parts)
-    one_pass = (_Streamed if streamed else _Resident)(recipe, train, most)
+    hypers, total = _split(hyper_R, parts), recipe.batches.steps
+    one_pass = (_Streamed if streamed else _Resident)(recipe, train, most, state_R)
     for epoch in range(begin, recipe.epochs):
-        trained, measured, seconds_R = [], [], np.empty(len(perturbed))
-        for part, hyper, state in zip(parts, hypers, _split(state_R, parts), strict=True):
+        if progress_R is None:
+            progress_R = epochs.no_progress(len(perturbed), total)
+        turns = []
+        split = zip(parts, hypers, _split(state_R, parts), _split(progress_R, parts), strict=True)
+        for part, *given in split:
             ascend = bool(perturbed[part[0]]) and epoch >= recipe.sharpness.start
-            started, compiling = time.perf_counter(), one_pass.programs.seconds
-            state, metrics = one_pass(state, hyper, ascend)
-            # JAX returns before the device is done; fetching the metrics waits for it, as the clock
-            # must. One program trains all runs of a part, so they share its time evenly.
-            measured.append(jax.device_get(metrics))
-            seconds = time.perf_counter() - started - (one_pass.programs.seconds - compiling)
-            seconds_R[part] = seconds / len(part)
-            trained.append(state)
-        state_R = _join(trained, parts)
-        yield state_R, jax.tree.map(np.asarray, _join(measured, parts)), seconds_R.tolist()
+            turns.append(one_pass.epoch(*given, ascend, steps))
+        while steps < total:
+            done, measured, seconds_R = [], [], np.empty(len(perturbed))
+            for part, turn in zip(parts, turns, strict=True):
+                started, compiling = time.perf_counter(), one_pass.programs.seconds
+                state, progress, steps = next(turn)
+                if steps == total:
+                    # JAX returns before the device is done; fetching the metrics waits for it, as
+                    # the clock must. One program trains all runs of a part, so they share its time
+                    # evenly.
+                    measured.append(jax.device_get(epochs.epoch_metrics(state, progress)))
+                seconds = time.perf_counter() - started - (one_pass.programs.seconds - compiling)
+                seconds_R[part] = seconds / len(part)
+                done.append((state, progress))
+            one_pass.took(seconds_R.sum())
+            states, progresses = zip(*done, strict=True)
+            metrics = jax.tree.map(np.asarray, _join(measured, parts)) if measured else None
+            state_R, progress_R = _join(states, parts), _join(progresses, parts)
+            yield Block(state_R, epoch, steps, progress_R, metrics, seconds_R)
+        steps, progress_R = 0, None
 
 
 class _Resident:
-    def __init__(self, recipe: Recipe, train: Frames, most: int):
-        self.programs = _Programs(epochs.train_epoch, recipe, most)
+    def __init__(self, recipe: Recipe, train: Frames, most: int, state_R: RunState):
+        del state_R
+        self.programs = _Programs(epochs.train_steps, recipe, most)
         recordings = jax.tree.map(jnp.asarray, _recordings(recipe, train))
         if recipe.moves_pixels:  # else words would only take more memory
             recordings = Words.of(recordings, train.frame_shape)
         self._set = sweeps.to_all((recordings, jnp.asarray(train.labels_N)))
+        self._total, self._pace = recipe.batches.steps, _Pace()
 
-    def __call__(self, state_R, hyper_R, ascend):
-        return self.programs((state_R, hyper_R, *self._set), ascend)
+    def epoch(self, hyper_R, state_R, progress_R, ascend, steps):
+        while steps < self._total:
+            end = self._pace.end(steps, self._total)
+            window = np.int32(steps), np.int32(end)
+            given = state_R, hyper_R, progress_R, *self._set, *window
+            state_R, progress_R = self.programs(given, ascend)
+            jax.block_until_ready(progress_R)
+            steps = end
+            yield state_R, progress_R, steps
+
+    def took(self, seconds: float):
+        self._pace.took(seconds)
+
+
+class _Pace:
+    """How many steps a block has, so that it takes about ``PAUSE`` seconds."""
+
+    def __init__(self):
+        self._steps, self._last = FIRST_STEPS, 0
+
+    def end(self, begin: int, total: int) -> int:
+        """The step at which a block ends; the same in all processes."""
+        self._last = min(self._steps, total - begin)
+        return begin + self._last
+
+    def took(self, seconds: float):
+        """Says how long the last block took."""
+        wanted = int(min(2**30, PAUSE * self._last / max(seconds, 1e-9)))
+        if jax.process_count() > 1:
+            wanted = int(multihost_utils.broadcast_one_to_all(np.int32(wanted)))
+        self._steps = max(1, wanted)
 
 
 class _Streamed:
-    def __init__(self, recipe: Recipe, train: Frames, most: int):
+    def __init__(self, recipe: Recipe, train: Frames, most: int, state_R: RunState):
         self.programs = _Programs(epochs.train_chunk, recipe, most)
         self._recipe, self._set = recipe, (_recordings(recipe, train), train.labels_N)
+        count = len(train.labels_N)
+        order_R = jax.eval_shape(lambda s: epochs.epoch_order(recipe, s, count, True), state_R)
+        self._chunk = streaming.steps_at_a_time(self._set, order_R)
 
-    def __call__(self, state_R, hyper_R, ascend):
+    def epoch(self, hyper_R, state_R, progress_R, ascend, steps):
         count = len(self._set[1])
         order_R = epochs.epoch_order(self._recipe, sweeps.here(state_R), count, ascend)
-        steps = streaming.steps_at_a_time(self._set, order_R)
-        done = []
-        for batches_R in streaming.chunks(self._set, order_R, steps):
-            state_R, progress_R = self.programs((state_R, hyper_R, batches_R), ascend)
-            if done:  # waits for the chunk before, so at most two lie on the device
-                jax.block_until_ready(done[-1])
-            done.append(progress_R)
-        whole_R = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *done)
-        return state_R, epochs.epoch_metrics(state_R, whole_R)
+        left_R = jax.tree.map(lambda leaf: leaf[:, steps:], order_R)
+        progress_R, before = sweeps.to_all(progress_R), None
+        for batches_R in streaming.chunks(self._set, left_R, self._chunk):
+            state_R, own_R = self.programs((state_R, hyper_R, batches_R), ascend)
+            jax.block_until_ready(before)  # so at most two chunks lie on the device
+            before = own_R
+            progress_R = _placed(progress_R, own_R, np.int32(steps))
+            steps += jax.tree.leaves(own_R)[0].shape[1]
+            yield state_R, progress_R, steps
+
+    def took(self, seconds: float):
+        pass  # chunks are small
+
+
+@jax.jit
+def _placed(progress_R, own_R, begin):
+    """The progress of an epoch with that of some steps in its place."""
+    update = jax.lax.dynamic_update_slice_in_dim
+    return jax.tree.map(lambda whole, own: update(whole, own, begin, 1), progress_R, own_R)
 
 
 class _Programs:
