@@ -12,7 +12,7 @@ from jobs import settings, train
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
 from sast_jax.hardware import integers
-from sast_jax.runs import answers, build, run
+from sast_jax.runs import answers, build, files, run, workdirs
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.training import stepping
 
@@ -208,6 +208,22 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
     _, state = kept.restore(lambda record: like)
     kept.close()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_a_finished_run_is_shown_where_nothing_can_be_locked_or_written(tmp_path, monkeypatch):
+    nmnist_files.dataset(tmp_path / "data")
+    given = settings(tmp_path, epochs=1)
+    done = train(given)
+
+    def refuse(*_, **__):
+        raise InputError("cannot be locked")
+
+    monkeypatch.setattr(workdirs, "held", refuse)
+    monkeypatch.setattr(files, "write", refuse)
+    assert train(given) == json.loads(json.dumps(done))
+    (tmp_path / "run" / "report.html").unlink()
+    with pytest.raises(InputError, match="cannot be locked"):
+        train(given)
 
 
 def test_one_diverged_member_does_not_end_the_sweep(tmp_path):

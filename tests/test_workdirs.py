@@ -1,6 +1,10 @@
 """A workdir belongs to one run, and nothing of another's is overwritten."""
 
+import errno
+import fcntl
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -94,11 +98,28 @@ def test_a_second_process_is_kept_out(tmp_path):
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout.readline() == "in\n"
-        with pytest.raises(InputError, match="another process"), workdirs.held(tmp_path):
+        who = rf"process {other.pid} on {socket.gethostname()} is at this run; wait for it"
+        with pytest.raises(InputError, match=who), workdirs.held(tmp_path):
             pass
         other.kill()
         other.wait()
     with workdirs.held(tmp_path):  # the lock ended with the process
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_disk_without_locks_is_named(tmp_path, monkeypatch, number, stale):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    if stale:
+        (tmp_path / ".lock").touch()
+        (tmp_path / ".owner").write_text("process 1 on elsewhere")
+    monkeypatch.setattr(fcntl, "flock", flock)
+    told = rf"cannot be locked \({os.strerror(number)}\).*name a --config\.workdir on another disk"
+    with pytest.raises(InputError, match=told), workdirs.held(tmp_path):
         pass
 
 

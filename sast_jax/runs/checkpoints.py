@@ -132,9 +132,10 @@ class Checkpoints:
             yield
         except (OSError, ValueError, RuntimeError) as error:  # the storage library's are ValueError
             cause = _CAUSE.search(str(error))
+            before = ". The one before is whole" if self.latest() is not None else ""
             raise InputError(
                 f"{self.folder}: a checkpoint cannot be written ({cause[0] if cause else error}); "
-                "make room or name another folder. The one before is whole"
+                f"make room or name another folder{before}"
             ) from error
 
 

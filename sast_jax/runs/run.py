@@ -1,5 +1,6 @@
 """One experiment from its config to its report, whatever the data set."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -78,10 +79,16 @@ def results_of(
     if given.initial:
         initial_R = reloaded.initial(given, recipe, hyper_R, source.fingerprint)
     workdir = processes.first_then_others(lambda: workdirs.claim(given, source.fingerprint))
-    with processes.only_first(workdirs.held(workdir)):
-        done = workdirs.finished(workdir)
+
+    def is_open():
         unpaged = page and not (workdir / "report.html").exists()
-        if processes.first_decides(lambda: done is None or unpaged):
+        return workdirs.finished(workdir) is None or unpaged
+
+    # A finished run is only read, so its folder may be one that cannot be locked or written.
+    is_written = processes.first_decides(is_open)
+    lock = workdirs.held(workdir) if is_written else contextlib.nullcontext()
+    with processes.only_first(lock):
+        if processes.first_decides(is_open):
             about = {
                 "experiment": given.data.name,
                 "config": given.as_dict(),
@@ -116,7 +123,7 @@ def results_of(
             processes.together("reported")
         else:
             print(f"{workdir}: this run is finished; these are its results")
-            done = done if processes.is_first() else {}
+            done = workdirs.finished(workdir) if processes.is_first() else {}
     if page:
         if processes.is_first():
             measure.show(done)

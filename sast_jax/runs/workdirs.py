@@ -3,7 +3,9 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +22,7 @@ _NOT_THE_RUN = (
     *("data.name", "data.path", "data.source", "data.stream"),
     "data.allow_overlap",
 )
-_LOCK = ".lock"
+_LOCK, _OWNER = ".lock", ".owner"
 
 
 def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
@@ -98,7 +100,8 @@ def _lengthen(workdir, settings, epochs, whole) -> None:
 def holds_anything(folder: pathlib.Path) -> bool:
     """Whether a folder holds more than a lock and files that a killed process left half written."""
     return folder.is_dir() and any(
-        path.name != _LOCK and not files.is_left_over(path) for path in folder.iterdir()
+        path.name not in (_LOCK, _OWNER) and not files.is_left_over(path)
+        for path in folder.iterdir()
     )
 
 
@@ -175,17 +178,44 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     """Keeps a second process out of the folder.
 
     Raises:
-      InputError: another process is at this run.
+      InputError: another process is at this run, or the disk has no locks.
     """
-    # The system takes the lock from a process that dies, so a file that is left blocks nobody.
-    try:
-        with filelock.FileLock(workdir / _LOCK, timeout=0):
-            yield
-    except filelock.Timeout as error:
+    if reason := _no_lock(workdir / _LOCK):
         raise InputError(
-            f"{workdir}: another process is at this run; wait for it, or name another "
-            "--config.workdir"
+            f"{workdir}: cannot be locked ({reason}), as some network disks and all read-only ones "
+            "cannot; name a --config.workdir on another disk"
+        )
+    # The system takes the lock from a process that dies, so a file that is left blocks nobody.
+    lock, owner = filelock.FileLock(workdir / _LOCK), workdir / _OWNER
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        who = owner.read_text() if owner.exists() else "another process"
+        raise InputError(
+            f"{workdir}: {who} is at this run; wait for it, or name another --config.workdir"
         ) from error
+    try:
+        files.write(owner, f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def _no_lock(path: pathlib.Path) -> str | None:
+    """Why a file cannot be locked at all; None if it can, or somebody holds it."""
+    try:
+        import fcntl  # not on every system
+    except ImportError:
+        return None
+    try:
+        with open(path, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def trim_metrics(workdir: pathlib.Path, epochs: int) -> list[int]:
