@@ -30,10 +30,10 @@ SMALL = (  # the same epochs for all, so that they share what is compiled
 )
 
 
-def start(module, *arguments, within=()):
+def start(module, *arguments, within=(), **options):
     command = [*within, sys.executable, "-m", f"experiments.{module}", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, **options)
 
 
 def command(module, *arguments, within=(), timeout=600):

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import tempfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from collections.abc import Callable
 import numpy as np
 
 from sast_jax.data.packing import Frames
+
+_SCRATCH, _LEFT = ".making-", 24 * 3600  # seconds after which a writer is taken for dead
 
 
 def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> Frames:
@@ -69,9 +73,10 @@ def digest(key: dict) -> str:
 def _keep(path, write):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path.parent)
         # Written on the same disk and then renamed, which is one step: no reader sees half of it,
         # and of two writers the later one wins.
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=path.parent) as scratch:
             whole = pathlib.Path(scratch, path.name)
             write(whole)
             os.replace(whole, path)
@@ -80,6 +85,14 @@ def _keep(path, write):
             f"{path.parent}: no cache kept ({error.strerror}); recordings are read each time",
             stacklevel=3,
         )
+
+
+def _clear(folder):
+    """Removes what processes that were killed a day ago or earlier have left."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):  # its own process may be at it
+            if time.time() - scratch.stat().st_mtime > _LEFT:
+                shutil.rmtree(scratch)
 
 
 def _text(key):

@@ -195,6 +195,8 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
             f"{workdir}: {who} is at this run; wait for it, or name another --config.workdir"
         ) from error
     try:
+        for path in filter(files.is_left_over, workdir.iterdir()):
+            path.unlink()  # of a process that was killed
         files.write(owner, f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:

@@ -1,0 +1,122 @@
+"""Draws the figures of ``RESULTS.md`` from the numbers that are kept in ``experiments/results``.
+
+    python -m experiments.plots
+    python -m experiments.plots --keep=WORKDIR --name=rho_nmnist
+
+The second one keeps the summary of a sweep, ``results/sweeps/<name>.json``, and then draws.
+"""
+
+import json
+import pathlib
+
+import matplotlib.figure
+import numpy as np
+from absl import flags
+
+from experiments import cli
+from experiments.assessment import figures
+from sast_jax.errors import InputError
+from sast_jax.reports import plots
+from sast_jax.runs import files, workdirs
+from sast_jax.runs.study import kept_rows
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+FIGURES = pathlib.Path(__file__).parent / "figures"
+PUBLISHED = (0.30, 0.40)  # radii of the papers
+KEPT = ("soft_accuracy", "hard_accuracy", "transfer_gap")
+
+_KEEP = flags.DEFINE_string("keep", "", "workdir of a finished sweep whose summary is to be kept")
+_NAME = flags.DEFINE_string("name", "", "name to keep it under")
+_OUT = flags.DEFINE_string("out", str(FIGURES), "folder to draw to")
+
+
+def main() -> None:
+    if bool(_KEEP.value) != bool(_NAME.value):
+        raise InputError("--keep=WORKDIR and --name=NAME belong together")
+    if _KEEP.value:
+        keep(pathlib.Path(_KEEP.value).expanduser(), _NAME.value)
+    folder = pathlib.Path(_OUT.value).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in drawn().items():
+        figure.savefig(folder / f"{name}.png", dpi=110)
+        print(folder / f"{name}.png")
+
+
+def keep(workdir: pathlib.Path, name: str) -> None:
+    """Keeps what plots need of a finished sweep.
+
+    Raises:
+      InputError: there is no finished run.
+    """
+    done = workdirs.finished(workdir)
+    if done is None:
+        raise InputError(f"{workdir}: no results.json; let the sweep end first")
+    kept = {key: done[key] for key in ("config", "data", "summary")}
+    wanted = tuple(f"{prefix}{key}" for prefix in ("", "validation_") for key in KEPT)
+    kept["summary"] = [
+        {
+            key: value
+            for key, value in row.items()
+            if key in ("n", "diverged") or _is_of(key, wanted)
+        }
+        | {key: row[key] for key in ("rho", "slope", "learning_rate")}
+        for row in done["summary"]
+    ]
+    file = RESULTS / "sweeps" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write(file, json.dumps(kept, indent=1))
+
+
+def _is_of(key, wanted) -> bool:
+    return key.endswith(("_mean", "_ci95")) and key.rpartition("_")[0] in wanted
+
+
+def drawn() -> dict[str, matplotlib.figure.Figure]:
+    """The figures by their names; those whose numbers are not there are left out."""
+    made = {}
+    for file in sorted((RESULTS / "assessment").glob("*/*/rows.json")):
+        rows = {name: kept["row"] for name, kept in kept_rows.kept(file).items()}
+        name = "_".join(file.parent.parts[-2:])
+        for kind in ("flatness", "corruptions", "curves"):
+            made[f"{name}_{kind}"] = getattr(figures, kind)(rows)
+    made |= _panels("rho", ("rho_nmnist", "rho_gestures"), "rho", PUBLISHED)
+    made |= _panels("slope_and_rate", ("slope", "learning_rate"), None, ())
+    return made
+
+
+def _panels(name, sweeps, key, marks) -> dict[str, matplotlib.figure.Figure]:
+    """A panel for each sweep that is kept: soft and hard accuracy over what was swept."""
+    known = {sweep: RESULTS / "sweeps" / f"{sweep}.json" for sweep in sweeps}
+    known = {sweep: file for sweep, file in known.items() if file.exists()}
+    if not known:
+        return {}
+    figure = matplotlib.figure.Figure(figsize=(4.6 * len(known), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(known), squeeze=False)[0]
+    for axis, (sweep, file) in zip(axes, known.items(), strict=True):
+        kept = json.loads(file.read_text())
+        curve(axis, kept["summary"], key or sweep)
+        for mark in marks:
+            axis.axvline(mark, color="0.6", lw=0.8, ls=":")
+        axis.set_title(kept["data"].partition(",")[0], fontsize=9)
+    axes[0].legend(fontsize=8)
+    return {name: figure}
+
+
+def curve(axis, summary: list[dict], key: str) -> None:
+    """Soft and hard accuracy over a key, with intervals over seeds."""
+    rows = sorted(summary, key=lambda row: row[key])
+    for kind, colour in (("soft", plots.SOFT), ("hard", plots.HARD)):
+        sound = [row for row in rows if row[f"{kind}_accuracy_mean"] is not None]
+        x = [row[key] for row in sound]
+        mean = 100 * np.array([row[f"{kind}_accuracy_mean"] for row in sound])
+        ends = [row[f"{kind}_accuracy_ci95"] or [row[f"{kind}_accuracy_mean"]] * 2 for row in sound]
+        low, high = 100 * np.array(ends).T
+        axis.plot(x, mean, "o-", ms=3, color=colour, label=kind)
+        axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    axis.set(xlabel=key.replace("_", " "), ylabel="accuracy, %")
+    if key != "rho":
+        axis.set_xscale("log")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,53 @@
+"""The figures of the results are drawn from what is kept of sweeps and studies."""
+
+import json
+
+import pytest
+from commands import command
+from made_up_results import collected, run
+from test_assessment import row
+
+from experiments import plots
+from sast_jax.errors import InputError
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "RESULTS", tmp_path / "results")
+    (tmp_path / "sweep").mkdir()
+    runs = [run(rho, seed, 0.8 - rho) for rho in (0.4, 0.0) for seed in (0, 1)]
+    text = json.dumps(collected(runs))
+    (tmp_path / "sweep" / "results.json").write_text(text)
+    return tmp_path
+
+
+def test_the_summary_of_a_sweep_is_kept_and_drawn(kept):
+    plots.keep(kept / "sweep", "rho_nmnist")
+    stored = json.loads((kept / "results" / "sweeps" / "rho_nmnist.json").read_text())
+    assert [(r["rho"], r["hard_accuracy_mean"]) for r in stored["summary"]] == [
+        (0.4, 0.4),
+        (0, 0.8),
+    ]
+    assert "hard_nll_mean" not in stored["summary"][0]
+    made = plots.drawn()
+    assert list(made) == ["rho"]
+    (axis,) = made["rho"].axes
+    _, hard, *published = axis.get_lines()
+    assert hard.get_xydata().tolist() == [[0.0, 80.0], [0.4, 40.0]]  # in order
+    assert [line.get_xdata()[0] for line in published] == [0.3, 0.4]
+    with pytest.raises(InputError, match=r"nowhere: no results\.json; let the sweep end first"):
+        plots.keep(kept / "nowhere", "rho")
+
+
+def test_a_study_is_drawn_by_data_set_and_regime(kept):
+    folder = kept / "results" / "assessment" / "nmnist" / "default"
+    folder.mkdir(parents=True)
+    rows = {name: {"about": {}, "row": row([0.8, 0.9])} for name in ("plain", "SAST")}
+    (folder / "rows.json").write_text(json.dumps(rows))
+    expected = [f"nmnist_default_{kind}" for kind in ("flatness", "corruptions", "curves")]
+    assert list(plots.drawn()) == expected
+
+
+def test_a_name_is_needed():
+    code, _, err = command("plots", "--keep=somewhere")
+    assert (code, err) == (2, "error: --keep=WORKDIR and --name=NAME belong together\n")
