@@ -10,7 +10,7 @@ import runpy
 import sys
 
 _FOLDER = pathlib.Path(__file__).parent
-_NO_COMMANDS = ("__init__", "__main__", "cli")
+_NO_COMMANDS = ("__init__", "__main__", "cli", "messages")
 
 
 def commands() -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import errno
+import itertools
 import math
 import os
 import pathlib
+import re
 import runpy
 import signal
 import sys
@@ -16,6 +18,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from experiments import messages
 from sast_jax.errors import InputError
 from sast_jax.runs import interrupts, processes, programs
 
@@ -31,30 +34,30 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
     import its neighbours.
 
     Returns:
-      A function that gives the config once the flags are parsed, and raises InputError where there
-      is none.
+      A function that gives the config once the flags are parsed.
     """
     default = _CONFIGS / f"{name}.py"
     sys.argv[1:] = _with_files(sys.argv[1:])
+    for file in _named_files(sys.argv[1:]):
+        try:
+            load_config(file)
+        except InputError as error:
+            _fail(error, USER_ERROR)
     logging.set_verbosity(logging.ERROR)  # a flag on the command line sets it again
     try:  # looks at the command line at once
         flag = config_flags.DEFINE_config_file("config", str(default), "the run's settings")
     except Exception as error:
-        _fail(_reason(error), USER_ERROR)
+        _fail(messages.of(error), USER_ERROR)
 
-    def config():
-        try:
-            flag.value.to_dict()  # a file that could not be read says so when it is first used
-        except OSError as error:
-            raise InputError(error) from error
-        except (AttributeError, flags.IllegalFlagValueError) as error:
-            raise InputError(
-                "get_config() of --config's file must return a ConfigDict: end it with 'return "
-                "config'"
-            ) from error
-        return flag.value
+    return lambda: flag.value
 
-    return config
+
+def _named_files(arguments: list[str]) -> list[str]:
+    """The config files that a command line names."""
+    flag = re.compile(r"--?config(=.*)?")
+    pairs = itertools.pairwise([*arguments, ""])
+    found = ((flag.fullmatch(argument), after) for argument, after in pairs)
+    return [named[1][1:] if named[1] else after for named, after in found if named]
 
 
 def _with_files(arguments: list[str]) -> list[str]:
@@ -84,17 +87,26 @@ def _file(path: str) -> str:
 def load_config(file: str) -> ConfigDict:
     """The config that a file's ``get_config()`` returns, or that of a shipped one by its name.
 
+    Args:
+      file: its name, with a colon and an argument of ``get_config`` behind it where it takes one.
+
     Raises:
       InputError: there is no such file, or it returns none.
     """
+    path, colon, variant = file.partition(":")
+    place = _file(path)
+    if not pathlib.Path(place).is_file():
+        shipped = ", ".join(sorted(f.stem for f in _CONFIGS.glob("[a-z]*.py")))
+        raise InputError(f"--config={file}: no such file; those that come with this are {shipped}")
     try:
-        made = runpy.run_path(_file(file))["get_config"]()
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}") from error
+        made = runpy.run_path(place)["get_config"](*[variant] if colon else [])
     except Exception as error:  # whatever a bad config file raises
-        raise InputError(f"{file}: {type(error).__name__} in its get_config(): {error}") from error
+        what = (
+            "no get_config()" if "get_config" in str(error) else f"{type(error).__name__}: {error}"
+        )
+        raise InputError(f"{file}: {what} in this config file") from error
     if not isinstance(made, ConfigDict):
-        raise InputError(f"{file}: get_config() must return a ConfigDict")
+        raise InputError(f"{file}: its get_config() must return a ConfigDict")
     return made
 
 
@@ -129,7 +141,7 @@ def define_settings(name: str, group: Any) -> Callable[[], dict]:
     try:
         flag = config_flags.DEFINE_config_dict(name, ConfigDict(dataclasses.asdict(group)))
     except Exception as error:
-        _fail(_reason(error), USER_ERROR)
+        _fail(messages.of(error), USER_ERROR)
     keys = {field.name: f"{name}.{field.name}" for field in dataclasses.fields(group)}
     return lambda: {full: flag.value[key] for key, full in keys.items() if full in flags.FLAGS}
 
@@ -210,9 +222,7 @@ def run(
         if argument and len(given) != 1:
             raise InputError(f"name one {argument}, and settings as --flag=value")
         if not argument and given:
-            raise InputError(
-                f"unexpected argument {given[0]!r}; settings are given as --flag=value"
-            )
+            raise InputError(messages.unexpected(given[0]))
         main(*given)
 
     app.run(lambda argv: _ended(checked, argv, costly), flags_parser=_parse)
@@ -222,18 +232,7 @@ def _parse(argv):
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # whatever a bad flag or config file raises
-        _fail(_reason(error), USER_ERROR)
-
-
-def _reason(error) -> str:
-    inner = error.args[0] if isinstance(error, AttributeError) and error.args else None
-    if isinstance(inner, KeyError):  # a config's own, which names near matches
-        text = str(inner.args[0]).replace("\n", "; ")
-        return f"no config key {text}; `python -m experiments.keys` lists them all"
-    if isinstance(error, (flags.Error, OSError)):
-        before, *traceback = str(error).split("Traceback (most recent call last):")
-        return before + traceback[-1].strip().rpartition("\n")[2] if traceback else before
-    return f"{type(error).__name__} in a flag or config file: {error}"
+        _fail(messages.of(error), USER_ERROR)
 
 
 def _ended(main, argv, costly):
@@ -264,7 +263,7 @@ def _guard(main, argv, costly):
             _join_others()
         main(argv)
     except InputError as error:
-        _fail(error, USER_ERROR)
+        _fail(_as_typed(str(error)), USER_ERROR)
     except interrupts.StoppedError as error:
         _fail(error, interrupts.STOPPED)
     except OSError as error:
@@ -284,6 +283,14 @@ def _interrupted(*_):
     """
     print(f"\nerror: interrupted; {interrupts.SAID}", file=sys.stderr, flush=True)
     os._exit(INTERRUPTED)
+
+
+def _as_typed(message: str) -> str:
+    """A message with the names of keys as this command has them."""
+    for group in ("hardware", "corruptions"):
+        if any(name.startswith(f"{group}.") for name in flags.FLAGS):
+            message = message.replace(f"config.{group}.", f"--{group}.")
+    return message
 
 
 def _unraisable(unraisable):

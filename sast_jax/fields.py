@@ -7,7 +7,7 @@ these fields, checked by them and explained from them.
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sast_jax.errors import InputError
@@ -76,12 +76,20 @@ def number(
     )
 
 
-def choice(default: str, options: Iterable[str], about: str, before: Any = None) -> Any:
-    """One of some names."""
-    names = tuple(options)
+def choice(
+    default: str,
+    options: Iterable[str],
+    about: str,
+    before: Any = None,
+    elsewhere: Mapping[str, str] | None = None,
+) -> Any:
+    """One of some names; ``elsewhere``: what to write for others that people look for here."""
+    names, others = tuple(options), elsewhere or {}
 
     def wanted(value):
-        return None if value in names else "one of " + ", ".join(map(repr, names))
+        if value in names:
+            return None
+        return others.get(value) or "one of " + ", ".join(map(repr, names))
 
     return setting(default, about, wanted, before)
 

@@ -30,7 +30,8 @@ from sast_jax.runs.settings import Settings
 ROOT = pathlib.Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
 SAM = ROOT / "sast_jax" / "sharpness" / "sam.md"
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+GENERATED = "mistakes.md"  # by the tests of mistakes, which type its commands
+DOCS = sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != GENERATED)
 PAGES = [README, *DOCS, SAM, RESULTS]
 
 PYTHON = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
@@ -243,7 +244,12 @@ def test_commands_take_their_flags(page):
 
 def every_command():
     folder = ROOT / "experiments"
-    found = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__", "cli"}
+    found = {path.stem for path in folder.glob("*.py")} - {
+        "__init__",
+        "__main__",
+        "cli",
+        "messages",
+    }
     return found | {path.parent.name for path in folder.glob("*/__main__.py")}
 
 

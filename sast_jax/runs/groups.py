@@ -166,6 +166,7 @@ class SamKeys:
         (*links.LINKS, *links.AHEAD),
         'which perturbation; "momentum" and "stale" take one gradient a step; "random" is a random '
         'direction, as a control; "gsam", "momentum" and "stale" need ascent_fraction=1',
+        elsewhere={"asam": "'sam' with config.sam.adaptive=True, which is ASAM"},
     )
     warmup: float = setting(
         0.2, "fraction of training over which the radius grows to rho", RANGES["warmup"]

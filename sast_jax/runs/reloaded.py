@@ -43,6 +43,9 @@ def load(workdir: pathlib.Path) -> Reloaded:
       InputError: there is none, or it is of another version, in which settings may mean something
         else.
     """
+    for inner in (workdir, *workdir.parents):  # a checkpoint, or a file of the run
+        if inner.name == "checkpoints" or inner.is_file():
+            raise InputError(f"{workdir}: within a run; name its workdir, {inner.parent}")
     checkpoints = Checkpoints(workdir / "checkpoints")
 
     def like_of(record):
@@ -169,7 +172,10 @@ def initial(
       InputError: the networks or the numbers of runs differ, or recordings that are held out here
         were trained on there.
     """
-    there = load(pathlib.Path(settings.initial).expanduser())
+    workdir = pathlib.Path(settings.initial).expanduser()
+    if not (workdir / "checkpoints").is_dir():
+        raise InputError(f"config.initial={settings.initial!r}: no run there; name its workdir")
+    there = load(workdir)
     before, now = (
         (data.validation, data.seed, data.train_limit)
         for data in (there.settings.data, settings.data)

@@ -55,6 +55,8 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
                 "the folder, or name another --config.workdir"
             )
         return workdir
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"{workdir}: is a file; name a folder with --config.workdir")
     if holds_anything(workdir):
         raise InputError(
             f"{workdir}: not empty and not a run of sast_jax; name another --config.workdir"

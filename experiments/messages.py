@@ -1,0 +1,78 @@
+"""What went wrong with a command line, in words of its user."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from absl import flags
+
+from sast_jax.data import sets
+from sast_jax.runs import settings, workdirs
+
+KEYS = "`python -m experiments.keys` lists them all"
+_PLACE = {"out": "FILE", "file": "FILE", "network": "FILE", "data_path": "FOLDER"}
+_OTHER_WORDS = (  # of absl and ml_collections, and ours
+    (r"^flag (--\S+?)=(.*): could not convert string to float.*", r"\1=\2 must be a number"),
+    (r"^flag (--\S+?)=(.*): invalid literal for int.*", r"\1=\2 must be a whole number"),
+    (r"^flag (--\S+?)=(.*): .* is not integer >= (\d+)", r"\1=\2 must be a whole number from \3"),
+    (r"^flag (--\S+?)=(.*): .*[Nn]on-boolean argument.*", r"\1=\2 must be True or False"),
+    (r"^flag (--\S+?)=(.*): value should be one of <(.*)>", r"\1=\2 must be one of \3"),
+)
+
+
+def of(error: Exception) -> str:
+    """The line for what parsing a command line raised."""
+    inner = error.args[0] if isinstance(error, AttributeError) and error.args else None
+    if isinstance(inner, KeyError):  # a config's own, which names near matches
+        text = str(inner.args[0]).replace("\n", "; ")
+        return f"no config key {text}; {KEYS}"
+    if isinstance(error, KeyError):
+        return f"no config key {str(error).strip(chr(34))}; {KEYS}"
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return _unknown(error.flagname, error.flagvalue)
+    if not isinstance(error, (flags.Error, OSError)):
+        return f"{type(error).__name__} in a flag or config file: {error}"
+    text, *traceback = str(error).split("Traceback (most recent call last):")
+    if traceback:
+        text += traceback[-1].strip().rpartition("\n")[2]
+    missing = re.fullmatch(r"flag --(\w+)=None: .* value other than None\.", text)
+    if missing:
+        name = missing[1]
+        return f"add --{name}={_PLACE.get(name, 'WORKDIR')}"
+    for pattern, words in _OTHER_WORDS:
+        text = re.sub(pattern, words, text, flags=re.DOTALL)
+    return text.replace("|", ", ") if " must be one of " in text else text
+
+
+def unexpected(argument: str) -> str:
+    """The line for an argument that is no flag."""
+    name, equals, _ = argument.partition("=")
+    (near,) = _near(name, known()) if equals else ("",)
+    hint = f"write --{near}={argument.partition('=')[2]}" if near else "settings are --flag=value"
+    return f"unexpected argument {argument!r}; {hint}"
+
+
+def _unknown(name, value) -> str:
+    (near,) = _near(name, known())
+    if not near:
+        return f"unknown flag --{name}; --help lists what there is"
+    _, equals, given = (value or "").partition("=")  # the value is the whole argument
+    return f"unknown flag --{name}; write --{near}{equals}{given}"
+
+
+def known() -> list[str]:
+    """The flags of this command, and the keys of its config."""
+    names = list(flags.FLAGS)
+    if "config" in names:
+        keys = (key for name in sets.SETS for key in workdirs.flat(settings.config(name).to_dict()))
+        names += [f"config.{key}" for key in dict.fromkeys(keys)]
+    return names
+
+
+def _near(name: str, names: Iterable[str]) -> tuple[str]:
+    """The name that was probably meant, or an empty one."""
+    names = list(names)
+    whole = [n for n in names if n == f"config.{name}"]
+    parts = [n for n in names if n.endswith(f".{name}")]
+    close = difflib.get_close_matches(name, names, 1, 0.75)
+    return ((whole or (parts if len(parts) == 1 else []) or close or [""])[0],)
