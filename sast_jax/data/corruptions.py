@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sast_jax.data import recordings
-from sast_jax.data.recordings import NMNIST, Events, Extent, Recordings
+from sast_jax.data.recordings import NMNIST, Events, Extent, Extents, Recordings
 
 HOT_RATE = 100  # events of a hot pixel a second
 
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
 
     level: str
     most: float
-    apply: Callable[[Events, float, Generators, Extent], Events]
+    apply: Callable[[Events, float, Generators, Extent | Extents], Events]
 
 
 def corrupt(
@@ -49,7 +49,7 @@ def corrupt(
     level: float,
     seeds_N: np.ndarray,
     seed: int = 0,
-    extent: Extent = NMNIST,
+    extent: Extent | Extents = NMNIST,
 ) -> Events:
     """Corrupts the events of N recordings.
 
@@ -59,7 +59,7 @@ def corrupt(
       level: of the corruption, as the kind says.
       seeds_N: of the recordings.
       seed: of the draws.
-      extent: of each recording; its duration may be an array (N,).
+      extent: of each recording.
     """
     # A generator for each recording, so that draws depend neither on the others nor on the chunks
     # they are read in.

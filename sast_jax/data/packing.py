@@ -7,7 +7,7 @@ device.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ import numpy as np
 from sast_jax.data import recordings
 
 BATCH_PIXELS = 2**23  # of frames that are unpacked together
+
+_Array = TypeVar("_Array", np.ndarray, jax.Array)
 
 
 class Frames(NamedTuple):
@@ -40,7 +42,7 @@ class Frames(NamedTuple):
     numbers_N: np.ndarray
     events_NxC: np.ndarray
     profile_TxC: np.ndarray
-    unsorted: np.ndarray
+    unsorted: np.ndarray | np.integer
     recordings_N: np.ndarray
     frame_shape: tuple[int, int, int]
     subjects_N: np.ndarray | None = None
@@ -62,7 +64,7 @@ class Frames(NamedTuple):
         first_M, _ = self._windows()
         return self.labels_N[first_M] if len(first_M) < len(self.labels_N) else self.labels_N
 
-    def vote(self, x_RxNxD: np.ndarray) -> np.ndarray:
+    def vote(self, x_RxNxD: _Array) -> _Array | np.ndarray:
         """Means over the windows of each recording: (R, N, ...) to (R, M, ...), as ``truth_M``.
 
         Sums are divided once, so that scores with equal sums tie.
@@ -73,7 +75,7 @@ class Frames(NamedTuple):
         windows_M = np.bincount(recording_N)
         return self.total(x_RxNxD) / windows_M.reshape(-1, *[1] * (x_RxNxD.ndim - 2))
 
-    def total(self, x_RxNxD: np.ndarray) -> np.ndarray:
+    def total(self, x_RxNxD: _Array) -> _Array | np.ndarray:
         """Sums over the windows of each recording, in float64: (R, N, ...) to (R, M, ...)."""
         first_M, recording_N = self._windows()
         if len(first_M) == len(recording_N):
@@ -194,7 +196,7 @@ def pack(
     )
 
 
-def unpack(packed_xP: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+def unpack(packed_xP: jax.Array | np.ndarray, shape: tuple[int, int, int]) -> jax.Array:
     """Bits to frames: (..., P) bytes to (..., H, W, C) uint8 of 0 and 1, inside jit."""
     H, W, C = shape
     flat = jnp.unpackbits(packed_xP, axis=-1, count=H * W * C)

@@ -3,7 +3,7 @@
 import hashlib
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,14 @@ class Extent(NamedTuple):
     height: int
     width: int
     duration: int
+
+
+class Extents(NamedTuple):
+    """As :class:`Extent`, of N recordings that each have a duration (N,) of their own."""
+
+    height: int
+    width: int
+    duration: np.ndarray
 
 
 NMNIST = Extent(SENSOR_HEIGHT, SENSOR_WIDTH, DURATION)
@@ -73,7 +81,7 @@ class Recordings(NamedTuple):
     Attributes:
       labels_N, numbers_N: class of each, and number of its file, -1 for none.
       seeds_N: seed of each for random draws, which does not depend on the other recordings.
-      events: yields the events of all, some recordings at a time, in order.
+      events: gives the events of all, some recordings at a time, in order.
       extent: of each.
       subjects_N: the person seen in each; None for recordings without people.
       windows: number of rows, next to one another, that are windows of one recording.
@@ -82,7 +90,7 @@ class Recordings(NamedTuple):
     labels_N: np.ndarray
     numbers_N: np.ndarray
     seeds_N: np.ndarray
-    events: Callable[[], Iterator[Events]]
+    events: Callable[[], Iterable[Events]]
     extent: Extent = NMNIST
     subjects_N: np.ndarray | None = None
     windows: int = 1
@@ -123,9 +131,12 @@ def take(data: Recordings, indices: np.ndarray) -> Recordings:
 
 def with_each(data: Recordings, change: Callable[[np.ndarray], np.ndarray]) -> Recordings:
     """The recordings with a change of each column: labels, numbers, seeds and persons."""
-    columns = ("labels_N", "numbers_N", "seeds_N", "subjects_N")
-    each = {name: getattr(data, name) for name in columns}
-    return data._replace(**{name: change(x) for name, x in each.items() if x is not None})
+    return data._replace(
+        labels_N=change(data.labels_N),
+        numbers_N=change(data.numbers_N),
+        seeds_N=change(data.seeds_N),
+        subjects_N=None if data.subjects_N is None else change(data.subjects_N),
+    )
 
 
 def seed(name: str) -> int:
@@ -150,9 +161,9 @@ def joined(each: Sequence[Sequence[np.ndarray]]) -> Events:
       each: t, x, y and p of each recording; its times need not be in order.
     """
     recording_M = np.repeat(np.arange(len(each), dtype=np.int32), [len(own[0]) for own in each])
-    columns = (np.concatenate(column) for column in zip(*each, strict=True))
+    t_M, x_M, y_M, p_M = (np.concatenate(column) for column in zip(*each, strict=True))
     unsorted_N = np.array([bool((np.diff(own[0]) < 0).any()) for own in each])
-    events = Events(recording_M, *columns, unsorted_N)
+    events = Events(recording_M, t_M, x_M, y_M, p_M, unsorted_N)
     return in_order(events) if unsorted_N.any() else events
 
 

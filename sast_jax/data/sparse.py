@@ -30,11 +30,11 @@ class Lists:
       starts_NxT1: where in the list each of the T steps begins; last, where the list ends.
     """
 
-    pixels_NxM: jax.Array
-    steps_NxM: jax.Array
-    ranks_NxM: jax.Array
-    counts_NxI: jax.Array
-    starts_NxT1: jax.Array
+    pixels_NxM: jax.Array | np.ndarray
+    steps_NxM: jax.Array | np.ndarray
+    ranks_NxM: jax.Array | np.ndarray
+    counts_NxI: jax.Array | np.ndarray
+    starts_NxT1: jax.Array | np.ndarray
 
     @classmethod
     def of(cls, frames: Frames) -> "Lists":
@@ -66,7 +66,7 @@ class Lists:
                 pass  # takes what it raises
         return made
 
-    def __getitem__(self, indices: jax.Array) -> "Lists":
+    def __getitem__(self, indices: jax.Array | slice) -> "Lists":
         """The recordings at these indices."""
         return jax.tree.map(lambda leaf: leaf[indices], self)
 

@@ -4,7 +4,7 @@ A table has a row for each recording; it is kept in the cache beside the frames,
 is given each time and not only when recordings are first read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,7 +86,7 @@ class Watch:
     def __init__(self):
         self._parts = [np.zeros(0, ROW)]
 
-    def through(self, chunks: Iterator[Events]) -> Iterator[Events]:
+    def through(self, chunks: Iterable[Events]) -> Iterator[Events]:
         """The same events."""
         for events in chunks:
             self._parts.append(of_events(events))
@@ -166,12 +166,12 @@ def warnings(table: np.ndarray, names: Sequence[str], expected: Expected) -> lis
         line((events_N >= _POLAR) & alone_N, "have events of one polarity alone")
     outside_N = table["outside"] > 0
     if outside_N.any():
-        largest = (int(table[side][outside_N].max()) for side in "xy")
+        x, y = (int(table[side][outside_N].max()) for side in "xy")
         line(
             outside_N,
             f"have events outside the sensor of {expected.width}x{expected.height}, "
             f"{int(table['outside'].sum())} in all, which are left out; "
-            + elsewhere(*largest, expected.height, expected.width),
+            + elsewhere(x, y, expected.height, expected.width),
         )
     return lines
 

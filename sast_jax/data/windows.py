@@ -37,7 +37,7 @@ def cut(
             start_N, length_N = _span(chunk)
             chunk = chunk._replace(t_M=chunk.t_M - start_N[chunk.recording_M])
             if change is not None:
-                extent = data.extent._replace(duration=length_N)
+                extent = recordings.Extents(data.extent.height, data.extent.width, length_N)
                 chunk = change(chunk, seeds_N=seeds, extent=extent)
             if window == 0:
                 yield _stretched(chunk, length_N)

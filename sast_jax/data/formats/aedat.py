@@ -104,7 +104,8 @@ def read_2(data: bytes, name: str) -> Stream:
         if outside_E.mean() > 0.5:
             raise refused(name, f"most of its events lie outside a sensor of {width}x{height}")
         odd.append(f"{outside_E.sum()} events outside {width}x{height} pixels are left out")
-        x_E, y_E, t_E, address_E = (c[~outside_E] for c in (x_E, y_E, t_E, address_E))
+        x_E, y_E = x_E[~outside_E], y_E[~outside_E]
+        t_E, address_E = t_E[~outside_E], address_E[~outside_E]
     p_E = (address_E >> chip.polarity & 1) == chip.on
     found = columns(width - 1 - x_E, height - 1 - y_E, t_E, p_E)
     return Stream(*found, "AEDAT2", chip.sensor, counts(**beside), tuple(odd))
@@ -147,7 +148,8 @@ def read_3(data: bytes, name: str, valid_only: bool = True) -> Stream:
         raise refused(
             name, f"AEDAT 3.1 of the format {stated[1].decode('latin-1')}; RAW alone can be read"
         )
-    parts, beside = [], {}
+    parts = []
+    beside: dict[str, int] = {}
     while at < len(data):
         if at + _PACKET.itemsize > len(data):
             raise _cut_off(name, at)

@@ -52,7 +52,8 @@ def _read(data, name) -> Stream:
     of_events = [number for number, (kind, _) in streams.items() if kind == "EVTS"]
     if not of_events:
         raise refused(name, "AEDAT 4 without a stream of events")
-    parts, beside, odd = [], {}, []
+    parts, odd = [], []
+    beside: dict[str, int] = {}
     if len(of_events) > 1:
         odd.append(f"the first of its {len(of_events)} streams of events is taken")
     at, stop = _START + 4 + size, end if 0 < end <= len(data) else len(data)
@@ -93,8 +94,9 @@ def _streams(xml: str) -> dict[int, tuple[str, tuple[int, int] | None]]:
         number = node.get("name", "")
         kind = next((a.text for a in node.findall("attr") if a.get("key") == "typeIdentifier"), "")
         info = {a.get("key"): a.text or "" for a in node.findall("./node[@name='info']/attr")}
-        sides = [info.get(key, "") for key in ("sizeY", "sizeX")]
-        sensor = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
+        height, width = (info.get(key, "") for key in ("sizeY", "sizeX"))
+        stated = height.isdecimal() and width.isdecimal()
+        sensor = (int(height), int(width)) if stated else None
         if number.isdecimal():
             found[int(number)] = kind or "", sensor
     return found

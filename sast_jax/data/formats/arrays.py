@@ -50,12 +50,15 @@ def read_mat(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
 
 
 def _of_several(found, kind, name, order, unit) -> Stream:
-    inner = {key: value for key, value in found.items() if isinstance(value, dict)}
-    tables_there = {key: value for key, value in inner.items() if tables.named(value)}
+    tables_there = {
+        key: named
+        for key, value in found.items()
+        if isinstance(value, dict) and (named := tables.named(value))
+    }
     if tables_there:
         # ATIS recordings have TD (change) and EM (exposure) side by side.
         chosen = "TD" if "TD" in tables_there else next(iter(tables_there))
-        columns = {k: np.ravel(v) for k, v in tables.named(tables_there[chosen]).items()}
+        columns = {k: np.ravel(v) for k, v in tables_there[chosen].items()}
         several = len(tables_there) > 1
         odd = [f"of its tables {', '.join(tables_there)} {chosen} is taken"] if several else []
         return tables.stream(columns, kind, name, unit=unit, odd=odd)

@@ -58,7 +58,7 @@ def _read(file, data, name, order, unit) -> Stream:
     if sum(column.nbytes for column in columns.values()) > LARGEST_RATIO * len(data):
         raise refused(name, "its arrays are far larger than the file, as no recording's are")
     odd = [f"of its {len(places)} tables of events {place} is taken"] if len(places) > 1 else []
-    found = _values(columns)
+    found = _values(columns, name)
     sensor = _sensor([file, file[place]], data)
     kind = _kind(file)
     unit = unit or ("us" if kind != "HDF5" else "")
@@ -106,10 +106,10 @@ def _candidates(file) -> Iterator[tuple[str, dict]]:
         waiting += [value for value in children.values() if hasattr(value, "keys")]
 
 
-def _values(columns) -> dict[str, np.ndarray]:
+def _values(columns, name) -> dict[str, np.ndarray]:
     if "table" in columns:
         table = columns["table"][()].ravel()
-        return tables.named({field: table[field] for field in table.dtype.names})
+        return tables.of_fields({field: table[field] for field in table.dtype.names}, name)
     return {letter: np.ravel(column[()]) for letter, column in columns.items()}
 
 
@@ -140,10 +140,10 @@ def _sensor(places, data) -> tuple[int, int] | None:
                 return int(height), int(width)
             if isinstance(value, np.ndarray) and value.size == 2:
                 return int(value.flat[0]), int(value.flat[1])
-        sides = [given.get(side) for side in ("height", "width")]
-        if all(isinstance(side, np.number | np.ndarray) and side.size == 1 for side in sides):
-            height, width = (int(np.ravel(side)[0]) for side in sides)
-            return height, width
+        both = (given.get(side) for side in ("height", "width"))
+        sides = [n for n in both if isinstance(n, np.number | np.ndarray) and n.size == 1]
+        if len(sides) == 2:
+            return int(np.ravel(sides[0])[0]), int(np.ravel(sides[1])[0])
     return None
 
 

@@ -40,7 +40,7 @@ def load(data: bytes) -> dict[str, np.ndarray | dict[str, np.ndarray]]:
     if len(data) < 128 or data[126:128] not in (b"IM", b"MI"):
         raise DamagedError("no header of version 5")
     order = "<" if data[126:128] == b"IM" else ">"
-    found = {}
+    found: dict[str, np.ndarray | dict[str, np.ndarray]] = {}
     try:
         for kind, content in _elements(data, 128, order):
             if kind == _PACKED:

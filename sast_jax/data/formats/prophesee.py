@@ -209,9 +209,11 @@ def _sensor(fields) -> tuple[int, int] | None:
     if match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", fields.get("geometry", "")):
         return int(match[2]), int(match[1])
     text = ";".join([fields.get("format", ""), *(f"{k}={v}" for k, v in fields.items())])
-    sides = [re.search(rf"(?:^|;){side}=(\d{{1,5}})", text, re.I) for side in ("height", "width")]
-    if all(sides):
-        return int(sides[0][1]), int(sides[1][1])
+    height, width = (
+        re.search(rf"(?:^|;){side}=(\d{{1,5}})", text, re.I) for side in ("height", "width")
+    )
+    if height and width:
+        return int(height[1]), int(width[1])
     plugin = fields.get("plugin_name", "") + fields.get("sensor_name", "")
     return next((size for word, size in _CAMERAS.items() if word in plugin.lower()), None)
 

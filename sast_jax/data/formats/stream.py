@@ -89,8 +89,11 @@ def counts(**numbers: int) -> dict[str, int]:
     return {kind.replace("_", " "): int(count) for kind, count in numbers.items() if count}
 
 
-def columns(x_M, y_M, t_M, p_M) -> tuple[np.ndarray, ...]:
+def columns(x_M, y_M, t_M, p_M) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The four columns in the types of :class:`Stream`."""
-    kinds = (np.uint16, np.uint16, np.int64, np.uint8)
-    both = zip((x_M, y_M, t_M, p_M), kinds, strict=True)
-    return tuple(column.astype(kind, copy=False) for column, kind in both)
+    return (
+        x_M.astype(np.uint16, copy=False),
+        y_M.astype(np.uint16, copy=False),
+        t_M.astype(np.int64, copy=False),
+        p_M.astype(np.uint8, copy=False),
+    )

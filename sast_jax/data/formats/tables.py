@@ -43,7 +43,15 @@ def named(given: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def structured(array: np.ndarray, name: str) -> dict[str, np.ndarray]:
     """The columns of a structured array."""
-    fields = {field: array[field].ravel() for field in array.dtype.names}
+    return of_fields({field: array[field].ravel() for field in array.dtype.names or ()}, name)
+
+
+def of_fields(fields: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The columns among named ones, by their letter.
+
+    Raises:
+      InputError: x or t is not there.
+    """
     if (found := named(fields)) is None:
         raise refused(
             name, f"its fields are {', '.join(fields)}; those of events are x, y, t and p"

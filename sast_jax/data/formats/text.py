@@ -109,7 +109,7 @@ def _titled(titles, rows, name) -> tuple[dict[str, np.ndarray], list[str]]:
         raise refused(
             name, f"its header names {twice[0]} twice; state the columns, such as order=txyp"
         )
-    return tables.named({title: rows[:, i] for i, title in enumerate(titles)}), odd
+    return tables.of_fields({title: rows[:, i] for i, title in enumerate(titles)}, name), odd
 
 
 def _separator(row) -> tuple[str | None, bool]:
@@ -124,7 +124,8 @@ def _separator(row) -> tuple[str | None, bool]:
 
 def _head(lines) -> tuple[int, list[str], tuple[int, int] | None]:
     """Index of the first row, the titles of columns and the sensor that lines before it state."""
-    titles, sensor = [], None
+    titles: list[str] = []
+    sensor = None
     for index, line in enumerate(lines[:_HEADER_LINES]):
         row = _numbers(line)
         if len(row) > 2:

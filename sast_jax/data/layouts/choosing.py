@@ -63,10 +63,10 @@ def persons(pattern: str, found: Gathered) -> tuple[list[int], list[str]]:
         raise InputError(
             f"config.data.person={pattern!r} must hold a group, such as 'user([0-9]+)'"
         )
-    matches = [compiled.search(item.name) for item in found.items]
-    if None in matches:
-        name = found.items[matches.index(None)].name
-        raise InputError(f"config.data.person={pattern!r} matches nothing in {name!r}")
-    named = [match[1] for match in matches]
+    named = []
+    for item in found.items:
+        if not (match := compiled.search(item.name)):
+            raise InputError(f"config.data.person={pattern!r} matches nothing in {item.name!r}")
+        named.append(match[1])
     everyone = sorted(set(named), key=natural)
     return [everyone.index(name) for name in named], everyone

@@ -43,15 +43,15 @@ def find(folder: str | os.PathLike, order: str = "", unit: str = "") -> Gathered
             raise InputError(f"{root}: no such folder; name one with a folder for each class")
         root = _inner(root)
         items, others = _items(root)
-        lines = "".join(recordings.stamp(pathlib.Path(item.where), root) for item in items)
-        key = {"facts of": recordings.fingerprint(lines), "reader": READER}
+        stamps = "".join(recordings.stamp(pathlib.Path(item.where), root) for item in items)
+        key = {"facts of": recordings.fingerprint(stamps), "reader": READER}
         key |= {"order": order, "unit": unit}
         work = [(item.where, order, unit) for item in items]
         make = lambda: list(mapped(_facts, work, "looking at recordings"))  # noqa: E731
         facts = cache.listing(cache.folder(), key, make)
     except OSError as error:
         raise InputError(f"cannot read {error.filename or root}: {error.strerror}") from error
-    without = {}  # why -> names
+    without: dict[str, list[str]] = {}  # why -> names
     for item, own in zip(items, facts, strict=True):
         if not own["format"]:
             without.setdefault(own["why"], []).append(item.name)
@@ -129,7 +129,7 @@ def _without(root, items: Iterable[Item]) -> list[str]:
 
 def _alike(root, items: Iterable[Item]) -> list[str]:
     """A warning if all classes hold folders of the same names, as where persons come first."""
-    inside = {}
+    inside: dict[str, set[str]] = {}  # class -> folders
     for item in items:
         parts = pathlib.PurePath(item.name).parts[1 if item.split else 0 :]
         inside.setdefault(item.label, set()).add(parts[1] if len(parts) > 2 else "")

@@ -72,14 +72,16 @@ def sensor_of(facts: Sequence[dict]) -> tuple[int, int]:
         sizes, counts = np.unique(stated, axis=0, return_counts=True)
         # Another sensor in a few files does not change that of all.
         most = sizes[counts.argmax()] if counts.max() > (1 - _FEW) * len(facts) else sizes
-        return tuple(int(side) for side in np.atleast_2d(most).max(axis=0))
+        height, width = np.atleast_2d(most).max(axis=0)
+        return int(height), int(width)
     if not len(reached):
         raise InputError("none of the recordings holds an event")
     usual = np.median(reached, axis=0)
     # A stray event, or another sensor in a few files, does not make the sensor larger.
     far_N = (reached > _STRAY * usual[None]).any(axis=1) | _swapped(reached, usual)
     kept = reached[~far_N] if far_N.mean() < _FEW else reached
-    return tuple(int(side) for side in np.max([*stated, *kept, (1, 1)], axis=0))
+    height, width = np.max([*stated, *kept, (1, 1)], axis=0)
+    return int(height), int(width)
 
 
 def _swapped(reached_Nx2, usual) -> np.ndarray:
@@ -102,7 +104,8 @@ def duration_of(facts: Sequence[dict], rebase: bool) -> int:
 
 def warnings_of(facts: Sequence[dict], names: Sequence[str], sensor: tuple[int, int]) -> list[str]:
     """Warnings of what files say, and of sensors that differ from the one of the frames."""
-    notes, odd, total = [], {}, len(facts)
+    notes, total = [], len(facts)
+    odd: dict[str, list[tuple[str, str]]] = {}  # kind -> (name, line)
     for fact, name in zip(facts, names, strict=True):
         for line in fact["odd"]:
             # Lines that differ in their numbers alone are of one kind.
@@ -110,7 +113,8 @@ def warnings_of(facts: Sequence[dict], names: Sequence[str], sensor: tuple[int, 
     for own in odd.values():
         name, line = own[0]
         notes.append(f"{len(own)} of {total} recordings: {line}, first {name}")
-    stated, slow = {}, []
+    stated: dict[tuple[int, ...], list[str]] = {}  # sensor -> names
+    slow = []
     for fact, name in zip(facts, names, strict=True):
         if fact["sensor"]:
             stated.setdefault(tuple(fact["sensor"]), []).append(name)

@@ -127,6 +127,7 @@ def select(
             names = [split.names[i] for i in indices[start : start + _CHUNK]]
             yield _together([next(each) for _ in names], names, extent, rebase)
 
+    assert split.seeds_N is not None  # split_of gives them
     return recordings.Recordings(
         split.labels_N[indices].astype(np.int32),
         np.full(len(indices), -1),

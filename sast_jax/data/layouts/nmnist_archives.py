@@ -79,6 +79,7 @@ def select(split: Split, indices: np.ndarray, chunk: int = 256) -> Recordings:
             yield decode([next(raw) for _ in part], [split.names[i] for i in part])
 
     seeds = [seed("/".join(split.names[i].split("/")[-3:])) for i in indices]
+    assert split.numbers_N is not None  # find_split gives them
     return Recordings(
         split.labels_N[indices].astype(np.int32), split.numbers_N[indices], np.array(seeds), events
     )
@@ -208,7 +209,7 @@ def _split(where, names, fingerprint, read, contents, notes) -> Split:
         raise InputError(f"{where}: no recordings; they should be at <split>/<digit>/<number>.bin")
     labels, numbers = [], []
     for name in names:
-        folder, stem = _NAME.search(name).groups()
+        ((folder, stem),) = _NAME.findall(name)
         if not re.fullmatch("[0-9]", folder):
             raise InputError(f"{name}: its folder {folder!r} is no digit 0-9; move or remove it")
         labels.append(int(folder))

@@ -2,7 +2,7 @@
 
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class Split(NamedTuple):
     names: tuple[str, ...]
     labels_N: np.ndarray
     fingerprint: str
-    read: Callable[[Sequence[int]], Iterator[Any]]
+    read: Callable[[Iterable[int]], Iterator[Any]]
     contents: Callable[[], np.ndarray]
     numbers_N: np.ndarray | None = None
     subjects_N: np.ndarray | None = None

@@ -18,7 +18,7 @@ import re
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def select(split: Split, indices: np.ndarray, chunk: int = 16) -> recordings.Rec
         np.array(seeds),
         events,
         EXTENT,
-        split.subjects_N[indices],
+        None if split.subjects_N is None else split.subjects_N[indices],
     )
 
 
@@ -193,8 +193,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
 
     def read(indices):
         for name, data in _members(path, {places[i] for i in indices}):
-            if data is not None:
-                yield decode(data, f"{path}/{name}")
+            yield decode(data, f"{path}/{name}")
 
     names = [f"{path}/{name}" for name in named]
     notes = finding.unread(path, [name for name, _ in listed], _is_gesture)
@@ -202,16 +201,17 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
     return _split(path, names, fingerprint, read, lambda: contents, notes)
 
 
-def _members(path, wanted) -> Iterator[tuple[str, bytes | None]]:
-    """Names of the files in an archive, in order; with content those whose place is wanted."""
+def _members(path, wanted: Container[int]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the files in an archive whose place is wanted, in order."""
     name, place = "", 0
     try:
         with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
             for member in archive:
                 if member.isfile():
                     name = f"/{member.name}"
-                    data = archive.extractfile(member).read() if place in wanted else None
-                    yield member.name, data
+                    # It is None only for what is no file.
+                    if place in wanted and (file := archive.extractfile(member)) is not None:
+                        yield member.name, file.read()
                     place += 1
             while packed.read(2**20):  # to the checksum
                 pass
@@ -246,8 +246,7 @@ def _split(where, names, fingerprint, read, contents, notes) -> Split:
             f"{where}: no gestures; they should be at {where.name.partition('.')[0]}/"
             "user<number>_<light>/<class>.npy"
         )
-    parts = [_NAME.search(name) for name in names]
-    known = [numbers(n, *match.groups()) for n, match in zip(names, parts, strict=True)]
+    known = [numbers(name, *_NAME.findall(name)[0]) for name in names]
     subjects_N, labels_N = np.array(known).T
     return Split(
         tuple(names), labels_N, fingerprint, read, contents, subjects_N=subjects_N, unread=notes

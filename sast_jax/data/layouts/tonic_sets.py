@@ -120,7 +120,7 @@ def _not_used(sets) -> tuple[str, ...]:
 
 def _files(opened, place) -> dict[int, str]:
     """Indices of the recordings in order of their files, with the names of these, "" for none."""
-    paths = getattr(opened, "data", None)
+    paths = getattr(opened, "data", [])
     listed = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
     if not listed or len(paths) != len(opened):
         return dict.fromkeys(range(len(opened)), "")
@@ -151,7 +151,7 @@ def _where(name, root, split, index) -> str:
     return file or f"recording {index} of {split or 'all'}"
 
 
-def _sample(name, root, split, index) -> tuple[np.ndarray, Any]:
+def _sample(name, root, split, index) -> tuple[np.ndarray, int | str]:
     """Events and class of a recording.
 
     Raises:
@@ -169,13 +169,11 @@ def _sample(name, root, split, index) -> tuple[np.ndarray, Any]:
     events, target = sample if isinstance(sample, tuple) and len(sample) == 2 else (None, None)
     if isinstance(target, np.generic | np.ndarray) and np.size(target) == 1:
         target = target.item()
-    sound = isinstance(events, np.ndarray) and events.dtype.names and isinstance(target, int | str)
-    if not sound:
-        raise InputError(
-            f"tonic.datasets.{name}: gives no events and a class, so that nothing can be trained "
-            "on it"
-        )
-    return events, target
+    if isinstance(events, np.ndarray) and events.dtype.names and isinstance(target, int | str):
+        return events, target
+    raise InputError(
+        f"tonic.datasets.{name}: gives no events and a class, so that nothing can be trained on it"
+    )
 
 
 def _classes(opened, facts) -> list[str]:
@@ -186,7 +184,7 @@ def _classes(opened, facts) -> list[str]:
     given = getattr(opened, "classes", None)
     if given is None or len(given) <= max(targets):
         return [str(number) for number in range(max(targets) + 1)]
-    named = sorted(given, key=given.get) if isinstance(given, dict) else given
+    named = sorted(given, key=given.__getitem__) if isinstance(given, dict) else given
     return [name.decode() if isinstance(name, bytes) else str(name) for name in named]
 
 

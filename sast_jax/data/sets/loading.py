@@ -156,9 +156,9 @@ def load(
         return _simulated(published, framing, limits, seed, ())
     folder = pathlib.Path(path).expanduser()
     if found := located(published, folder, tuple(limits), source == "tonic"):
-        place, splits = found
+        place, parts = found
         words = f"recordings from {place}"
-        return of_splits(published, framing, splits, words, limits, seed, allow_overlap)
+        return of_splits(published, framing, parts, words, limits, seed, allow_overlap)
     wanted = " or ".join(map(published.wanted, limits))
     like = None if _has_a_split(published, folder) else finding.like_recordings(folder)
     if source == "auto" and folder == pathlib.Path(published.path) and like is None:
@@ -198,7 +198,7 @@ def located(
     inner = finding.places(folder)[1:]
     tonics = [place for place in inner if place.name.lower() == published.inner.lower()]
     others = [place for place in inner if place not in tonics]
-    found = {}
+    found: dict[pathlib.Path, dict[str, Split | None]] = {}
     # One folder after another; what lies beside a folder with recordings is nobody's business.
     for places in ([*tonics], [folder], others) if tonic else ([folder], tonics, others):
         if not found:

@@ -228,14 +228,15 @@ class OwnData(Unmoved):
         return test, f"{share:g} of each class, drawn with seed {seed}, to test"
 
     def _known(self, how) -> Known:
-        extent = recordings_lib.Extent(*self.sensor, 1000 * self.duration)
+        sensor_height, sensor_width = self.sensor
+        extent = recordings_lib.Extent(sensor_height, sensor_width, 1000 * self.duration)
 
         def select(split, indices):
             return gathered.select(split, indices, extent, self.rebase)
 
         large = max(self.sensor) > _LARGE
         like = "DVS Gesture" if large else "N-MNIST"
-        size = "{1} x {0} pixels, {2} ms".format(*self.sensor, self.duration)
+        size = f"{sensor_width} x {sensor_height} pixels, {self.duration} ms"
         if self.window:
             size += f", {self.windows} windows of {self.window} ms"
         height, width, _ = self.extent
@@ -267,7 +268,8 @@ class OwnData(Unmoved):
             return packing.pack(cut, **size, bins=packing.BINS[self.bins], least=self.least)
 
         fixed = not self.window
-        expected = survey.Expected(*self.sensor, duration, self.time_bins, fixed)
+        sensor_height, sensor_width = self.sensor
+        expected = survey.Expected(sensor_height, sensor_width, duration, self.time_bins, fixed)
         height, width, _ = self.extent
         expected = expected._replace(
             polarities=polarities, least=self.least, window=1000 * self.window

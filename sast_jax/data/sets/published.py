@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Known:
 
     name: str
     select: Callable[[Split, np.ndarray], recordings.Recordings]
-    levels: dict[str, tuple[float, ...]]
+    levels: Mapping[str, tuple[float, ...]]
     classes: tuple[str, ...]
     rises: int
     reader: int = 2

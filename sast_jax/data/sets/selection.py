@@ -26,14 +26,14 @@ def hold_out(
 
 def held_out(frames: packing.Frames, fraction: float, seed: int) -> np.ndarray:
     """Which rows of the frames :func:`hold_out` holds out: (N,), bool."""
-    alone = frames.subjects_N is None
-    group_N = frames.recordings_N if alone else frames.subjects_N
+    people_N = frames.subjects_N
+    group_N = frames.recordings_N if people_N is None else people_N
     groups = np.unique(group_N)
     count = round(fraction * len(groups))
     if not 0 < count < len(groups):
         raise InputError(
             f"config.data.validation={fraction} holds out {count} of {len(groups)} "
-            f"{'recordings' if alone else 'persons'}; change it, or set it to 0"
+            f"{'recordings' if people_N is None else 'persons'}; change it, or set it to 0"
         )
     return np.isin(group_N, np.random.default_rng(seed).permutation(groups)[:count])
 

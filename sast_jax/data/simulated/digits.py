@@ -183,7 +183,7 @@ def events(
     return sensor_lib.watch(pixels, sensor, light, views, STEP)
 
 
-def _view(position_S: jax.Array, pixels: int, blur: jax.Array) -> jax.Array:
+def _view(position_S: jax.Array, pixels: int, blur: jax.typing.ArrayLike) -> jax.Array:
     """The weight of each image pixel in each sensor pixel along one axis: (S, pixels, 28).
 
     An image pixel is a box of light, blurred by a Gaussian.

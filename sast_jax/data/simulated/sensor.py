@@ -146,11 +146,12 @@ def listed(signs_SxBxHxW: np.ndarray, step: int, rises: int) -> recordings.Event
     recording_M, pixel_M = np.divmod(rest_M, H * W)
     # In 8 bits a stable sort goes by radix and is much faster: hence at most 256 recordings.
     order_M = np.argsort(recording_M.astype(np.uint8), kind="stable")
-    columns = (
+    events = recordings.Events(
         recording_M.astype(np.int32),
         (step_M * step + step // 2).astype(np.int32),
         (pixel_M % W).astype(np.uint8),
         (pixel_M // W).astype(np.uint8),
         (signs_SxBxHxW.reshape(-1)[where_M] < 0).astype(np.uint8) ^ np.uint8(rises),
+        np.zeros(B, bool),
     )
-    return recordings.Events(*(column[order_M] for column in columns), np.zeros(B, bool))
+    return events.those(order_M)
