@@ -266,6 +266,7 @@ def test_what_is_not_read_is_named(tmp_path):
         ({"windows": 2}, "config.data.windows=2 must be 1 without a config.data.window"),
         ({"person": "user"}, "config.data.person='user' must hold a group"),
         ({"person": "(x"}, "config.data.person='(x' must be a regular expression"),
+        ({"person": "user(x)?"}, "config.data.person='user(x)?' matches nothing in 'a/user0_00"),
         ({"person": "no(t)"}, "config.data.person='no(t)' matches nothing in 'a/user0_00.npy'"),
         ({"person": "(u)", "test_list": "x"}, "both split; leave one"),
         ({"test_list": "none.txt"}, "none.txt: cannot be read"),

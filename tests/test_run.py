@@ -226,6 +226,23 @@ def test_a_finished_run_is_shown_where_nothing_can_be_locked_or_written(tmp_path
         train(given)
 
 
+def test_a_brief_run_measures_the_swap_alone_and_the_rest_when_asked(tmp_path, capsys):
+    nmnist_files.dataset(tmp_path / "data")
+    whole = {"hardware.weight_bits": (8,), "corruptions.kinds": "noise", "epochs": 1}
+    given = settings(tmp_path, **whole, brief=True)
+    (run_,) = train(given)["runs"]
+    assert (run_["hardware"], run_["corruptions"]) == ([], [])
+    assert not (tmp_path / "run" / "report.html").exists()
+    said = capsys.readouterr()
+    assert "report:" not in said.out and "test split, with hardware" not in said.err
+    (again,) = train(given.changed({"brief": False}))["runs"]
+    assert [row["condition"] for row in again["hardware"]] == ["INT8"]
+    assert len(again["corruptions"]) and again["hard_accuracy"] == run_["hard_accuracy"]
+    assert (tmp_path / "run" / "report.html").exists()
+    said = capsys.readouterr()
+    assert "test split, with hardware" in said.err and "report:" in said.out
+
+
 def test_one_diverged_member_does_not_end_the_sweep(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     done = train(settings(tmp_path, **{"sweep.learning_rate": (1e38, 1e-2)}))

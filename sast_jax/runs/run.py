@@ -4,9 +4,11 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from sast_jax.data import packing
 from sast_jax.data.sets import selection
@@ -30,6 +32,7 @@ from sast_jax.training import passes
 from sast_jax.training.trained import Trained
 
 EXAMPLES = 4  # recordings shown in the report
+_BRIEFLY = {"hardware.weight_bits": (), "hardware.draws": 0, "corruptions.kinds": ""}
 
 
 def run(given: Settings) -> dict:
@@ -37,9 +40,12 @@ def run(given: Settings) -> dict:
 
     Everything else is already written.
     """
-    done, workdir = results_of(given)
+    done, workdir = results_of(given, page=not given.brief)
     if not processes.is_first():
         return done
+    measure.show(done)
+    if not given.brief:
+        print(f"report: {workdir / 'report.html'}")
     measure.raise_failure(done["runs"], f"evaluate --checkpoint={workdir}")
     return done
 
@@ -124,10 +130,6 @@ def results_of(
         else:
             print(f"{workdir}: this run is finished; these are its results")
             done = workdirs.finished(workdir) if processes.is_first() else {}
-    if page:
-        if processes.is_first():
-            measure.show(done)
-        print(f"report: {workdir / 'report.html'}")
     return done, workdir
 
 
@@ -136,11 +138,16 @@ def _conclude(
 ) -> dict:
     """Evaluates the last epoch on the whole test split, and writes results and report."""
     models = Trained.of(job.recipe, state_R, job.hyper_R)
+    given = given.changed(_BRIEFLY) if given.brief else given
+    stages = _stages(given, validation is not None, page)
+    next(stages)
     benches_R = measure.benches(models, job.train, given)
     measured = measure.measure(models, benches_R, source.test, given)
+    next(stages)
     corrupted = measure.corrupted(benches_R, measure.recorded(source, "test", given), given)
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
     answers.write(job.workdir, benches_R, source.test)  # before they see the validation split
+    next(stages)
     if validation is not None:
         if page:
             held_out = measure.measure(models, benches_R, validation, given)
@@ -150,6 +157,7 @@ def _conclude(
             entry |= {f"validation_{key}": value for key, value in result.items()}
         chosen = calibration.after_training(models, validation, source.test)
         measured = [one | other for one, other in zip(measured, chosen, strict=True)]
+    next(stages)
     keys = ("experiment", "data", "class_names", "train_recordings")
     about = {key: job.about[key] for key in keys}
     done = results.collect(
@@ -166,9 +174,26 @@ def _conclude(
             _examples(models, source),
             [*source.warnings, *source.caveats],
         )
+    next(stages, None)
     # Last of all, as this file says that the run is finished.
     files.write(pathlib.Path(job.workdir, "results.json"), json.dumps(done, indent=2))
     return done
+
+
+def _stages(given, validated, page) -> Iterator[str]:
+    """A progress bar of what follows training: gives the name of each part as it begins."""
+    trials = len(given.hardware.weight_bits) or given.hardware.draws
+    parts = {
+        "test split, with hardware" if trials else "test split": True,
+        "corrupted recordings": given.corruptions.kinds,
+        "held-out recordings": validated,
+        "report": page,
+    }
+    with tqdm(total=sum(map(bool, parts.values())), desc="measuring", unit="part") as bar:
+        for part, wanted in parts.items():
+            bar.set_postfix_str(part if wanted else "")
+            yield part
+            bar.update(bool(wanted))
 
 
 def _examples(models: Trained, source: Source) -> list[plots.Example]:

@@ -97,6 +97,9 @@ class Settings:
     checkpoint_minutes: float = number(
         10.0, 0, math.inf, "between checkpoints within an epoch; 0: none", before=10.0
     )
+    brief: bool = switch(
+        False, "measure the swap alone: no hardware, corruptions or report", before=False
+    )
     workdir: str = text("", "default: runs/<experiment>/<digest of these settings and the data>")
 
     def __post_init__(self):

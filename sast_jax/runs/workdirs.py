@@ -18,7 +18,7 @@ from sast_jax.runs.settings import Settings, flat_fields
 
 # Keys that do not change what a run computes; the fingerprint and "experiment" stand for the data.
 _NOT_THE_RUN = (
-    *("resume", "workdir", "batch_devices", "checkpoint_minutes"),
+    *("resume", "workdir", "batch_devices", "checkpoint_minutes", "brief"),
     *("data.name", "data.path", "data.source", "data.stream"),
     "data.allow_overlap",
 )

@@ -65,7 +65,8 @@ def persons(pattern: str, found: Gathered) -> tuple[list[int], list[str]]:
         )
     named = []
     for item in found.items:
-        if not (match := compiled.search(item.name)):
+        match = compiled.search(item.name)
+        if not match or match[1] is None:  # a group may be optional
             raise InputError(f"config.data.person={pattern!r} matches nothing in {item.name!r}")
         named.append(match[1])
     everyone = sorted(set(named), key=natural)
