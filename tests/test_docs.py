@@ -32,7 +32,8 @@ README, RESULTS = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
 SAM = ROOT / "sast_jax" / "sharpness" / "sam.md"
 GENERATED = "mistakes.md"  # by the tests of mistakes, which type its commands
 DOCS = sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != GENERATED)
-PAGES = [README, *DOCS, SAM, RESULTS]
+DETAILS = sorted((ROOT / "experiments" / "results").glob("*.md"))
+PAGES = [README, *DOCS, SAM, RESULTS, *DETAILS]
 
 PYTHON = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 FENCED = re.compile(r"```.*?```", re.DOTALL)
@@ -166,6 +167,7 @@ def test_the_indices_name_all_pages():
     index = ROOT / "docs" / "README.md"
     assert {*DOCS, SAM, RESULTS} - {index} <= named(index)
     assert {index, RESULTS} <= named(README)
+    assert set(DETAILS) <= named(RESULTS)
 
 
 def parse(command, arguments):

@@ -5,7 +5,7 @@
 The papers publish no settings, so all of these are our choice. The scores are the mean current, as
 in the default: with the papers' spike counts and a high scale, SAM drives eleven outputs behind
 convolutions to fire all the time. rho and the number of epochs have the best hard accuracy of those
-in experiments/RESULTS.md, on five people who were held out of the simulated training set.
+in experiments/results/gestures.md, on five people who were held out of the simulated training set.
 """
 
 from ml_collections import ConfigDict
