@@ -42,15 +42,13 @@ def read(workdir: pathlib.Path, name: str = NAME) -> list[dict[str, np.ndarray]]
     Raises:
       InputError: there is no such file, or it is damaged.
     """
-    file = workdir / name
-    try:
-        with np.load(file, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
-            count = int(arrays.pop("runs"))
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: not there or damaged; run the training again") from error
-    runs = [{} for _ in range(count)]
-    for name in arrays.keys() - {"truth"}:
-        number, _, condition = name.partition(" ")
-        runs[int(number)][condition] = arrays[name]
+    arrays = files.read_arrays(workdir / name)
+    truth, count = arrays.pop("truth", None), arrays.pop("runs", None)
+    keys = [key.partition(" ") for key in arrays]
+    numbers = {int(number) if number.isdecimal() else -1 for number, *_ in keys}
+    if truth is None or count is None or count.shape or not numbers <= set(range(int(count))):
+        raise InputError(f"{workdir / name}: damaged (not the answers of runs); train again")
+    runs: list[dict[str, np.ndarray]] = [{} for _ in range(int(count))]
+    for number, space, condition in keys:
+        runs[int(number)][condition] = arrays[f"{number}{space}{condition}"]
     return runs

@@ -70,6 +70,20 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     write(path, made.getvalue())
 
 
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file.
+
+    Raises:
+      InputError: it is not there, or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+    except Exception as error:  # whatever parsing a damaged archive raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not there or damaged ({reason})") from error
+
+
 def folder_asked_for(name: str, mark: str) -> pathlib.Path:
     """The folder that a flag names; :func:`write_all` makes it if it is not there.
 

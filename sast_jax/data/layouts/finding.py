@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable
 
+from sast_jax.data.formats.stream import LARGEST_RATIO
 from sast_jax.errors import InputError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
@@ -105,3 +106,20 @@ def like_recordings(folder: pathlib.Path) -> str | None:
             elif entry.name.lower().endswith((*ARCHIVES, *ENDINGS)):
                 return str(entry.relative_to(folder))
     return None
+
+
+def require_room(name: str, unpacked: int, packed: int) -> None:
+    """Refuses a file in an archive that says it unpacks to far more than recordings do.
+
+    Args:
+      name: of the file, for the message.
+      unpacked, packed: bytes.
+
+    Raises:
+      InputError: it does.
+    """
+    if unpacked > LARGEST_RATIO * max(packed, 1):
+        raise InputError(
+            f"{name}: would unpack to {unpacked:,} bytes from {packed:,}; no recording packs so "
+            "tightly, so fetch the archive again"
+        )

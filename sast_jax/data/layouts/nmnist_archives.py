@@ -132,6 +132,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
                 f"{path}/{m.filename}: {how}, which cannot be read in place; unpack the archive "
                 f"to {split.capitalize()}/ beside it, and move it away"
             )
+        finding.require_room(f"{path}/{m.filename}", m.file_size, m.compress_size)
     lines = "".join(f"{m.filename} {m.file_size} {m.CRC}\n" for m in chosen)
 
     def read(indices):

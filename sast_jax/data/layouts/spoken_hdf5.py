@@ -125,4 +125,5 @@ def _unpacked(path, changed) -> bytes:
         members = [m for m in archive.infolist() if m.filename.lower().endswith(".h5")]
         if len(members) != 1:
             raise InputError(f"{path}: holds {len(members)} HDF5 files, where one is expected")
+        finding.require_room(f"{path}", members[0].file_size, members[0].compress_size)
         return archive.read(members[0])

@@ -203,12 +203,13 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
 
 def _members(path, wanted: Container[int]) -> Iterator[tuple[str, bytes]]:
     """Name and content of the files in an archive whose place is wanted, in order."""
-    name, place = "", 0
+    name, place, size = "", 0, path.stat().st_size
     try:
         with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
             for member in archive:
                 if member.isfile():
                     name = f"/{member.name}"
+                    finding.require_room(f"{path}{name}", member.size, size)
                     # It is None only for what is no file.
                     if place in wanted and (file := archive.extractfile(member)) is not None:
                         yield member.name, file.read()

@@ -1,0 +1,119 @@
+"""Readers of all files that hold no events, and whole files for them.
+
+Each entry of ``READERS`` takes a folder to write in, and gives the name of the file, its content in
+some forms, and a function that reads it and returns what is wrong with what it found, or nothing.
+"""
+
+import io
+import json
+
+import gesture_writing
+import nmnist_files
+import numpy as np
+import small
+
+from sast_jax.data import cache, sets
+from sast_jax.hardware.graphs.network import Graph
+from sast_jax.runs import answers, files, workdirs
+from sast_jax.runs.study import kept_rows
+
+MADE = small.frames()
+
+
+def _set(name, file, folder):
+    """A data set whose training file is damaged; its other files are whole."""
+
+    def read(path):
+        own = sets.SETS[name](source="folder", path=str(path.parent))
+        source = own.load(("train",))
+        if len(source.train.labels_N) == 0:
+            return "a set without recordings"
+
+    return f"{name}/{file}", [(folder / file).read_bytes()], read
+
+
+def digits(folder):
+    nmnist_files.dataset(folder, per_class=1, splits=("train",))
+    return _set("nmnist", "train.zip", folder)
+
+
+def gestures(folder):
+    rng = np.random.default_rng(0)
+    named = {
+        f"ibmGestureTrain/user{user:02d}_led/{label}.npy": gesture_writing.npy(
+            gesture_writing.learnable(rng, label)
+        )
+        for user in (1, 2)
+        for label in range(11)
+    }
+    gesture_writing.write_archive(folder / "ibmGestureTrain.tar.gz", named, compresslevel=1)
+    return _set("dvs_gesture", "ibmGestureTrain.tar.gz", folder)
+
+
+def json_file(name, content, read):
+    return lambda folder: (name, [json.dumps(content).encode()], read)
+
+
+def kept_frames(folder):
+    key = {"a": 1}
+    cache.frames(folder, key, lambda: MADE)
+    (file,) = folder.glob("*.npz")
+
+    def read(path):
+        found = cache.frames(path.parent, key, lambda: MADE)
+        same = all(np.array_equal(a, b) for a, b in zip(found, MADE, strict=True) if a is not None)
+        if not same:
+            return "other frames than were kept"
+
+    return f"cache/{file.name}", [file.read_bytes()], read
+
+
+def right_answers(folder):
+    made = io.BytesIO()
+    np.savez_compressed(made, runs=np.int64(1), truth=np.arange(9), **{"0 a hard": np.ones(9)})
+
+    def read(path):
+        if len(answers.read(path.parent)) > 10**6:
+            return "a million runs"
+
+    return f"answers/{answers.NAME}", [made.getvalue()], read
+
+
+def nir(folder):
+    import nir as nir_library
+
+    weights = np.ones((3, 4), np.float32)
+    graph = nir_library.NIRGraph.from_list(
+        nir_library.Affine(weights, np.zeros(3, np.float32)),
+        nir_library.LIF(*(np.full(3, value, np.float32) for value in (1e-2, 1.0, 0.0, 1.0, 0.0))),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    nir_library.write(str(folder / "net.nir"), graph)
+    return "net.nir", [(folder / "net.nir").read_bytes()], lambda path: _unit(Graph.read(path))
+
+
+NUMBERS = list(range(10**6, 10**6 + 60))
+DONE = {"config": {"rho": 0.1}, "runs": [{"seed": NUMBERS}], "summary": [{"n": NUMBERS}]}
+MENDED = ("cache",)  # which is made again where it is damaged
+READERS = {
+    "digits.zip": digits,
+    "gestures.tar.gz": gestures,
+    "cache": kept_frames,
+    "answers": right_answers,
+    "results.json": json_file(
+        "run/results.json", DONE, lambda path: _unit(workdirs.finished(path.parent))
+    ),
+    "config.json": json_file(
+        "run/config.json", {"a": NUMBERS}, lambda path: _unit(files.read_json(path))
+    ),
+    "rows.json": json_file(
+        "rows.json",
+        {"plain": {"about": {"a": NUMBERS}, "row": {}}},
+        lambda path: _unit(kept_rows.kept(path)),
+    ),
+    "NIR": nir,
+}
+
+
+def _unit(_):
+    """Whatever JSON holds is nothing wrong."""
