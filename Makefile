@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test slow gpu lint clean
+.PHONY: install run test slow matrix gpu lint clean
 
 install: .venv/installed
 
@@ -19,6 +19,10 @@ test: .venv/tested
 slow: .venv/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[onnx]' 'onnxruntime>=1.20'
 	$(BIN)/python -m pytest -m slow
+
+# The oldest and the newest versions of all that is needed, on two Pythons.
+matrix:
+	$(PYTHON) tests/matrix.py
 
 # Everything that a GPU has to show, in at most eight minutes, in the environment that has it.
 gpu:

@@ -1,0 +1,90 @@
+"""Tries the oldest and the newest versions of every dependency, on several Pythons: make matrix.
+
+    python tests/matrix.py [python3.11 python3.13]
+
+The first Python gets both, the others the newest, as old versions have no packages for them. Each
+is a fresh virtual environment in a temporary folder, in which the tests of the core run.
+Prints a table in Markdown, and ends with exit code 1 if one of them fails.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+
+ROOT = pathlib.Path(__file__).parents[1]
+PYTHONS = ("python3.11", "python3.13")
+TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "packaging>=24")
+SHOWN = ("jax", "flax", "optax", "numpy", "orbax-checkpoint", "ml-collections", "tonic")
+CORE = (  # without torch and other references
+    *("test_face", "test_sam", "test_lif", "test_neurons", "test_recipe", "test_training"),
+    *("test_run", "test_checkpoints", "test_workdirs", "test_settings", "test_packing"),
+    *("test_stopped", "test_streaming", "test_evaluation", "test_formats", "test_intervals"),
+)
+
+
+def declared() -> list[str]:
+    """The requirements of the package and of its extra ``all``, such as ``jax>=0.10``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted, found = ["all"], list(project["dependencies"])
+    while wanted:
+        for requirement in extras[wanted.pop()]:
+            own = re.fullmatch(r"sast_jax\[(.*)\]", requirement)
+            (wanted.extend(own[1].split(",")) if own else found.append(requirement))
+    return sorted(set(found))
+
+
+def oldest(requirements: list[str]) -> list[str]:
+    """The same with the least version that each allows, and nothing newer."""
+    return [requirement.replace(">=", "==") for requirement in requirements]
+
+
+def tried(python: str, requirements: list[str], folder: pathlib.Path) -> tuple[str, str]:
+    """The versions of an environment, and how its tests end."""
+    bin_ = folder / "bin"
+    run([python, "-m", "venv", folder])
+    run([bin_ / "pip", "install", "--quiet", *requirements, *TOOLS])
+    run([bin_ / "pip", "install", "--quiet", "--no-deps", "--editable", ROOT])
+    listed = run([bin_ / "pip", "list", "--format=freeze"]).splitlines()
+    versions = dict(line.split("==") for line in listed if "==" in line)
+    shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN)
+    tests = [ROOT / "tests" / f"{name}.py" for name in CORE]
+    done = subprocess.run(
+        [bin_ / "python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", *tests],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+    print(done.stdout if done.returncode else last, file=sys.stderr)
+    return shown, last if done.returncode == 0 else f"**failed**: {last}"
+
+
+def run(command) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def main() -> None:
+    pythons = [name for name in sys.argv[1:] or PYTHONS if shutil.which(name)]
+    print("| Python | versions | tests |\n|---|---|---|")
+    failed = False
+    for python in pythons:
+        version = run([python, "--version"]).split()[1]
+        kinds = {"oldest": oldest(declared()), "newest": declared()}
+        for name, requirements in kinds.items():
+            if name == "oldest" and python != pythons[0]:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    shown, ended = tried(python, requirements, pathlib.Path(folder, "venv"))
+                except subprocess.CalledProcessError as error:
+                    shown, ended = name, f"**failed**: {error.stderr.strip().splitlines()[-1]}"
+            failed |= ended.startswith("**failed**")
+            print(f"| {version}, {name} | {shown} | {ended} |", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
