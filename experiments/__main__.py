@@ -17,8 +17,10 @@ def commands() -> dict[str, str]:
     """The commands, each with the first line of what it says of itself."""
     files = {path.stem: path for path in _FOLDER.glob("*.py") if path.stem not in _NO_COMMANDS}
     files |= {path.parent.name: path for path in _FOLDER.glob("*/__main__.py")}
-    texts = {name: ast.get_docstring(ast.parse(path.read_text())) for name, path in files.items()}
-    return {name: texts[name].partition("\n")[0] for name in sorted(texts)}
+    trees = {name: ast.parse(files[name].read_text()) for name in sorted(files)}
+    return {
+        name: (ast.get_docstring(tree) or "").partition("\n")[0] for name, tree in trees.items()
+    }
 
 
 def main() -> None:

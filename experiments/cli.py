@@ -119,16 +119,16 @@ def define_processes() -> None:
 
 
 def _join_others() -> None:
-    given = {name: flags.FLAGS[name].value for name in ("coordinator", "processes", "process")}
-    known = given["coordinator"] not in ("", processes.AUTO)
+    coordinator, number = flags.FLAGS.coordinator, flags.FLAGS.process
+    known = coordinator not in ("", processes.AUTO)
     numbered = flags.FLAGS["processes"].present or flags.FLAGS["process"].present
-    if (known and not given["process"] < given["processes"]) or (numbered and not known):
+    if (known and not number < flags.FLAGS.processes) or (numbered and not known):
         raise InputError(
             "--coordinator=HOST:PORT needs --processes=N, and --process=I from 0 to N - 1 in each "
             "of them; --coordinator=auto needs neither"
         )
-    if given["coordinator"]:
-        processes.join(**given)
+    if coordinator:
+        processes.join(coordinator, flags.FLAGS.processes, number)
 
 
 def define_settings(name: str, group: Any) -> Callable[[], dict]:

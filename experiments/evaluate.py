@@ -54,7 +54,7 @@ def main() -> None:
         more = "" if _DATA_PATH.value else "; or name another folder with --data_path=FOLDER"
         raise InputError(f"{error}{more}") from error
     chosen_N = selection.chosen(source, _SPLIT.value, _ABOVE.value)
-    frames = getattr(source, _SPLIT.value).take(chosen_N)
+    frames = source.frames(_SPLIT.value).take(chosen_N)
     chosen = f" of files above {_ABOVE.value}" if _ABOVE.value else ""
     words = f"{source.name}; {len(frames.truth_M)} {_SPLIT.value} recordings{chosen}"
     print(f"Data: {words}")

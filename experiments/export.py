@@ -89,7 +89,7 @@ def _check_flags() -> None:
         raise InputError("--hardware.weight_bits: name one width with --weight_bits=4")
     folder, one = _FORMAT.value in _FOLDERS, _FORMAT.value
     used = {"parameterisation": one == "nir", "dt": one == "nir", "data_path": folder}
-    rounds = folder or _BITS.value
+    rounds = folder or bool(_BITS.value)
     for key in HardwareKeys.__dataclass_fields__:
         used[f"hardware.{key}"] = rounds if key in _ROUNDING else folder and key in _CHIP
     for name, is_used in used.items():
@@ -164,7 +164,7 @@ def _say_how_to_load(file) -> None:
 
 def _write_folder(found, one, folder, origin) -> None:
     source = _recordings(found)
-    test = source.test
+    test = source.frames("test")
     frames = test.spread(GOLDEN)
     chip, kernels = _on_chip(found, one, _BITS.value or found.settings.weights.bits or 8)
     try:
@@ -215,25 +215,27 @@ def _recordings(found) -> Source:
     except InputError as error:
         more = "" if _DATA_PATH.value else "; or name a folder with --data_path=FOLDER"
         raise InputError(f"{error}{more}") from error
-    selection.warn(source, source.test, found.record["simulated"])
+    selection.warn(source, source.frames("test"), found.record["simulated"])
     reloaded.warn_of_trained_on(found, source, "test")
     return source
 
 
 def _check_nir(one: Trained) -> None:
     """Raises InputError for a neuron that NIR cannot express, before calibration begins."""
-    neuron, decay = one.model.neuron, float(one.hyper.decay)
+    neuron, decay, _ = one.uniform()
 
-    def refused(neuron) -> InputError | None:
+    def refused(neuron: neurons.Neuron) -> InputError | None:
         try:
             neuron.nir(decay, _DT.value, (1,), _PARAMETERISATION.value)
         except InputError as error:
             return error
+        return None
 
     if error := refused(neuron):
         ways = ["export with --format=stablehlo or --format=onnx"]
-        resets = isinstance(neuron, neurons.Resetting)
-        if resets and not refused(dataclasses.replace(neuron, reset=neurons.ToZero())):
+        if isinstance(neuron, neurons.Resetting) and not refused(
+            dataclasses.replace(neuron, reset=neurons.ToZero())
+        ):
             ways.insert(0, "train with --config.lif.reset=zero")
         raise InputError(f"{error}; {', or '.join(ways)}") from error
 

@@ -60,7 +60,7 @@ def _keys(name: str) -> dict[str, tuple[dataclasses.Field, Any]]:
 def _configs() -> list[tuple[str, str]]:
     """Each config, and the first line of what it says of itself."""
     files = sorted(path for path in _CONFIGS.glob("*.py") if path.stem != "__init__")
-    texts = [ast.get_docstring(ast.parse(path.read_text())) for path in files]
+    texts = [ast.get_docstring(ast.parse(path.read_text())) or "" for path in files]
     names = [f"experiments/configs/{path.name}" for path in files]
     return [(name, text.split("\n")[0]) for name, text in zip(names, texts, strict=True)]
 

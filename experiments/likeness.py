@@ -23,8 +23,9 @@ _BINS = 31  # of 10 ms
 
 def main() -> None:
     split = nmnist_archives.find_split(_DATA_PATH.value, "train")
-    chosen = np.flatnonzero((split.numbers_N > 0) & (split.numbers_N <= 1000)) if split else ()
-    if len(chosen) != 1000:
+    numbers_N = np.empty(0) if split is None or split.numbers_N is None else split.numbers_N
+    chosen = np.flatnonzero((numbers_N > 0) & (numbers_N <= 1000))
+    if split is None or len(chosen) != 1000:
         raise InputError(f"{_DATA_PATH.value}: training recordings 1 to 1000 are not all there")
 
     def frames(data):
@@ -36,7 +37,7 @@ def main() -> None:
     print(f"REAL_EVENTS = ({described['events']:.1f}, {described['events_std']:.1f})")
     print(f"REAL_FALLING = {described['falling']:.4f}")
     print("REAL_PROFILE_31x2 =", np.round(real.profile_TxC, 1).tolist())
-    labels, numbers = split.labels_N[chosen], split.numbers_N[chosen]
+    labels, numbers = split.labels_N[chosen], numbers_N[chosen]
     images = digits.digits_of_files(labels, numbers)
     simulated = digits.record(jax.random.key(0), images, labels, numbers)
     print(likeness.compare(likeness.describe(frames(simulated)), described))

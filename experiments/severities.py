@@ -76,7 +76,8 @@ def levels(lost: Callable[[float], float], most: float) -> list[tuple[float, flo
             middle = float(np.sqrt(above * below))
             tried[middle] = lost(middle)
             above, below = (middle, below) if tried[middle] >= points else (above, middle)
-        nearest = min(above, below, key=lambda level, points=points: abs(tried[level] - points))
+        away = {level: abs(tried[level] - points) for level in (above, below)}
+        nearest = min(away, key=away.__getitem__)
         found.append((nearest, tried[nearest]))
     return found
 
@@ -94,9 +95,9 @@ def hard_accuracy(workdir: pathlib.Path) -> Callable[..., float]:
             f"{workdir}: held no recordings out; train with --config.data.validation=0.2"
         )
     source = reloaded.training_source(found)
-    rows_N = np.flatnonzero(selection.held_out(source.train, data.validation, data.seed))
-    where = source.recorded["train"]
-    windows = len(source.train.labels_N) // len(where.recordings.labels_N)
+    train, where = source.frames("train"), source.recorded["train"]
+    rows_N = np.flatnonzero(selection.held_out(train, data.validation, data.seed))
+    windows = len(train.labels_N) // len(where.recordings.labels_N)
     few = recordings.take(where.recordings, np.unique(rows_N // windows))
     few = corruptions.in_memory(few)
 

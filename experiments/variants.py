@@ -44,12 +44,16 @@ def main() -> None:
             for key, variant in family.VARIANTS.items()
         }
         source = configs["SAM"].data.load()
+        tried = {
+            key: family.choices(regime, family.VARIANTS[key], config)
+            for key, config in configs.items()
+        }
         abouts = {
             key: {
                 "recordings": source.fingerprint,
                 "seeds": _SEEDS.value,
                 "config": workdirs.identity(config.as_dict()),
-                "tuned": family.choices(regime, family.VARIANTS[key], config),
+                "tuned": tried[key],
             }
             for key, config in configs.items()
         }
@@ -63,7 +67,6 @@ def main() -> None:
         times = {}
         if _ROUNDS.value:
             times = cost.times(folder / name / "times.json", configs, "Adam", _ROUNDS.value)
-        tried = {key: about["tuned"] for key, about in abouts.items()}
         print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 

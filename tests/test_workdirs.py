@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from sast_jax.errors import InputError
-from sast_jax.runs import workdirs
+from sast_jax.runs import files, workdirs
 from sast_jax.runs.settings import Settings
 
 
@@ -81,12 +81,29 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "run" / "results.json").write_text('{"half')
     with pytest.raises(InputError, match=r"results\.json: damaged"):
         workdirs.finished(tmp_path / "run")
+    (tmp_path / "run" / "results.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"results\.json: damaged \(not a dict\); remove it"):
+        workdirs.finished(tmp_path / "run")
     (tmp_path / "run" / "results.json").write_text("{}")
     with pytest.raises(InputError, match=r"results\.json: not the results of a run"):
         workdirs.finished(tmp_path / "run")
-    (tmp_path / "run" / "config.json").write_text("")
-    with pytest.raises(InputError, match=r"config\.json: damaged"):
-        workdirs.claim(settings(workdir=folder), "data")
+    for damaged in ("", "[]"):
+        (tmp_path / "run" / "config.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"config\.json: damaged"):
+            workdirs.claim(settings(workdir=folder), "data")
+
+
+def test_a_file_of_another_kind_is_damaged(tmp_path):
+    file = tmp_path / "kept.json"
+    for kind, content in ((dict, {"a": [1]}), (list, [{"a": 1}])):
+        file.write_text(json.dumps(content))
+        assert files.read_json(file, kind) == content
+        other = list if kind is dict else dict
+        for damaged in (json.dumps(content), "null", "3"):
+            file.write_text(damaged)
+            named = rf"kept\.json: damaged \(not a {other.__name__}\); remove it"
+            with pytest.raises(InputError, match=named):
+                files.read_json(file, other)
 
 
 def test_a_second_process_is_kept_out(tmp_path):

@@ -75,7 +75,8 @@ def _all(config, regimes, names, source, workdir, scheduler="") -> dict:
         of_it = [name for name in names if regime in METHODS[name].values]
         rests_on = _identity(config, source.fingerprint)
         abouts = {name: rests_on | _about(config, regime, METHODS[name]) for name in of_it}
-        file, left_out = workdir / regime / "rows.json", []
+        file = workdir / regime / "rows.json"
+        left_out: list[str] = []
         with trainings.of(scheduler, source.fingerprint) as trained:
             make = functools.partial(_assess, config, regime, workdir / regime, trained)
             if config.minutes:
@@ -89,8 +90,8 @@ def _all(config, regimes, names, source, workdir, scheduler="") -> dict:
                 file = workdir / regime / "times.json"
                 times = cost.times(file, configs, PLAIN, config.rounds)
                 rows = rows | {name: rows[name] | {"time": times[name]} for name in tuned}
-        about = f"the settings of {config.base}" if config.base else REGIMES[regime].about
-        done["regimes"][regime] = {"about": about, "methods": rows, "left_out": left_out}
+        what = f"the settings of {config.base}" if config.base else REGIMES[regime].about
+        done["regimes"][regime] = {"about": what, "methods": rows, "left_out": left_out}
         page.write_assessment(workdir, done)
     return done
 
@@ -216,7 +217,7 @@ def _workdir(config, fingerprint) -> pathlib.Path:
     workdir = pathlib.Path(config.workdir or default).expanduser()
     file = workdir / "config.json"
     if file.exists():
-        workdirs.compare(workdir, files.read_json(file), identity)
+        workdirs.compare(workdir, files.read_json(file, dict), identity)
     elif workdirs.holds_anything(workdir):
         raise InputError(f"{workdir}: not empty and no assessment; name another --config.workdir")
     workdir.mkdir(parents=True, exist_ok=True)
@@ -239,11 +240,12 @@ def _assess(config, regime, folder, trained, name, rows) -> dict:
     method, place = METHODS[name], folder / kept_rows.folder(name)
     made, taken, target = untuned(config, regime, method), {}, None
     if method.taken:
-        if not rows[REFERENCE]["tuned"]:
-            return _diverged(config, regime, method, made, f"no run of {REFERENCE} is finite")
         own = rows[REFERENCE]
-        rate = round(measures.held_out_rate(own["runs"]), 4)
-        taken = {method.taken: {"rho": own["tuned"]["rho"], "rates.target": rate}[method.taken]}
+        rate = measures.held_out_rate(own["runs"])
+        if not own["tuned"] or rate is None:
+            return _diverged(config, regime, method, made, f"no run of {REFERENCE} is finite")
+        known = {"rho": own["tuned"]["rho"], "rates.target": round(rate, 4)}
+        taken = {method.taken: known[method.taken]}
         made = made.changed(taken)
         target = taken.get("rates.target")
     seeds = {"seed": made.seed + config.seeds, "sweep.seeds": config.tuning_seeds}
@@ -318,9 +320,9 @@ def _row(config, regime, method, made) -> dict:
 def _diverged(config, regime, method, made, why) -> dict:
     """The row of a method without a finite run; the other methods continue."""
     seeds = range(made.seed, made.seed + config.seeds)
-    nothing = {"hardware": [], "corruptions": []}
+    nothing: dict = {"hardware": [], "corruptions": []}
     runs = [measures.entry(nothing | {"seed": seed}, {}, {}) for seed in seeds]
-    lost = {"tuned": {}, "taken": {}, "trials": [], "remarks": [why], "runs": runs}
+    lost: dict = {"tuned": {}, "taken": {}, "trials": [], "remarks": [why], "runs": runs}
     lost["clean"] = {"tuned": {}, "remarks": [], "runs": runs}
     return _row(config, regime, method, made) | lost
 

@@ -9,6 +9,7 @@ import collections
 import json
 import pathlib
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ class Rank(NamedTuple):
     p: float
 
 
-def sharing_the_loss(methods: dict[str, dict]) -> list[str]:
+def sharing_the_loss(methods: Mapping[str, Mapping]) -> list[str]:
     """The methods with plain training's slope, reset and readout, whose losses compare."""
     changed = {name: set(METHODS[name].changes) if name in METHODS else set() for name in methods}
     return [
@@ -75,7 +76,7 @@ def flatness(methods: dict[str, dict]) -> dict[str, Rank]:
     return ranks
 
 
-def by_kind(row: dict) -> dict[str, np.ndarray]:
+def by_kind(row: Mapping) -> dict[str, np.ndarray]:
     """Hard accuracy on each kind of corruption, a mean over severities for each seed (S,)."""
     found = collections.defaultdict(list)
     for condition in row["runs"][0]["corruptions"]:

@@ -1,6 +1,6 @@
 """What the assessment compares: each method as changes of a regime's config, and what it tunes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -38,10 +38,10 @@ class Method(NamedTuple):
     about: str
     changes: dict
     key: str
-    values: dict[str, tuple[float, ...]]
+    values: Mapping[str, Sequence[float]]
     longer: float = 1
     taken: str | None = None
-    rates: dict[str, tuple[float, ...]] | None = None
+    rates: Mapping[str, Sequence[float]] | None = None
 
 
 class Regime(NamedTuple):

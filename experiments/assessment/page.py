@@ -125,9 +125,9 @@ def _page(done) -> str:
 
 def _elsewhere(done) -> list[str]:
     """Which methods were trained and measured on another machine than the page's."""
-    names = {}
+    names: dict[str, list[str]] = {}
     for regime, of_it in done["regimes"].items():
-        away = {}
+        away: dict[str, list[str]] = {}
         for name, row in of_it["methods"].items():
             if row["environment"] != done["environment"]:
                 away.setdefault(pages.listed(row["environment"]), []).append(name)
@@ -178,7 +178,8 @@ def _cost_table(methods) -> str:
 
 
 def _shown(row, key) -> str:
-    return tables.decimals(*(_estimate(row, key) or (None, None)), MEASURES[key].digits)
+    mean, interval = _estimate(row, key) or (None, None)
+    return tables.decimals(mean, interval, MEASURES[key].digits)
 
 
 def _difference_table(methods) -> str:

@@ -9,7 +9,7 @@ import importlib.util
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -47,7 +47,7 @@ class Peer(NamedTuple):
 
 def installed(weights: list, batch: Batch) -> dict[str, Peer]:
     """The peers that are installed, with these weights: pairs of kernel (I, O) and bias."""
-    made = {}
+    made: dict[str, Peer] = {}
     for name, (module, make) in PEERS.items():
         if importlib.util.find_spec(module) is not None:
             made |= {f"{name}{more}": peer for more, peer in make(weights, batch).items()}
@@ -117,6 +117,7 @@ def _spyx(weights, batch) -> dict[str, Peer]:
     rngs, layers = nnx.Rngs(0), []
     for inputs, outputs, kernel, bias in _layers(weights):
         linear = nnx.Linear(inputs, outputs, rngs=rngs)
+        assert linear.bias is not None  # it has one unless told otherwise
         linear.kernel[...], linear.bias[...] = kernel, bias
         spike = axn.custom(derivative)
         layers += [linear, nn.LIF((outputs,), DECAY, THRESHOLD, spike, rngs=rngs)]
@@ -126,7 +127,8 @@ def _spyx(weights, batch) -> dict[str, Peer]:
     def loss(network, inputs, labels):
         return _loss(nn.run(network, inputs)[0], labels)
 
-    step = optimize.make_train_step(loss)
+    # spyx declares neither the data that a loss takes nor that a step can be lowered.
+    step: Any = optimize.make_train_step(loss)  # type: ignore[arg-type]
     given = network, adam, batch.inputs_TxBxI, batch.labels_B
     memory = memory_of(step.lower(*given).compile().compiled)
     first = float(loss(network, *given[2:]))

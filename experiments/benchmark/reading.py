@@ -82,7 +82,7 @@ def stages(data: sets.Data) -> dict[str, float]:
     ):
         stage("read and pack", given.data.load)
         source = stage("read from the cache", given.data.load)
-    train = source.train
+    train, test = source.frames("train"), source.frames("test")
     recipe = build.recipe(given, source.frame_shape, source.classes, len(train.labels_N))
     hyper_R = build.hyperparameters(given)
 
@@ -94,6 +94,6 @@ def stages(data: sets.Data) -> dict[str, float]:
     ends = [stage(f"epoch {i + 1}", lambda: next(epochs)) for i in range(given.epochs)]
     seconds["compile the epoch"] = seconds["epoch 1"] - seconds["epoch 3"]
     trained = Trained.of(recipe, ends[-1][0], hyper_R)
-    stage("evaluate, compiling", lambda: swap.soft_and_hard(trained, source.test))
-    stage("evaluate", lambda: swap.soft_and_hard(trained, source.test))
+    stage("evaluate, compiling", lambda: swap.soft_and_hard(trained, test))
+    stage("evaluate", lambda: swap.soft_and_hard(trained, test))
     return seconds

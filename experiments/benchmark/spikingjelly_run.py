@@ -67,8 +67,8 @@ def main(folder: str, result: str) -> None:
             adam.step()
     training = time.perf_counter() - started
     with torch.no_grad():
-        parts = range(0, len(test), 256)
-        answers = [scores(test[i : i + 256]).argmax(1).numpy() for i in parts]
+        starts = range(0, len(test), 256)
+        answers = [scores(test[i : i + 256]).argmax(1).numpy() for i in starts]
     accuracy = float((np.concatenate(answers) == truth).mean())
     pathlib.Path(result).write_text(json.dumps({"training": training, "accuracy": accuracy}))
 

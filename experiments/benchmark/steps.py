@@ -19,6 +19,7 @@ from sast_jax.runs import build, timing
 from sast_jax.runs.settings import Settings
 from sast_jax.training import epochs, stepping
 from sast_jax.training.batches import Shuffled
+from sast_jax.training.gradients import Sharpness
 
 GRID_EPOCHS, GRID_STEPS = 2, 15
 
@@ -47,8 +48,8 @@ def steps(time_bins: int, size: int) -> dict[str, Row]:
     batch = Batch.random(time_bins, size)
     made, hyper, state = yardstick.library(size)
     weights, moments = yardstick.bare_state(state.params)
-    given = weights, moments, 0, batch.inputs_TxBxI, batch.labels_B
-    rows = {"bare JAX": _compiled(jax.jit(yardstick.bare_step), *given)}
+    bare = weights, moments, 0, batch.inputs_TxBxI, batch.labels_B
+    rows = {"bare JAX": _compiled(jax.jit(yardstick.bare_step), *bare)}
     floor = _compiled(jax.jit(yardstick.floor), weights, moments, batch.inputs_TxBxI)
     rows["its products and Adam"] = floor
 
@@ -63,7 +64,7 @@ def steps(time_bins: int, size: int) -> dict[str, Row]:
     def listed(lists):
         return lists.joined(), batch.labels_B
 
-    part = dataclasses.replace(made.sharpness, part=max(1, size // 8))
+    part = Sharpness(part=max(1, size // 8))
     ascents = {
         "": lambda given: None,
         ", SAM": made.sharpness.ascent,
@@ -87,6 +88,7 @@ def steps(time_bins: int, size: int) -> dict[str, Row]:
 def _compiled(function, *arguments) -> Row:
     program = function.lower(*arguments).compile()
     made = program(*arguments)
+    loss: float | None
     if isinstance(made[0], stepping.RunState):
         loss = float(made[1][0])
     else:

@@ -1,7 +1,7 @@
 """The parts of ``experiments.variants``: regimes, variants, tuning, measurements and table."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -137,7 +137,7 @@ def measured(
 
 def table(
     done: dict[str, dict],
-    tried: dict[str, dict[str, Sequence[float]]],
+    tried: Mapping[str, Mapping[str, Sequence[float]]],
     times: dict[str, list[float]],
 ) -> str:
     """A row a variant, in the form of a Markdown table; times are quartiles over Adam.

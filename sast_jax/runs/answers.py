@@ -13,7 +13,7 @@ from sast_jax.errors import InputError
 from sast_jax.hardware.bench import Bench
 from sast_jax.runs import files
 
-NAME = "answers.npz"
+NAME, MOST = "answers.npz", 10**6  # runs
 
 
 def write(
@@ -28,7 +28,7 @@ def write(
     condition and each kind of network an array (M,) with a name such as ``"0 INT4 integer"``: 1 for
     a right answer, 0 for a wrong one, and of several devices the share that is right.
     """
-    arrays = {"truth": frames.truth_M, "runs": np.int64(len(benches_R))}
+    arrays = {"truth": frames.truth_M, "runs": np.array(len(benches_R))}
     for r, bench in enumerate(benches_R):
         if bench is not None:
             bench.as_trained(frames)
@@ -42,11 +42,12 @@ def read(workdir: pathlib.Path, name: str = NAME) -> list[dict[str, np.ndarray]]
     Raises:
       InputError: there is no such file, or it is damaged.
     """
-    arrays = files.read_arrays(workdir / name)
+arrays = files.read_arrays(workdir / name)
     truth, count = arrays.pop("truth", None), arrays.pop("runs", None)
     keys = [key.partition(" ") for key in arrays]
-    numbers = {int(number) if number.isdecimal() else -1 for number, *_ in keys}
-    if truth is None or count is None or count.shape or not numbers <= set(range(int(count))):
+    numbers = [int(number) if number.isdecimal() else -1 for number, *_ in keys]
+    sound = truth is not None and count is not None and not count.shape and 0 < count < MOST
+    if not sound or not all(0 <= number < count for number in numbers):
         raise InputError(f"{workdir / name}: damaged (not the answers of runs); train again")
     runs: list[dict[str, np.ndarray]] = [{} for _ in range(int(count))]
     for number, space, condition in keys:

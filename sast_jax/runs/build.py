@@ -52,7 +52,8 @@ def network(settings: Settings, classes: int):
 
 def augment(settings: Settings) -> Callable | None:
     """The augmentation of training recordings: by whole pixels if they are only shifted."""
-    given, moved = settings.data, None
+    given = settings.data
+    moved: augmentation.Affine | augmentation.Shift | None = None
     if given.rotation or given.zoom:
         moved = augmentation.Affine(given.shift, given.rotation, given.zoom)
     elif given.shift:
@@ -102,6 +103,7 @@ def recipe(
     bits = settings.weights.bits
     schedule = optimizers.SCHEDULES[settings.schedule]()
     adam = optimizers.Adam(schedule, settings.weight_decay)
+    optimizer: optimizers.Adam | optimizers.Sgd | averages.Averaged
     optimizer = adam if settings.optimizer == "adam" else optimizers.Sgd(schedule)
     if settings.average.active:
         optimizer = averages.Averaged(optimizer, settings.average)

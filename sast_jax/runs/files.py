@@ -6,17 +6,27 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping
+from typing import TypeVar, overload
 
 import numpy as np
 
 from sast_jax.errors import InputError
 
+Kind = TypeVar("Kind", dict, list)
 OF_A_RUN = ("config.json", "metrics.jsonl", "results.json", "report.html", "report.md")
 
 
 def is_left_over(path: pathlib.Path) -> bool:
     """Whether the file was left behind by a :func:`write` that was killed."""
     return re.fullmatch(r"\..+\.\d+", path.name) is not None
+
+
+@overload
+def asked_for(name: str) -> pathlib.Path: ...
+
+
+@overload
+def asked_for(name: None) -> None: ...
 
 
 def asked_for(name: str | None) -> pathlib.Path | None:
@@ -37,16 +47,19 @@ def asked_for(name: str | None) -> pathlib.Path | None:
     return path
 
 
-def read_json(path: pathlib.Path) -> object:
-    """The content of a JSON file.
+def read_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
+    """The content of a JSON file that holds a dict, or a list, as ``kind`` says.
 
     Raises:
-      InputError: it is damaged.
+      InputError: it is damaged, or holds something else.
     """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); remove it") from error
+    if not isinstance(found, kind):
+        raise InputError(f"{path}: damaged (not a {kind.__name__}); remove it")
+    return found
 
 
 def write(path: pathlib.Path, content: str | bytes) -> None:
@@ -66,7 +79,8 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Replaces an ``.npz`` file with these arrays."""
     made = io.BytesIO()
-    np.savez_compressed(made, **arrays)
+    # The stubs take these for the option allow_pickle, which no array here is named.
+    np.savez_compressed(made, **arrays)  # type: ignore[arg-type]
     write(path, made.getvalue())
 
 

@@ -98,7 +98,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             if block.metrics is not None:
                 progress = _end_epoch(job, checkpoints, log, block, progress)
             elif stops or due:
-                number = progress.epoch * job.recipe.batches.steps + progress.steps
+                number = progress.epoch * job.recipe.batches.known_steps + progress.steps
                 partial = state_R, block.progress_R
                 checkpoints.save(number, partial, _record(job, progress))
                 saved = time.monotonic()
@@ -160,7 +160,8 @@ class _Log:
 
     def __init__(self, job: Job, progress: Progress):
         self.watched = job.watched.spread(CURVE_RECORDINGS)
-        self._job, self._told, first = job, set(), processes.is_first()
+        self._job, first = job, processes.is_first()
+        self._told: set[tuple[int, str]] = set()
         if first and (missing := workdirs.trim_metrics(job.workdir, progress.epoch)):
             print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
         place = job.workdir / "metrics.jsonl" if first else os.devnull

@@ -101,7 +101,7 @@ def load(
         more = f"; --dataset={kinds} states what the folder holds" if there and not told else ""
         raise InputError(f"{error}{more}") from error
     chosen_N = selection.chosen(source, split, above)
-    frames = getattr(source, split).take(chosen_N)
+    frames = source.frames(split).take(chosen_N)
     readout = _readout(graph, meaning.readout)
     network = graph.on(source.frame_shape, dialect, readout, meaning.order)
     outputs = len(network.listed[-1].bias)

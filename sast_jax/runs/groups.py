@@ -86,7 +86,8 @@ def with_keys_of(kinds: Mapping[str, type[neurons.Neuron]]) -> type[CommonLifKey
     # Such a field came with its neuron. Its default is also its value for settings written before,
     # which had no neuron that could use it.
     known = {field.name for field in dataclasses.fields(neurons.Resetting)}
-    own, owners = {}, collections.defaultdict(list)
+    own: dict[str, dataclasses.Field] = {}
+    owners: dict[str, list[str]] = collections.defaultdict(list)
     for name, kind in kinds.items():
         for field in dataclasses.fields(kind):
             where = f"{kind.__name__}.{field.name}"

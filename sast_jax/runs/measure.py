@@ -31,12 +31,12 @@ def benches(
       InputError: thresholds are to follow events, and there are no such recordings.
     """
     following, exponent = None, settings.hardware.follow
-    if exponent and train is None:
-        raise InputError(
-            f"hardware.follow={exponent:g} needs the recordings that the run was trained on; set "
-            "it to 0"
-        )
     if exponent:
+        if train is None:
+            raise InputError(
+                f"hardware.follow={exponent:g} needs the recordings that the run was trained on; "
+                "set it to 0"
+            )
         following = Following.of(exponent, train)
     return bench.benches(trained, build.chip(settings), few(train, settings), following)
 
@@ -65,10 +65,9 @@ def measure(
     counted = models.count(trained, frames)
     tried = bench.trials(benches_R, frames, build.conditions(settings))
     for entry, operations, rows in zip(measured, counted, tried, strict=True):
-        if entry["hard_accuracy"] is None:
-            operations = None
-        synops = operations and operations["effective_acs"] + operations["effective_macs"]
-        entry |= {"synops": synops, "operations": operations, "hardware": rows}
+        known = None if entry["hard_accuracy"] is None else operations
+        synops = known and known["effective_acs"] + known["effective_macs"]
+        entry |= {"synops": synops, "operations": known, "hardware": rows}
     return measured
 
 
@@ -121,8 +120,9 @@ def corrupted(
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    values = list(values)
-    return float(np.mean(values)) if values and None not in values else None
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(found) else None
 
 
 def few(train: packing.Frames | None, settings: Settings) -> packing.Frames | None:

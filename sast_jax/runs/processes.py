@@ -33,11 +33,11 @@ def join(coordinator: str, processes: int, process: int) -> None:
     Raises:
       InputError: the others are not found.
     """
-    given = {} if coordinator == AUTO else {
-        "coordinator_address": coordinator, "num_processes": processes, "process_id": process,
-    }  # fmt: skip
     try:
-        jax.distributed.initialize(**given)
+        if coordinator == AUTO:
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(coordinator, processes, process)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--coordinator={coordinator}: no processes to join ({reason})") from error

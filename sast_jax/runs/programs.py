@@ -23,7 +23,8 @@ def keep() -> None:
     given = os.environ.get("SAST_PROGRAMS", str(MEGABYTES))
     if not given.isdigit():
         raise InputError(f"SAST_PROGRAMS={given!r} must be a number of megabytes; 0 keeps nothing")
-    if given == "0" or jax.config.jax_compilation_cache_dir:
+    # An attribute that JAX sets and does not declare.
+    if given == "0" or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     folder = cache.folder() / "programs"
     try:

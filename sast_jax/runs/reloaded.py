@@ -110,7 +110,7 @@ def training_set(found: Reloaded) -> packing.Frames:
       InputError: they are gone.
     """
     data = found.settings.data
-    return selection.hold_out(training_source(found).train, data.validation, data.seed)[0]
+    return selection.hold_out(training_source(found).frames("train"), data.validation, data.seed)[0]
 
 
 def training_source(found: Reloaded) -> Source:
@@ -139,12 +139,12 @@ def warn_of_trained_on(found: Reloaded, source: Source, split: str) -> None:
     except InputError as error:
         print(f"warning: whether some of these recordings were trained on is not known: {error}")
         return
-    trained_on, there = training.train.recordings_N, training.recorded["train"].split
+    train, there = training.frames("train"), training.recorded["train"].split
+    rows_N = train.recordings_N
     if data.validation:
-        held_out_N = selection.held_out(training.train, data.validation, data.seed)
-        trained_on = trained_on[~held_out_N]
+        rows_N = rows_N[~selection.held_out(train, data.validation, data.seed)]
     if there is not None:
-        trained_on = splits_lib.part(there, np.unique(trained_on))
+        trained_on = splits_lib.part(there, np.unique(rows_N))
         if pairs := splits_lib.shared(here, trained_on):
             i, j = pairs[0]
             print(
@@ -189,7 +189,7 @@ def initial(
         )
     params_R, wanted = there.trained.params, stepping.shapes(recipe, hyper_R).params
     if len(there.runs) == 1:
-        many = len(hyper_R.seed)
+        many = np.shape(hyper_R.seed)[0]
         params_R = jax.tree.map(lambda leaf: jnp.repeat(leaf, many, axis=0), params_R)
     shapes = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (params_R, wanted)]
     if shapes[0] != shapes[1]:

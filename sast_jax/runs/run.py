@@ -13,7 +13,6 @@ from tqdm import tqdm
 from sast_jax.data import packing
 from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
-from sast_jax.errors import InputError
 from sast_jax.evaluation import calibration, swap
 from sast_jax.reports import plots, results, run_page
 from sast_jax.runs import (
@@ -72,14 +71,9 @@ def results_of(
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
         print(f"warning: {line}")
-    for split in ("train", "test"):
-        if getattr(source, split) is None:
-            raise InputError(
-                f"{source.name}: no {split} split, which a training run needs; add the recordings "
-                "or change how they are split"
-            )
+    whole, test = source.frames("train"), source.frames("test")
     measure.recorded(source, "test", given)  # whether there is what corruptions need
-    train, validation = selection.hold_out(source.train, given.data.validation, given.data.seed)
+    train, validation = selection.hold_out(whole, given.data.validation, given.data.seed)
     recipe = build.recipe(given, source.frame_shape, source.classes, len(train.labels_N))
     hyper_R, initial_R = build.hyperparameters(given), None
     if given.initial:
@@ -116,7 +110,7 @@ def results_of(
                 streamed=passes.is_streamed(given.data.stream, train),
                 batch_devices=given.batch_devices,
                 checkpoint_minutes=given.checkpoint_minutes,
-                watched=source.test if validation is None else validation,
+                watched=test if validation is None else validation,
                 split="test" if validation is None else "validation",
                 about=about,
                 workdir=workdir,
@@ -129,7 +123,7 @@ def results_of(
             processes.together("reported")
         else:
             print(f"{workdir}: this run is finished; these are its results")
-            done = workdirs.finished(workdir) if processes.is_first() else {}
+            done = (workdirs.finished(workdir) or {}) if processes.is_first() else {}
     return done, workdir
 
 
@@ -137,16 +131,16 @@ def _conclude(
     job: fit.Job, given: Settings, source: Source, validation, page, state_R, progress
 ) -> dict:
     """Evaluates the last epoch on the whole test split, and writes results and report."""
-    models = Trained.of(job.recipe, state_R, job.hyper_R)
+    models, test = Trained.of(job.recipe, state_R, job.hyper_R), source.frames("test")
     given = given.changed(_BRIEFLY) if given.brief else given
     stages = _stages(given, validation is not None, page)
     next(stages)
     benches_R = measure.benches(models, job.train, given)
-    measured = measure.measure(models, benches_R, source.test, given)
+    measured = measure.measure(models, benches_R, test, given)
     next(stages)
     corrupted = measure.corrupted(benches_R, measure.recorded(source, "test", given), given)
     measured = [one | other for one, other in zip(measured, corrupted, strict=True)]
-    answers.write(job.workdir, benches_R, source.test)  # before they see the validation split
+    answers.write(job.workdir, benches_R, test)  # before they see the validation split
     next(stages)
     if validation is not None:
         if page:
@@ -155,7 +149,7 @@ def _conclude(
             held_out = swap.soft_and_hard(models, validation)
         for entry, result in zip(measured, held_out, strict=True):
             entry |= {f"validation_{key}": value for key, value in result.items()}
-        chosen = calibration.after_training(models, validation, source.test)
+        chosen = calibration.after_training(models, validation, test)
         measured = [one | other for one, other in zip(measured, chosen, strict=True)]
     next(stages)
     keys = ("experiment", "data", "class_names", "train_recordings")
@@ -198,7 +192,7 @@ def _stages(given, validated, page) -> Iterator[str]:
 
 def _examples(models: Trained, source: Source) -> list[plots.Example]:
     """Test recordings of different classes, and how the first run responds to them."""
-    test, names = source.test, source.class_names
+    test, names = source.frames("test"), source.class_names
     firsts = [np.flatnonzero(test.labels_N == label)[:1] for label in np.unique(test.labels_N)]
     chosen = np.concatenate(firsts)[:EXAMPLES]
     first = models[0]
@@ -209,7 +203,7 @@ def _examples(models: Trained, source: Source) -> list[plots.Example]:
         flat = [np.asarray(s).reshape(*s.shape[:2], -1) for s in response.spikes]
         return flat, first.model.readout(response).argmax(axis=-1)
 
-    frames_BxTxHxWxC = np.asarray(packing.unpack(packed_BxTxP, first.model.frame_shape))
+    frames_BxTxHxWxC = np.asarray(packing.unpack(packed_BxTxP, source.frame_shape))
     soft, soft_class = respond(first.soft_cell())
     hard, hard_class = respond(first.hard_cell())
     return [

@@ -128,7 +128,7 @@ class Settings:
 
     def spread(self) -> dict[str, Any]:
         """Keys with dots whose schedule is spread over all epochs, and their values."""
-        found = {"schedule": self.schedule} if self.schedule == "cosine" else {}
+        found: dict[str, Any] = {"schedule": self.schedule} if self.schedule == "cosine" else {}
         if self.slope_end != self.slope:
             found["slope_end"] = self.slope_end
         if any(self.sweep.rho or (self.rho,)):

@@ -42,10 +42,10 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
     # come as far as this; the lock of held() lets one of them go on.
     identity_file = workdir / "config.json"
     if identity_file.exists():
-        there = files.read_json(identity_file)
+        there = files.read_json(identity_file, dict)
         if settings.resume and _is_longer(there, whole):
             _lengthen(workdir, settings, there["epochs"], whole)
-        compare(workdir, files.read_json(identity_file), whole)
+        compare(workdir, files.read_json(identity_file, dict), whole)
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not settings.resume:
             with held(workdir):  # raises its own error if the run is being trained right now
@@ -169,8 +169,8 @@ def finished(workdir: pathlib.Path) -> dict | None:
     path = workdir / "results.json"
     if not path.exists():
         return None
-    done = files.read_json(path)
-    if not isinstance(done, dict) or not all(done.get(k) for k in ("config", "runs", "summary")):
+    done = files.read_json(path, dict)
+    if not all(done.get(k) for k in ("config", "runs", "summary")):
         raise InputError(f"{path}: not the results of a run; remove it or its folder")
     return done
 

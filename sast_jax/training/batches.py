@@ -36,6 +36,13 @@ class Batches:
             )
         return dataclasses.replace(self, steps=recordings // self.size)
 
+    @property
+    def known_steps(self) -> int:
+        """``steps`` of batches :meth:`on` a training set; raises TypeError for any other."""
+        if self.steps is None:
+            raise TypeError("the batches have no steps yet; take batches.on(recordings)")
+        return self.steps
+
     def draw(self, key: jax.Array, recordings: int, size: int) -> jax.Array:
         """Indices of an epoch's recordings, the first ``size`` of each batch: (steps, size)."""
         raise NotImplementedError(f"{type(self).__name__} defines no draw")

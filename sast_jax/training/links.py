@@ -135,7 +135,7 @@ class Stale:
         return perturb_ahead(optimizer, scale_to_norm(radius))
 
 
-LINKS = {
+LINKS: dict[str, type[Link]] = {
     "sam": Sam,
     "unnormalised": Unnormalised,
     "bounded": Bounded,

@@ -56,4 +56,4 @@ class Sgd:
         return optax.sgd(self.schedule(rate, steps))
 
 
-SCHEDULES = {"constant": Constant, "cosine": Cosine}
+SCHEDULES: dict[str, type[Constant | Cosine]] = {"constant": Constant, "cosine": Cosine}

@@ -102,6 +102,20 @@ class Source(NamedTuple):
         """Number of classes."""
         return len(self.class_names)
 
+    def frames(self, split: str) -> packing.Frames:
+        """``train`` or ``test``, by its name.
+
+        Raises:
+          InputError: there is no such split.
+        """
+        found = {"train": self.train, "test": self.test}[split]
+        if found is None:
+            raise InputError(
+                f"{self.name}: no {split} split, which a training run needs; add the recordings "
+                "or change how they are split"
+            )
+        return found
+
 
 class Framing(NamedTuple):
     """How recordings become frames.

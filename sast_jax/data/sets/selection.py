@@ -44,7 +44,7 @@ def chosen(source: loading.Source, split: str, above: int) -> np.ndarray:
     Raises:
       InputError: there are none, or they are gestures, which have no file numbers.
     """
-    frames = getattr(source, split)
+    frames = source.frames(split)
     numbers_N = frames.numbers_N
     if above and frames.subjects_N is not None:
         raise InputError(f"--above={above}: files of gestures have no numbers; leave it out")

@@ -66,8 +66,9 @@ def _late(given) -> float:
 def _epoch(given) -> Callable[[], object]:
     """A function that trains for one more short epoch each time it is called."""
     source = given.data.load(("train",))
-    count = min(TIMED_STEPS * given.batch_size, len(source.train.labels_N))
-    frames = source.train.take(np.arange(count))
+    train = source.frames("train")
+    count = min(TIMED_STEPS * given.batch_size, len(train.labels_N))
+    frames = train.take(np.arange(count))
     recipe = build.recipe(given, source.frame_shape, source.classes, count)
     hyper_R = build.hyperparameters(given)
     packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)

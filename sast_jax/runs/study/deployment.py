@@ -33,7 +33,7 @@ def on_validation(workdir: pathlib.Path) -> list[dict]:
     file = workdir / "deployment.json"
     if not file.exists():
         files.write(file, json.dumps(results.finite(_measured(reloaded.load(workdir)))))
-    return files.read_json(file)
+    return files.read_json(file, list)
 
 
 def following(workdir: pathlib.Path) -> list[dict[str, np.ndarray]]:
@@ -56,9 +56,10 @@ def following(workdir: pathlib.Path) -> list[dict[str, np.ndarray]]:
         given = found.settings.changed({"hardware.follow": EXPONENT, "corruptions.kinds": LOSSES})
         benches_R = measure.benches(found.trained, reloaded.training_set(found), given)
         source = given.data.load()
-        bench.trials(benches_R, source.test, bench.Conditions((8,)))
+        test = source.frames("test")
+        bench.trials(benches_R, test, bench.Conditions((8,)))
         measure.corrupted(benches_R, measure.recorded(source, "test", given), given)
-        answers.write(workdir, benches_R, source.test, name)
+        answers.write(workdir, benches_R, test, name)
     return [
         {f"following, {condition}": right_M for condition, right_M in own.items()}
         for own in answers.read(workdir, name)
@@ -67,8 +68,9 @@ def following(workdir: pathlib.Path) -> list[dict[str, np.ndarray]]:
 
 def _measured(found: reloaded.Reloaded) -> list[dict]:
     given, source = found.settings, reloaded.training_source(found)
-    held_out_N = selection.held_out(source.train, given.data.validation, given.data.seed)
-    train, validation = (source.train.take(part_N) for part_N in (~held_out_N, held_out_N))
+    whole = source.frames("train")
+    held_out_N = selection.held_out(whole, given.data.validation, given.data.seed)
+    train, validation = (whole.take(part_N) for part_N in (~held_out_N, held_out_N))
     given = given.changed({"corruptions.kinds": "all", "corruptions.severities": (SEVERITY,)})
     benches_R = measure.benches(found.trained, train, given)
     hard = swap.soft_and_hard(found.trained, validation)

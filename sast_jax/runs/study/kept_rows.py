@@ -44,7 +44,9 @@ def made(
             )
     file.parent.mkdir(parents=True, exist_ok=True)
     places = {name: number for number, name in enumerate(abouts, start=1)}
-    rows = {name: concurrent.futures.Future() for name in abouts}
+    rows: dict[str, concurrent.futures.Future[dict]] = {
+        name: concurrent.futures.Future() for name in abouts
+    }
 
     def one(name):
         if name not in done:
@@ -98,7 +100,7 @@ def kept(file: pathlib.Path) -> dict[str, dict]:
     Raises:
       InputError: the file is damaged.
     """
-    found = files.read_json(file) if file.exists() else {}
+    found = files.read_json(file, dict) if file.exists() else {}
     try:
         if all(row.keys() == {"about", "row"} for row in found.values()):
             return found

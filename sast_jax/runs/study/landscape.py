@@ -38,7 +38,7 @@ def around(workdir: pathlib.Path) -> list[dict]:
             {key: float(leaf[r]) for key, leaf in measured.items()} for r in range(len(found.runs))
         ]
         files.write(file, json.dumps(results.finite(rows)))
-    return files.read_json(file)
+    return files.read_json(file, list)
 
 
 def uncertain(measured: list[dict]) -> list[str]:

@@ -115,7 +115,8 @@ class OnCluster:
         elif not self._client.scheduler_info()["workers"]:
             print("the cluster has no workers yet; waiting for them", flush=True)
         self._killed = distributed.KilledWorker
-        self._fingerprint, self._lock, self._warned = fingerprint, threading.Lock(), set()
+        self._fingerprint, self._lock = fingerprint, threading.Lock()
+        self._warned: set[str] = set()
         self._bar = self._ended.enter_context(tqdm(total=0, desc="trainings", unit="training"))
 
     def __enter__(self):
@@ -134,7 +135,8 @@ class OnCluster:
             self._client.submit(_task, one, measures, pure=False, priority=urgency)
             for one in singles
         ]
-        runs, more = [], tuple([] for _ in measures)
+        runs: list[dict] = []
+        more: tuple[list, ...] = tuple([] for _ in measures)
         for future in futures:
             try:
                 fingerprint, own, own_more, said = future.result()
@@ -196,7 +198,7 @@ def _task(
         more = [measure(workdir) for measure in measures]
     lines = [line for line in said.getvalue().splitlines() if line.startswith("warning")]
     lines += [f"warning: {one.message}" for one in warned]
-    config = files.read_json(workdir / "config.json")
+    config = files.read_json(workdir / "config.json", dict)
     return config["data_fingerprint"], done["runs"], more, lines
 
 

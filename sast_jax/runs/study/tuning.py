@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,7 +26,7 @@ def most_accurate(row: dict) -> float:
 
 def tuned(
     given: Settings,
-    grid: dict[str, Sequence[float]],
+    grid: Mapping[str, Sequence[float]],
     workdir: pathlib.Path,
     score: Callable[[dict], float] = most_accurate,
     trainings: InTurn | OnCluster | None = None,
@@ -56,7 +56,8 @@ def tuned(
     swept = {name: key for key, name in names.items() if name in SWEPT}
     single = {key: values for key, values in grid.items() if key not in swept.values()}
     sweep = {f"sweep.{name}": tuple(grid[key]) for name, key in swept.items()}
-    trials, scores, trainings = [], [], trainings or InTurn()
+    trials: list[dict] = []
+    scores, trainings = [], trainings or InTurn()
     for values in itertools.product(*single.values()):
         these = dict(zip(single, values, strict=True))
         place = str(workdir.joinpath(*(f"{value:g}" for value in values)))
@@ -68,14 +69,14 @@ def tuned(
             scores.append(score(row) if sound else -math.inf)
     best = max(range(len(trials)), key=scores.__getitem__)
     if scores[best] == -math.inf:
-        tried = ", ".join(f"{key} of {tuple(values)}" for key, values in grid.items())
-        raise DivergedError(f"{workdir}: training diverges for every {tried}")
+        listed = ", ".join(f"{key} of {tuple(values)}" for key, values in grid.items())
+        raise DivergedError(f"{workdir}: training diverges for every {listed}")
     return trials[best]["settings"], trials
 
 
 def searched(
     make: Callable[[dict], Settings],
-    grid: dict[str, Sequence[float]],
+    grid: Mapping[str, Sequence[float]],
     workdir: pathlib.Path,
     score: Callable[[dict, dict], dict[str, float | None]],
     measure: Measure,
@@ -113,7 +114,8 @@ def searched(
         }
 
     product = itertools.product(*grid.values())
-    trials, wanted = [], [dict(zip(grid, values, strict=True)) for values in product]
+    trials: list[dict] = []
+    wanted = [dict(zip(grid, values, strict=True)) for values in product]
     for left in range(further, -1, -1):
         with ThreadPoolExecutor(trainings.at_once) as pool:
             urgency = int(left < further)  # rows that have begun are ended first
