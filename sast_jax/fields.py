@@ -33,8 +33,8 @@ def setting(default: Any, about: str, wanted: Wanted | None = None, before: Any 
       before: what the setting is taken to be where a config does not have it: the value that
         reproduces results from before it existed. None for a setting that has always existed.
     """
-    about = {"about": about, "wanted": wanted, "before": before}
-    return dataclasses.field(default=default, metadata=about)
+    metadata = {"about": about, "wanted": wanted, "before": before}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def between(
@@ -144,8 +144,8 @@ def names(default: tuple, about: str, before: Any = None) -> Any:
             return "names with commas between them, or '()' for none"
         return "free of repetitions" if len(set(values)) < len(values) else None
 
-    about = {"about": about, "wanted": wanted, "before": before, "read": _apart}
-    return dataclasses.field(default=default, metadata=about)
+    metadata = {"about": about, "wanted": wanted, "before": before, "read": _apart}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def _apart(values: Any) -> Any:

@@ -105,7 +105,7 @@ def after_training(trained: Trained, held_out: packing.Frames, test: packing.Fra
             answers = swap.answer(model, networks_R, frames.packed_NxTxP)
             return frames.vote(answers.scores_BxK)[0]
 
-        entry = {}
+        entry: dict = {}
         for prefix, model in (("soft_", swap.soft), ("hard_", swap.hard)):
             entry |= _scaled(prefix, scores(model, held_out), scores(model, test), held_out, test)
         keys = ("threshold_factors", "calibrated_hard_accuracy", "calibrated_hard_accuracy_ci95")

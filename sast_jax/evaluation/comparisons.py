@@ -32,7 +32,9 @@ class Difference(NamedTuple):
     @property
     def sign(self) -> int:
         """Sign of the mean if p is below 0.05, else 0."""
-        return 0 if self.p is None or self.p >= 0.05 else int(np.sign(self.mean))
+        if self.mean is None or self.p is None or self.p >= 0.05:
+            return 0
+        return int(np.sign(self.mean))
 
 
 def against(

@@ -86,7 +86,7 @@ def top_eigenvalue(
 
 
 def rise(
-    loss: Callable[[Any], jax.Array], params: Any, radius: float, steps: int = 10
+    loss: Callable[[Any], jax.Array], params: Any, radius: jax.typing.ArrayLike, steps: int = 10
 ) -> jax.Array:
     r"""How far the loss rises within a radius, :math:`\max_{|a| \le \rho} L(w + a) - L(w)`.
 

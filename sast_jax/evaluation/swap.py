@@ -5,8 +5,7 @@ threshold, and nothing else changes. The transfer gap is soft minus hard accurac
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +22,10 @@ from sast_jax.training.trained import Trained
 BLOCK_BYTES = 2**28  # of packed recordings that lie on the device together
 _BATCH = 128
 _AT_ONCE = 16  # runs that an accelerator evaluates together
+Array = TypeVar("Array", jax.Array, np.ndarray)  # within a program, and out of it
 
 
-class Outcome(NamedTuple):
+class Outcome(NamedTuple, Generic[Array]):
     """What networks answer; for R networks and N recordings with leading axes (R, N).
 
     Attributes:
@@ -34,9 +34,9 @@ class Outcome(NamedTuple):
       early_BxT: the class answered if the recording had ended after each step.
     """
 
-    scores_BxK: jax.Array
-    rates_BxL: jax.Array
-    early_BxT: jax.Array
+    scores_BxK: Array
+    rates_BxL: Array
+    early_BxT: Array
 
 
 class Both(NamedTuple):
@@ -46,12 +46,12 @@ class Both(NamedTuple):
     hard: Outcome
 
 
-def soft(trained: Trained, packed_BxTxP: jax.Array) -> Outcome:
+def soft(trained: Trained, packed_BxTxP: jax.Array) -> Outcome[jax.Array]:
     """One run's network with its smooth spike: a model for :func:`answer`."""
     return read(trained.model.readout, apply(trained, trained.soft_cell(), packed_BxTxP))
 
 
-def hard(trained: Trained, packed_BxTxP: jax.Array) -> Outcome:
+def hard(trained: Trained, packed_BxTxP: jax.Array) -> Outcome[jax.Array]:
     """The same network with a threshold."""
     return read(trained.model.readout, apply(trained, trained.hard_cell(), packed_BxTxP))
 
@@ -71,20 +71,23 @@ def apply(trained: Trained, cell: Cell, packed_BxTxP: jax.Array) -> Response:
     return trained.respond(cell, trained.model.unpack(packed_BxTxP, jnp.uint8))
 
 
-def read(readout: readouts.Readout, response: Response) -> Outcome:
+def read(readout: readouts.Readout, response: Response) -> Outcome[jax.Array]:
     """Class scores, firing rates and early answers of a response."""
     early_BxT = readout.after_each_step(response).argmax(axis=-1).T.astype(jnp.int16)
     return Outcome(readout(response), readouts.firing_rates(response), early_BxT)
 
 
-def answer(
-    model: Callable[[Any, jax.Array], Outcome], networks_R: Any, packed_NxTxP: np.ndarray
-) -> Any:
+class Answering(Protocol):
+    """What :func:`answer` runs: (network, packed (B, T, P)) -> its answer, each leaf (B, ...)."""
+
+    def __call__(self, network: Any, packed_BxTxP: jax.Array, /) -> Any: ...
+
+
+def answer(model: Answering, networks_R: Any, packed_NxTxP: np.ndarray) -> Any:
     """Runs R networks on recordings, never augmented.
 
     Args:
-      model: (network, packed (B, T, P)) -> what it answers, each leaf (B, ...). Hashable: equal
-        ones are compiled once.
+      model: what runs each of them. Hashable: equal ones are compiled once.
       networks_R: what the model takes, with a leading run axis.
       packed_NxTxP: the recordings; see :class:`sast_jax.data.packing.Frames`. They come to the
         device in blocks of at most ``BLOCK_BYTES`` or a batch, and are answered 128 at a time, or
@@ -133,7 +136,7 @@ def _respond(model, batch_size, networks_R, packed_NxTxP, starts):
     return sweeps.over_runs(one_run, networks_R, _AT_ONCE)
 
 
-def by_recording(answers: Outcome, frames: packing.Frames) -> Outcome:
+def by_recording(answers: Outcome[np.ndarray], frames: packing.Frames) -> Outcome[np.ndarray]:
     """The answers with scores and rates averaged over the windows of each recording (R, M, ...).
 
     Early answers stay those of the windows.
@@ -158,7 +161,7 @@ def soft_and_hard(trained: Trained, frames: packing.Frames) -> list[dict]:
       :func:`sast_jax.evaluation.confidence.calibration_of`.
     """
     sound_R = trained.finite()
-    runs = [{"recordings": len(frames.truth_M)} for _ in sound_R]
+    runs: list[dict] = [{"recordings": len(frames.truth_M)} for _ in sound_R]
     answered = answer(both, trained, frames.packed_NxTxP)
     for name, answers in answered._asdict().items():
         # A diverged run has potentials that are NaN. A threshold makes silence of them, as NaN > 0
@@ -174,7 +177,7 @@ def soft_and_hard(trained: Trained, frames: packing.Frames) -> list[dict]:
 
 
 def summary_of(
-    answers: Outcome, labels_N: np.ndarray, early_labels: np.ndarray | None = None
+    answers: Outcome[np.ndarray], labels_N: np.ndarray, early_labels: np.ndarray | None = None
 ) -> dict:
     """The results of :func:`soft_and_hard` for one run and one spike function.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -17,10 +17,12 @@ from sast_jax.hardware.following import Following
 from sast_jax.hardware.formats import Chip
 from sast_jax.hardware.models import Device, OnChip
 from sast_jax.snn.variation import Variation
+from sast_jax.training.recipe import Hyperparameters
 from sast_jax.training.trained import Trained
 
 if TYPE_CHECKING:  # it needs nir, which training does without
-    from sast_jax.hardware.graphs.network import GraphNetwork
+    from sast_jax.hardware.graphs.network import GraphDevice, GraphNetwork
+    from sast_jax.hardware.graphs.neurons import Numbers
 
 FAULTS = ("dead", "dropped", "spurious")  # which integer networks suffer as well
 NAMES = {  # of a condition, before its level
@@ -79,6 +81,8 @@ class Bench:
         self.right: dict[str, np.ndarray] = {}
         self._following = following
         self.network = tried.connections()
+        self._device: Device | GraphDevice
+        self._numbers: Callable[[int | None], Hyperparameters | list[Numbers]]
         if isinstance(tried, Trained):
             self._device, self._numbers = Device(tried.model, following), lambda bits: tried.hyper
             self.seed = tried.hyper.seed
@@ -133,7 +137,8 @@ class Bench:
         return row | self._over_recordings(row, answers, frames)
 
     def _over_recordings(self, row, answers, frames) -> dict:
-        found, size = {}, len(frames.truth_M)
+        found: dict[str, float | list[float]] = {}
+        size = len(frames.truth_M)
         for name, answer in answers.items():
             hits = int(self._right(row, name, answer, frames).sum())
             found[f"{name}_accuracy"] = hits / size
@@ -205,7 +210,7 @@ def trials(
       integer network, ``error`` says why, with ``unsupported`` True if no formats could. A run
       without a bench has no rows.
     """
-    rows_R = []
+    rows_R: list[list[dict]] = []
     for bench in benches_R:
         rows_R.append([])
         if bench is None:
@@ -228,7 +233,7 @@ def corruptions(
       benches_R: of the runs.
       corrupted: kind, severity and frames of each corruption.
     """
-    rows_R = [[] for _ in benches_R]
+    rows_R: list[list[dict]] = [[] for _ in benches_R]
     for kind, severity, frames in corrupted:
         for bench, rows in zip(benches_R, rows_R, strict=True):
             if bench is not None:

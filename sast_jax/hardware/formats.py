@@ -1,6 +1,7 @@
 """A trained network in the number formats of a chip."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,8 @@ def kernels(
       grams: from :func:`grams`, to choose scales by; None takes all inputs to be equally active.
     """
     quantised = []
-    for connection, gram_IxI in zip(network, grams or [None] * len(network), strict=True):
+    known: Sequence[jax.Array | None] = grams or [None] * len(network)
+    for connection, gram_IxI in zip(network, known, strict=True):
         choose = SCALES[chip.scale]
         scale_O = choose(connection.kernel, chip.weight_bits, chip.per_channel, gram_IxI)
         quantised.append(quantisation.quantise(connection.kernel, scale_O, chip.weight_bits))
@@ -121,12 +123,11 @@ def grams(
     """
     if chip.scale != "error" or recordings is None:
         return None
-    packed_NxTxP, total = recordings.packed_NxTxP, None
+    packed_NxTxP = recordings.packed_NxTxP
     size = packing.at_once(packed_NxTxP, BATCH)
-    for start in range(0, len(packed_NxTxP), size):
-        batch = jnp.asarray(packed_NxTxP[start : start + size])
-        sums = _products(tried, network, batch)
-        total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+    batches = (packed_NxTxP[start : start + size] for start in range(0, len(packed_NxTxP), size))
+    sums = (_products(tried, network, jnp.asarray(batch)) for batch in batches)
+    total = functools.reduce(functools.partial(jax.tree.map, jnp.add), sums)
     return [products / len(packed_NxTxP) for products in total]
 
 

@@ -14,7 +14,7 @@ the integers.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.errors import InputError
-from sast_jax.snn.connections import Connection, along_outputs, intact
+from sast_jax.snn.connections import Connection, Transmit, along_outputs, intact
 from sast_jax.snn.neurons import Reset
 from sast_jax.snn.quantisation import Quantised
 from sast_jax.snn.readouts import Response
@@ -96,9 +96,9 @@ class Traced(NamedTuple):
       spikes: int8.
     """
 
-    sums: jax.Array
-    potentials: jax.Array
-    spikes: jax.Array
+    sums: jax.Array | np.ndarray
+    potentials: jax.Array | np.ndarray
+    spikes: jax.Array | np.ndarray
 
 
 def fraction(decay: float, bits: int, tolerance: float = 0.1) -> tuple[Term, ...]:
@@ -163,15 +163,16 @@ def build(
     """
     if not 2 <= neurons.bits <= 32:
         raise InputError(f"a membrane of {neurons.bits} bits: choose from 2 to 32")
-    alike = np.ndim(threshold) == 0
-    layers, thresholds = [], [threshold] * len(network) if alike else threshold
+    layers = []
+    thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(network)
     for number, (connection, (kernel, scale_O), own) in enumerate(
         zip(network, quantised, thresholds, strict=True), start=1
     ):
         unread = own is None
+        # The threshold in units of a sum.
         sums_O = np.asarray(
-            np.full(len(scale_O), _UNREAD) if unread else own / scale_O, np.float64
-        )  # the threshold in units of a sum
+            np.full(len(scale_O), _UNREAD) if own is None else own / scale_O, np.float64
+        )
         # The largest f at which headroom thresholds fit in the word. More than 30 places are never
         # shifted, nor as many as the word has: no bit of a sum would be left.
         point_O = np.floor(np.log2(neurons.high / (headroom * sums_O)))
@@ -200,7 +201,7 @@ def response_of(
     layers: Sequence[Layer],
     neurons: IntegerNeurons,
     frames_TxBxHxWxC: jax.Array,
-    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+    transmit: Transmit = intact,
     factor_B: jax.Array | None = None,
 ) -> tuple[Response, jax.Array]:
     """Runs an integer network on frames of zeros and ones, in integers alone.

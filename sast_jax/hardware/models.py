@@ -4,13 +4,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.data import packing
 from sast_jax.evaluation import swap
 from sast_jax.hardware import integers, operations
 from sast_jax.hardware.following import Following
 from sast_jax.snn import connections, variation as variation_lib
-from sast_jax.snn.connections import intact
+from sast_jax.snn.connections import Transmit, intact
 from sast_jax.snn.model import Model
 
 
@@ -23,9 +24,9 @@ class IntegerOutcome(NamedTuple):
       acs_BxL: effective synaptic operations; all of them are accumulates.
     """
 
-    scores_BxK: jax.Array
-    clipped_BxL: jax.Array
-    acs_BxL: jax.Array
+    scores_BxK: jax.Array | np.ndarray
+    clipped_BxL: jax.Array | np.ndarray
+    acs_BxL: jax.Array | np.ndarray
 
 
 class OnChip(NamedTuple):
@@ -43,11 +44,11 @@ class OnChip(NamedTuple):
         key, variation, layers = network
         frames = self.model.unpack(packed_BxTxP, jnp.int8)
         listed = [layer.connection for layer in layers]
-        transmit = intact
+        transmit: Transmit = intact
         if key is not None:
             shapes = variation_lib.spikes_of(listed, frames)
             transmit = variation_lib.faults(key, variation, shapes)
-        factor_B = self.following and self.following.factor(frames)
+        factor_B = None if self.following is None else self.following.factor(frames)
         response, clipped_BxL = integers.response_of(
             layers, self.neurons, frames, transmit, factor_B
         )

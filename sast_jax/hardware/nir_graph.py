@@ -12,7 +12,7 @@ interoperable brain-inspired computing, Nature Communications 15:8122, 2024.
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,10 @@ from sast_jax.snn.connections import Connection, Full, Halving
 from sast_jax.snn.neurons import Neuron
 from sast_jax.training.trained import Trained
 
-nir = needed("nir", "export")
+if TYPE_CHECKING:
+    from nir import NIRGraph
+
+nir: Any = needed("nir", "export")
 
 PRODUCER = "sast_jax"
 
@@ -51,7 +54,7 @@ class HardNetwork(NamedTuple):
         trained.require_single()
         model, decay = trained.model, float(trained.hyper.decay)
         own = trained.connections() if connections is None else connections
-        return cls(own, model.neuron, decay, model.frame_shape)
+        return cls(own, model.neuron, decay, model.known_shape)
 
 
 def to_graph(
@@ -61,7 +64,7 @@ def to_graph(
     dt: float = 1e-4,
     scales: Sequence[np.ndarray] | None = None,
     metadata: dict | None = None,
-) -> nir.NIRGraph:
+) -> "NIRGraph":
     """The graph of a network.
 
     Args:
@@ -92,7 +95,7 @@ def to_graph(
         )
     neuron, decay = network.neuron, network.decay
     _, divisor = neuron.nir(decay, dt, (1,), parameterisation)
-    shape = (C, H, W) if convolutional else (H * W * C,)
+    shape: tuple[int, ...] = (C, H, W) if convolutional else (H * W * C,)
     nodes = {"input": nir.Input(input_type={"input": np.array(shape)})}
     for number, connection in enumerate(network.connections):
         weight_OxI, stride = _channels_first(connection.kernel, network.frame_shape, shape, number)
@@ -109,7 +112,7 @@ def to_graph(
         nodes[f"connection_{number + 1}"] = node
         nodes[f"neurons_{number + 1}"], _ = neuron.nir(decay, dt, shape, parameterisation)
     nodes["output"] = nir.Output(output_type={"output": np.array(shape)})
-    about = {
+    general = {
         "producer": PRODUCER,
         "dt": dt,
         "reset": "zero",
@@ -117,7 +120,7 @@ def to_graph(
         "input_order": "CHW",
         "frame_shape": np.array(network.frame_shape),
     }
-    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata=about | (metadata or {}))
+    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), metadata=general | (metadata or {}))
 
 
 def _channels_first(kernel, frame_shape, map_shape, number) -> tuple[np.ndarray, int]:

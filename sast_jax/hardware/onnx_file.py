@@ -25,7 +25,7 @@ def export(trained: Trained, network: Sequence[Connection], time_bins: int) -> b
     """
     trained.require_single()
     jax2onnx: Any = needed("jax2onnx", "onnx")
-    shape = ("B", time_bins, *trained.model.frame_shape)
+    shape = ("B", time_bins, *trained.model.known_shape)
     answer = stablehlo.answer_of(trained, network)
     with contextlib.redirect_stdout(io.StringIO()):
         model = jax2onnx.to_onnx(

@@ -11,7 +11,7 @@ and systems, Nature Communications 16:1545, 2025, arXiv 2304.04640.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,10 +39,10 @@ class Counts(NamedTuple):
       neurons_BxL: neurons of the layer, the same number for all recordings.
     """
 
-    acs_BxL: jax.Array
-    macs_BxL: jax.Array
-    spikes_BxL: jax.Array
-    neurons_BxL: jax.Array
+    acs_BxL: jax.Array | np.ndarray
+    macs_BxL: jax.Array | np.ndarray
+    spikes_BxL: jax.Array | np.ndarray
+    neurons_BxL: jax.Array | np.ndarray
 
 
 def count(
@@ -104,7 +104,7 @@ def report(
         "spikes": spikes_NxL,
     }
     by_layer = {name: counts_NxL.mean(axis=0) for name, counts_NxL in counted.items()}
-    found = {}
+    found: dict[str, Any] = {}
     for name, counts_NxL in counted.items():  # whole numbers are added up before they are divided
         total = float(counts_NxL.sum() / len(counts_NxL))
         found |= {name: total, f"{name}_by_layer": by_layer[name].tolist()}

@@ -28,7 +28,7 @@ def export(trained: Trained, network: Sequence[Connection], time_bins: int) -> b
     trained.require_single()
     answer = answer_of(trained, network)
     (batch,) = jax_export.symbolic_shape("b")
-    frames = jax.ShapeDtypeStruct((batch, time_bins, *trained.model.frame_shape), jnp.float32)
+    frames = jax.ShapeDtypeStruct((batch, time_bins, *trained.model.known_shape), jnp.float32)
     exported = jax_export.export(jax.jit(answer), platforms=PLATFORMS)(frames)
     return bytes(exported.serialize())
 

@@ -48,7 +48,7 @@ def curves(log: Sequence[dict]) -> "Figure":
     """Loss, and soft and hard accuracy, over the epochs of every run, from a log's lines."""
     figure, (left, right) = _axes(1, 2, (11, 4))
     looks = _Looks(log)
-    runs = {}
+    runs: dict[int, list[dict]] = {}
     for line in log:
         runs.setdefault(line["run"], []).append(line)
     for lines in runs.values():
@@ -263,7 +263,7 @@ def sweep(summary: Sequence[dict]) -> "Figure":
     """
     figure, (left, right) = _axes(1, 2, (11, 4))
     swept, *others = results.varied(summary)
-    lines = {}
+    lines: dict[tuple, list[dict]] = {}
     for row in sorted(summary, key=lambda row: row[swept]):
         if row["hard_accuracy_mean"] is not None:
             lines.setdefault(tuple(row[key] for key in others), []).append(row)

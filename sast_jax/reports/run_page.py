@@ -152,7 +152,7 @@ def _hardware(config, decays) -> str:
     chip = config["hardware"]
     bits = chip["leak_bits"]
     leaks = [f"the decay {d:g} is {round(d * 2**bits)}/{2**bits}" for d in decays]
-    leaks = ": ".join([chip["leak"], *([", ".join(leaks)] if leaks else [])])
+    leak = ": ".join([chip["leak"], *([", ".join(leaks)] if leaks else [])])
     chosen = {
         "error": f"the least error of the currents on at most {chip['calibration']} training "
         "recordings",
@@ -163,7 +163,7 @@ def _hardware(config, decays) -> str:
         f"{'each output' if chip['per_channel'] else 'a layer'} by {chosen}. In the soft and the "
         "hard network only the weights change. Integer: the integer network, with biases of 32 "
         f"bits, potentials of {chip['membrane_bits']} bits that hold at least "
-        f"{chip['headroom']:g} thresholds and leaks of {bits} bits ({leaks}). "
+        f"{chip['headroom']:g} thresholds and leaks of {bits} bits ({leak}). "
         "Clipped: the share of its potentials that saturated, by layer. SynOps: its effective "
         "operations. Mismatch: each weight and bias, or each neuron's threshold or leak (1 - "
         "decay), is multiplied by a factor, normal around 1 with this standard deviation. Dead: "

@@ -111,7 +111,8 @@ def corruptions(results: dict, style: str = "simple") -> str:
     """Accuracies of each setting by kind and severity of corruption; empty if none was tried."""
     summary = results["summary"]
     shown = results_lib.shown(summary)
-    rows, severities = [], []
+    rows = []
+    severities: list[int] = []
     for row in summary:
         trials = row.get("corruptions", ())
         severities = severities or list(dict.fromkeys(trial["level"] for trial in trials))

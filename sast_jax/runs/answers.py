@@ -42,7 +42,7 @@ def read(workdir: pathlib.Path, name: str = NAME) -> list[dict[str, np.ndarray]]
     Raises:
       InputError: there is no such file, or it is damaged.
     """
-arrays = files.read_arrays(workdir / name)
+    arrays = files.read_arrays(workdir / name)
     truth, count = arrays.pop("truth", None), arrays.pop("runs", None)
     keys = [key.partition(" ") for key in arrays]
     numbers = [int(number) if number.isdecimal() else -1 for number, *_ in keys]

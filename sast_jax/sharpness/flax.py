@@ -133,10 +133,10 @@ def nnx_grad_fn(
       >>> int(optimizer.step[...])
       1
     """
-    graphdef, _, rest = nnx.split(nnx.clone(model), wrt, ...)
+    graphdef, _, *rest = nnx.split(nnx.clone(model), wrt, ...)
 
     def grad_fn(params):
-        copy = nnx.merge(graphdef, params, rest, copy=True)
+        copy = nnx.merge(graphdef, params, *rest, copy=True)
         found = nnx.grad(loss, argnums=nnx.DiffState(0, wrt), has_aux=has_aux)(copy, *args)
         return nnx.as_pure(found[0] if has_aux else found)
 

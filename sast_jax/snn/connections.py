@@ -7,10 +7,11 @@ so it is computed for all steps in one matrix product.
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.data.sparse import Sparse
 from sast_jax.snn import neurons
@@ -27,12 +28,13 @@ class Connection:
     (:func:`jax.tree_util.register_dataclass`).
 
     Attributes:
-      kernel: weights, with the outputs on the last axis.
+      kernel: weights, with the outputs on the last axis. NumPy arrays serve while a network is
+        read or written.
       bias: (outputs,).
     """
 
-    kernel: jax.Array
-    bias: jax.Array
+    kernel: jax.Array | np.ndarray
+    bias: jax.Array | np.ndarray
 
     def receptive(self, spikes_BxS: jax.Array) -> jax.Array:
         """The inputs that each output sees in single steps (B, ...): (B, places ..., inputs)."""
@@ -47,7 +49,7 @@ class Connection:
         raise NotImplementedError(f"{type(self).__name__} defines no met")
 
     @property
-    def matrix_IxO(self) -> jax.Array:
+    def matrix_IxO(self) -> jax.Array | np.ndarray:
         """The weights as a matrix."""
         return self.kernel.reshape(-1, self.kernel.shape[-1])
 
@@ -251,6 +253,12 @@ def shapes(network: Sequence[Connection], frame_shape: tuple[int, ...]) -> list[
     return found[1:]
 
 
+class Transmit(Protocol):
+    """What reaches the next layer: (layer, its spikes) -> the spikes that arrive there."""
+
+    def __call__(self, layer: int, spikes_TxBxN: jax.Array, /) -> jax.Array: ...
+
+
 def intact(layer: int, spikes_TxBxN: jax.Array) -> jax.Array:
     """All spikes of a layer reach the next one."""
     return spikes_TxBxN
@@ -270,7 +278,7 @@ def respond(
     network: Sequence[Connection],
     cells: Sequence[Cell],
     frames_TxBxHxWxC: jax.Array,
-    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+    transmit: Transmit = intact,
     states: Sequence[Any] | None = None,
 ) -> Response:
     """Runs a network; each layer has a cell of its own.
@@ -290,7 +298,7 @@ def respond_to(
     current_TxBxN: jax.Array,
     after: Sequence[Connection],
     cells: Sequence[Cell],
-    transmit: Callable[[int, jax.Array], jax.Array] = intact,
+    transmit: Transmit = intact,
     states: Sequence[Any] | None = None,
 ) -> Response:
     """The same, from the input current of some layer on.
@@ -300,7 +308,8 @@ def respond_to(
       after: the connections that lead on from it.
       cells, transmit, states: as in :func:`respond`, of that layer (number 0) and those behind it.
     """
-    sent, currents, ends = [], [], []
+    sent: list[jax.Array] = []
+    currents, ends = [], []
     states = states or (None,) * len(cells)
     rows = zip((None, *after), cells, states, strict=True)
     for layer, (before, cell, state) in enumerate(rows):

@@ -52,7 +52,15 @@ class Model:
 
     def on(self, frame_shape: tuple[int, int, int]) -> "Model":
         """The model for frames of this shape."""
-        return dataclasses.replace(self, frame_shape=tuple(map(int, frame_shape)))
+        H, W, C = map(int, frame_shape)
+        return dataclasses.replace(self, frame_shape=(H, W, C))
+
+    @property
+    def known_shape(self) -> tuple[int, int, int]:
+        """``frame_shape`` of a model :meth:`on` frames; raises TypeError for any other."""
+        if self.frame_shape is None:
+            raise TypeError("the model has no frame_shape yet; take model.on((H, W, C))")
+        return self.frame_shape
 
     def init(self, key: jax.Array) -> Any:
         """Random parameters.
@@ -66,7 +74,8 @@ class Model:
 
     def connections(self, params: Any) -> list[Connection]:
         """The network with these parameters."""
-        return self.network.apply({"params": params}, self.frame_shape)
+        listed = self.network.apply({"params": params}, self.frame_shape)
+        return listed  # type: ignore[return-value]  # a pair only where something is mutable
 
     def require_outputs(self, labels_N: np.ndarray) -> None:
         """Raises InputError for a label without an output."""
@@ -103,7 +112,7 @@ class Model:
         self, packed_BxTxP: jax.Array, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> jax.Array:
         """The frames (T, B, H, W, C) of packed recordings."""
-        return packing.time_first(packed_BxTxP, self.frame_shape, dtype)
+        return packing.time_first(packed_BxTxP, self.known_shape, dtype)
 
 
 def _require_connections(network, listed) -> None:

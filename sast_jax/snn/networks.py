@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
-from sast_jax.fields import COUNT, require
+from sast_jax.fields import COUNT, Fault, require
 from sast_jax.snn.connections import Connection, Full, Halving
 
 
-def odd(side: int) -> str | None:
+def odd(side: int) -> str | Fault | None:
     """None for what can be the side of a kernel in pixels, else what it must be."""
     return COUNT(side) or (None if side % 2 else "an odd number of pixels")
 

@@ -41,7 +41,7 @@ def levels(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
-def largest(kernel: jax.Array, bits: int, per_channel: bool) -> jax.Array:
+def largest(kernel: jax.Array | np.ndarray, bits: int, per_channel: bool) -> jax.Array:
     """The scale (outputs,) at which no weight is clipped."""
     magnitude_O = jnp.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
     if not per_channel:
@@ -140,7 +140,7 @@ def _least_error(kernel, most_O, top, factors_F, per_channel, gram_IxI):
     return factors_F[errors_FxO.argmin(axis=0)] * most_O
 
 
-def quantise(kernel: jax.Array, scale_O: jax.Array, bits: int) -> Quantised:
+def quantise(kernel: jax.Array | np.ndarray, scale_O: jax.Array, bits: int) -> Quantised:
     """Rounds to the nearest level, half to even, and clips."""
     return Quantised(_integers(kernel, scale_O, levels(bits)).astype(jnp.int8), scale_O)
 

@@ -27,12 +27,12 @@ class Variation(NamedTuple):
         spurious together are at most 1.
     """
 
-    weights: jax.typing.ArrayLike = 0.0
-    thresholds: jax.typing.ArrayLike = 0.0
-    leaks: jax.typing.ArrayLike = 0.0
-    dead: jax.typing.ArrayLike = 0.0
-    dropped: jax.typing.ArrayLike = 0.0
-    spurious: jax.typing.ArrayLike = 0.0
+    weights: jax.Array | float = 0.0
+    thresholds: jax.Array | float = 0.0
+    leaks: jax.Array | float = 0.0
+    dead: jax.Array | float = 0.0
+    dropped: jax.Array | float = 0.0
+    spurious: jax.Array | float = 0.0
 
 
 def draw(

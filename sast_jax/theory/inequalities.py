@@ -83,7 +83,7 @@ def describe(trained: Trained, steps: int) -> Network:
         raise InputError(f"the readout {type(readout).__name__} has no bounds in the theory")
     plain = jax.tree.map(float, trained.hyper)
     neuron = trained.model.neuron.theory(plain.decay, plain.slope_end)
-    layers = lipschitz.layers(trained.connections(), trained.model.frame_shape)
+    layers = lipschitz.layers(trained.connections(), trained.model.known_shape)
     states = [lipschitz.state_bound(neuron, layer.current, steps) for layer in layers]
     factors = [lipschitz.contraction(neuron, state) for state in states]
     reads_current = isinstance(readout, MeanCurrent)
@@ -163,8 +163,8 @@ def of_inputs(network: Network, packed_NxTxP: jax.Array, labels_N: jax.Array) ->
         name = f"layer {number + 1}"
         attained = gains.of_weights(weights, layer.shape)
         rows.append(Row(f"l2 norm of the weights, {name}", layer.norm.upper, attained))
-        for norm, bound, gain in zip(("l2", "l-infinity"), allowed, reached, strict=True):
-            rows.append(Row(f"{norm} gain, {name}", bound, float(gain.max())))
+        for norm, most, gain in zip(("l2", "l-infinity"), allowed, reached, strict=True):
+            rows.append(Row(f"{norm} gain, {name}", most, float(gain.max())))
     scale = network.scale
     bound = lipschitz.scores_of_frames(neuron, network.layers, q, T, scale, network.reads_current)
     # Two scores of one class differ by at most this: means of currents, or of spikes in 0..1.
@@ -251,7 +251,7 @@ def of_mechanism(
 
 
 def of_convergence(
-    course_RxP: Moment, times_P: Sequence[float], step: float, steps: int, radius: float
+    course_RxP: Moment[np.ndarray], times_P: Sequence[float], step: float, steps: int, radius: float
 ) -> tuple[list[Row], dict]:
     """The convergence inequality, which holds in expectation, with means over runs.
 
@@ -291,7 +291,8 @@ def of_convergence(
             ("mean squared gradient, tighter", tighter),
         )
     ]
-    measured = {"runs": len(seen.loss), "L": L, "variance": variance, "start": start, "end": end}
+    measured: dict[str, float] = {"runs": len(seen.loss), "L": L, "variance": variance}
+    measured |= {"start": start, "end": end}
     measured |= {"step": step, "steps": steps, "radius": radius, "step_times_L": step * L}
     named = {"terms": plain, "tighter_terms": tighter}
     return rows, {key: float(value) for key, value in measured.items()} | {

@@ -105,8 +105,8 @@ def contraction(neuron: Smooth, bound: float = np.inf) -> Enclosed:
     if not np.isfinite(bound):
         raise ValueError("The reset to zero needs a finite bound.")
     # Equally spaced in arcsinh: linear around the threshold, exponential far from it.
-    ends = np.arcsinh(neuron.slope * (np.array([-bound, bound]) - neuron.threshold))
-    x = np.sinh(np.linspace(*ends, _POINTS)) / neuron.slope
+    first, last = np.arcsinh(neuron.slope * (np.array([-bound, bound]) - neuron.threshold))
+    x = np.sinh(np.linspace(first, last, _POINTS)) / neuron.slope
     u = np.clip(x + neuron.threshold, -bound, bound)
     values = np.abs(step_factor(neuron, u))
     x = u - neuron.threshold
@@ -258,5 +258,5 @@ def _spike_and_slope(neuron, x) -> tuple[np.ndarray, np.ndarray]:
     """The spike and its derivative, in double precision."""
     with jax.enable_x64(True):
         x = np.asarray(x, float)
-        pair = jax.jvp(neuron.spike(neuron.slope), (x,), (np.ones_like(x),))
-        return tuple(np.asarray(leaf) for leaf in pair)
+        spike, slope = jax.jvp(neuron.spike(neuron.slope), (x,), (np.ones_like(x),))
+        return np.asarray(spike), np.asarray(slope)

@@ -1,7 +1,7 @@
 """The risk around the parameters, measured at one moment of training: what the theorems bound."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from sast_jax.training.trained import Trained
 _ITERATIONS = 15  # of Lanczos
 
 
-class Moment(NamedTuple):
+class Moment(NamedTuple, Generic[swap.Array]):
     """Measurements of the smooth risk (mean cross-entropy) on some recordings; norms are l2.
 
     Attributes:
@@ -31,15 +31,15 @@ class Moment(NamedTuple):
       parameters, inputs: mean norms of single recordings' gradients.
     """
 
-    loss: jax.Array
-    gradient: jax.Array
-    curvature: jax.Array
-    moved: jax.Array
-    variance: jax.Array
-    remainder: jax.Array
-    rise: jax.Array
-    parameters: jax.Array
-    inputs: jax.Array
+    loss: swap.Array
+    gradient: swap.Array
+    curvature: swap.Array
+    moved: swap.Array
+    variance: swap.Array
+    remainder: swap.Array
+    rise: swap.Array
+    parameters: swap.Array
+    inputs: swap.Array
 
 
 @jax.jit
@@ -49,7 +49,7 @@ def measure_risk(
     labels_N: jax.Array,
     radius: jax.typing.ArrayLike,
     key: jax.Array,
-) -> Moment:
+) -> Moment[jax.Array]:
     """Measures one network with its smooth spike at ``hyper.slope_end``.
 
     Args:

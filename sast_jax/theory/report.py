@@ -99,7 +99,7 @@ def _retrace(found: reloaded.Reloaded, train: packing.Frames, few: packing.Frame
     for epoch, state_R in enumerate(itertools.islice(states, last + 1)):
         if epoch not in chosen:
             continue
-        slope = recipe.slope_at(hyper_R, epoch * recipe.batches.steps)
+        slope = recipe.slope_at(hyper_R, epoch * recipe.batches.known_steps)
         models = Trained.of(recipe, state_R, hyper_R._replace(slope_end=slope))
         if epoch == last:  # the bounds are of the checkpoint, and so is what is measured there
             ends = [jax.tree.leaves(one.params) for one in (models, found.trained)]
@@ -122,9 +122,10 @@ def _run(found, r, epochs, course_PxR, few) -> dict:
     network = inequalities.describe(one, packed.shape[1])
     frames = np.asarray(packing.unpack(packed, one.model.frame_shape))
     frames_NxTxP = frames.reshape(*frames.shape[:2], -1)
-    norms = [np.asarray(n) for n in sensitivity.gradient_norms(one, packed, labels)]
+    norms = sensitivity.gradient_norms(one, packed, labels)
+    parameters_N, inputs_N = (np.asarray(norm_N) for norm_N in norms)
     end = Moment(*(leaf[-1] for leaf in course))
-    of_mechanism, bound_N = inequalities.of_mechanism(network, *norms, frames_NxTxP)
+    of_mechanism, bound_N = inequalities.of_mechanism(network, parameters_N, inputs_N, frames_NxTxP)
     rows = [
         *inequalities.of_states(network, packed),
         *inequalities.of_inputs(network, packed, labels),
@@ -133,7 +134,7 @@ def _run(found, r, epochs, course_PxR, few) -> dict:
         ),
         *of_mechanism,
     ]
-    singles = dict(zip(("parameters", "inputs", "bound"), (*norms, bound_N), strict=True))
+    singles = {"parameters": parameters_N, "inputs": inputs_N, "bound": bound_N}
     return {
         "name": f"run with {results.setting(run, [*results.shown(found.runs), 'seed'])}",
         **run,
@@ -141,7 +142,7 @@ def _run(found, r, epochs, course_PxR, few) -> dict:
         "epochs": epochs,
         "course": {key: leaf.tolist() for key, leaf in course._asdict().items()},
         "singles": {key: leaf.tolist() for key, leaf in singles.items()},
-        "rank_recordings": _rank(*norms),
+        "rank_recordings": _rank(parameters_N, inputs_N),
         "rank_training": _rank(course.parameters, course.inputs),
         "contraction": max(factor.upper for factor in network.factors),
     }
@@ -154,7 +155,7 @@ def _rank(a, b) -> float:
 def _groups(found, epochs, course_PxR) -> list[dict]:
     """The convergence inequality of each setting, over its seeds."""
     keys = [tuple(run[name] for name in SWEPT) for run in found.runs]
-    done, steps = [], found.record["epoch"] * found.trained.recipe.batches.steps
+    done, steps = [], found.record["epoch"] * found.trained.recipe.batches.known_steps
     for key in dict.fromkeys(keys):
         members = [r for r, other in enumerate(keys) if other == key]
         run = found.runs[members[0]]
@@ -168,7 +169,7 @@ def _groups(found, epochs, course_PxR) -> list[dict]:
 
 
 def assumptions(
-    settings: Settings, runs: list[dict], course_PxR: Moment, whole: bool
+    settings: Settings, runs: list[dict], course_PxR: Moment[np.ndarray], whole: bool
 ) -> list[dict]:
     """The assumptions of :mod:`sast_jax.theory.convergence`, and whether the runs meet them.
 

@@ -16,7 +16,7 @@ class AveragedState(NamedTuple):
     """State of the optimizer, steps done, and the mean of the weights."""
 
     base: optax.OptState
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # checkpoints have it by this name
     mean: Any
 
 

@@ -37,8 +37,8 @@ class Order(NamedTuple):
 class StepMetrics(NamedTuple):
     """Loss and accuracy of each step, (S,), or with a leading run axis."""
 
-    loss: jax.Array
-    accuracy: jax.Array
+    loss: jax.Array | np.ndarray
+    accuracy: jax.Array | np.ndarray
 
 
 class Metrics(NamedTuple):
@@ -204,8 +204,8 @@ def _frames(recipe, batch, key) -> jax.Array | Sparse:
     if isinstance(batch, Lists):
         return batch.joined()
     augment, shape = recipe.augment, recipe.model.frame_shape
-    if recipe.moves_pixels:
-        move = augment.first if isinstance(augment, Then) else augment
+    move = augment.first if isinstance(augment, Then) else augment
+    if move is not None and recipe.moves_pixels:
         words = batch if isinstance(batch, Words) else Words.of(batch, shape)
         frames = words.moved(functools.partial(move, key)).time_first()
         return augment.changed(key, frames) if isinstance(augment, Then) else frames

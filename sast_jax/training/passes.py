@@ -113,12 +113,12 @@ def passes(
     Args:
       recipe, hyper_R, train, streamed, state_R, begin, most: as for :func:`blocks`.
     """
-    seconds_R = 0.0
+    seconds_R = np.zeros(())
     for block in blocks(recipe, hyper_R, train, streamed, state_R, begin, most):
         seconds_R = seconds_R + block.seconds_R
         if block.metrics is not None:
             yield block.state_R, block.metrics, seconds_R.tolist()
-            seconds_R = 0.0
+            seconds_R = np.zeros(())
 
 
 def blocks(
@@ -150,16 +150,16 @@ def blocks(
     """
     perturbed = np.asarray(hyper_R.rho) > 0
     parts = [part for part in (np.flatnonzero(perturbed), np.flatnonzero(~perturbed)) if len(part)]
-    hypers, total = _split(hyper_R, parts), recipe.batches.steps
+    hypers, total = _split(hyper_R, parts), recipe.batches.known_steps
     one_pass = (_Streamed if streamed else _Resident)(recipe, train, most, state_R)
     for epoch in range(begin, recipe.epochs):
         if progress_R is None:
             progress_R = epochs.no_progress(len(perturbed), total)
         turns = []
         split = zip(parts, hypers, _split(state_R, parts), _split(progress_R, parts), strict=True)
-        for part, *given in split:
+        for part, hyper, state, progress in split:
             ascend = bool(perturbed[part[0]]) and epoch >= recipe.sharpness.start
-            turns.append(one_pass.epoch(*given, ascend, steps))
+            turns.append(one_pass.epoch(hyper, state, progress, ascend, steps))
         while steps < total:
             done, measured, seconds_R = [], [], np.empty(len(perturbed))
             for part, turn in zip(parts, turns, strict=True):
@@ -189,7 +189,7 @@ class _Resident:
         if recipe.moves_pixels:  # else words would only take more memory
             recordings = Words.of(recordings, train.frame_shape)
         self._set = sweeps.to_all((recordings, jnp.asarray(train.labels_N)))
-        self._total, self._pace = recipe.batches.steps, _Pace()
+        self._total, self._pace = recipe.batches.known_steps, _Pace()
 
     def epoch(self, hyper_R, state_R, progress_R, ascend, steps):
         while steps < self._total:
@@ -275,7 +275,8 @@ class _Programs:
         shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
         runs, batch = len(arguments[1].seed), self._recipe.batches.size
         each = sweeps.devices_of_a_run(runs, batch, self._most)
-        precision = jax.config.jax_default_matmul_precision
+        # An attribute that JAX sets and does not declare.
+        precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
         program = _program(self._function, self._recipe, tree, shapes, ascend, each, precision)
         self.seconds += time.perf_counter() - started
         # A program compiled ahead of time moves no arguments: they must lie where it expects them.
@@ -290,7 +291,7 @@ def _program(function, recipe, tree, shapes, ascend, each, precision):
 
 
 def compile_in_chunks(
-    function: Callable, recipe: Recipe, arguments: tuple, ascend: bool, each: int = 1
+    function: jax.stages.Wrapped, recipe: Recipe, arguments: tuple, ascend: bool, each: int = 1
 ) -> Any:
     """The program that trains as many runs at once as a device's memory holds.
 

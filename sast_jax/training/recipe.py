@@ -45,13 +45,13 @@ class Hyperparameters(NamedTuple):
       decay: share of the membrane potential that is left after one step.
     """
 
-    seed: jax.typing.ArrayLike
-    rho: jax.typing.ArrayLike
-    warmup: jax.typing.ArrayLike
-    learning_rate: jax.typing.ArrayLike
-    slope: jax.typing.ArrayLike
-    slope_end: jax.typing.ArrayLike
-    decay: jax.typing.ArrayLike
+    seed: jax.Array | int
+    rho: jax.Array | float
+    warmup: jax.Array | float
+    learning_rate: jax.Array | float
+    slope: jax.Array | float
+    slope_end: jax.Array | float
+    decay: jax.Array | float
 
     @classmethod
     def of(cls, runs: Sequence[Mapping[str, Any]], growth: float) -> "Hyperparameters":
@@ -148,14 +148,14 @@ class Recipe:
     @property
     def steps(self) -> int:
         """Steps of the whole training."""
-        return self.epochs * self.batches.steps
+        return self.epochs * self.batches.known_steps
 
     @property
     def moves_pixels(self) -> bool:
         """Whether augmentation can be given words in the place of frames."""
         return bool(self.augment) and getattr(self.augment, "moves_pixels", False)
 
-    def slope_at(self, hyper: Hyperparameters, step: jax.typing.ArrayLike) -> jax.Array:
+    def slope_at(self, hyper: Hyperparameters, step: jax.Array | int) -> jax.Array | float:
         """Slope of the smooth spike after some steps: from slope to slope_end, geometrically."""
         return hyper.slope * (hyper.slope_end / hyper.slope) ** (step / self.steps)
 
@@ -165,7 +165,7 @@ class Recipe:
         """The link that perturbs after some steps, and the optimizer behind it."""
         # The links are made anew each step with the radius of that step. It may be traced, so one
         # program serves all runs of a grid, and no link has to count steps for it.
-        start = self.sharpness.start * self.batches.steps
+        start = self.sharpness.start * self.batches.known_steps
         warmup = hyper.warmup * self.steps
         radius = ramp(hyper.rho, self.steps, start=start, warmup=warmup)(step)
         return self.sharpness.links(self.optimizer(hyper.learning_rate, self.steps), radius)

@@ -50,7 +50,7 @@ class Trained:
         """R, the number of runs."""
         if not np.ndim(self.hyper.seed):
             raise TypeError("this is a single run, taken out of several; it has no length")
-        return len(self.hyper.seed)
+        return np.shape(self.hyper.seed)[0]
 
     def __getitem__(self, run: int | slice) -> "Trained":
         """One run, without its run axis; for a slice, the runs in it, with their run axis."""

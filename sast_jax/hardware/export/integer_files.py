@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.data import packing
@@ -96,7 +97,7 @@ def golden(network: IntegerNetwork, frames: packing.Frames) -> dict[str, np.ndar
     """Recordings and all that the network holds on them: frames in, spikes and potentials out."""
     traced = network.traced(frames)
     found = {
-        "frames": np.asarray(packing.unpack(frames.packed_NxTxP, network.frame_shape)),
+        "frames": np.asarray(packing.unpack(jnp.asarray(frames.packed_NxTxP), network.frame_shape)),
         "recordings": np.unique(frames.recordings_N, return_inverse=True)[1],
         "labels": frames.truth_M,
         "scores": network.scores(traced[-1]),
@@ -128,7 +129,8 @@ def _bits(network: IntegerNetwork, name: str) -> int:
 
 def _npz(values: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **values)
+    # The stubs take these for the option allow_pickle, which no array here is named.
+    np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

@@ -136,7 +136,8 @@ class IntegerNetwork:
     @property
     def frame_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of a frame of zeros and ones."""
-        return self.model.frame_shape
+        model = self.model
+        return model.known_shape if isinstance(model, Model) else model.frame_shape
 
     @functools.cached_property
     def geometry(self) -> list[Geometry]:
@@ -147,7 +148,7 @@ class IntegerNetwork:
             Geometry(
                 entering,
                 leaving,
-                None if isinstance(connection, Full) else connection.sides,
+                connection.sides if isinstance(connection, Halving | Convolution) else None,
                 np.asarray(connection.kernel),
             )
             for connection, (entering, leaving) in zip(
@@ -179,9 +180,9 @@ class IntegerNetwork:
     def scores(self, last: integers.Traced) -> np.ndarray:
         """The class scores (N, K) of what the last layer held; the answer is the largest, first."""
         if self.counts_spikes:
-            return last.spikes.sum(axis=1, dtype=np.int64)
+            return np.asarray(last.spikes).sum(axis=1, dtype=np.int64)
         scale_K = np.asarray(self.layers[-1].scale, np.float64)
-        return last.sums.sum(axis=1, dtype=np.int64) * scale_K
+        return np.asarray(last.sums).sum(axis=1, dtype=np.int64) * scale_K
 
     def answers(self, last: integers.Traced, frames: packing.Frames) -> np.ndarray:
         """The class of each recording (M,): the scores of its windows are added."""

@@ -66,8 +66,8 @@ def chain(graph: Any) -> list[Link]:
                 "here has one, with edges from the input to the output"
             )
         ends[kind] = found[0]
-    after = {name: [] for name in nodes}
-    before = {name: [] for name in nodes}
+    after: dict[str, list[str]] = {name: [] for name in nodes}
+    before: dict[str, list[str]] = {name: [] for name in nodes}
     for source, target in edges:
         if unknown := {source, target} - nodes.keys():
             raise InputError(f"an edge names the node {min(unknown)!r}, which is not there")
@@ -78,13 +78,14 @@ def chain(graph: Any) -> list[Link]:
         for name, own in after.items()
         if len(own) == 1 and before[name] == own and own[0] != name
     }
-    found, name, last = [], ends[nir.Input], None
+    links: list[Link] = []
+    name, last = ends[nir.Input], None
     while True:
         back = [loop for loop, neurons in loops.items() if neurons == name]
         if len(back) > 1:
             raise UnsupportedError(f"node {name!r} has several recurrent connections: {back}")
         recurrent = (back[0], nodes[back[0]]) if back else None
-        found.append(Link(name, nodes[name], recurrent))
+        links.append(Link(name, nodes[name], recurrent))
         others = [source for source in before[name] if source not in (last, *back)]
         following = [target for target in after[name] if target not in back]
         if others or len(following) > 1 or name in following:
@@ -95,15 +96,15 @@ def chain(graph: Any) -> list[Link]:
             )
         if name == ends[nir.Output]:
             break
-        if not following or following[0] in [link.name for link in found]:
+        if not following or following[0] in [link.name for link in links]:
             raise InputError(f"node {name!r} leads nowhere; the output is not reached")
         last, name = name, following[0]
-    reached = {link.name for link in found} | {
-        link.recurrent[0] for link in found if link.recurrent
+    reached = {link.name for link in links} | {
+        link.recurrent[0] for link in links if link.recurrent
     }
     if rest := sorted(set(nodes) - reached):
         raise UnsupportedError(f"node {rest[0]!r} is not on the way from the input to the output")
-    return found
+    return links
 
 
 def _unpacked(graph) -> tuple[dict[str, Any], list[tuple[str, str]]]:

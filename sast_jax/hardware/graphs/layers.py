@@ -192,14 +192,9 @@ class _Builder:
             rows = slice(group * inside, (group + 1) * inside)
             columns = slice(group * each, (group + 1) * each)
             kernel[:: dilations[0], :: dilations[1], rows, columns] = own
-        sides = tuple(
-            Along(length, stride, *border)
-            for length, stride, border in zip(
-                spread, strides, _borders(node, spread, name), strict=True
-            )
-        )
-        self.weights, self.entering = Convolution(kernel, bias, sides), self.shape
-        self._lead_on(name)
+        sides = _sides(spread, strides, _borders(node, spread, name))
+        self.entering = self.shape
+        self._lead_on(Convolution(kernel, bias, sides), name)
         bare = not any(side.before or side.after for side in sides)
         if bare and self.shape[:2] == (1, 1) and kernel.shape[:3] == self.entering:
             self.weights, self.shape = Full(kernel.reshape(-1, outputs), bias), (outputs,)
@@ -209,18 +204,14 @@ class _Builder:
         mean = isinstance(node, nir.AvgPool2d)
         lengths, strides = _pair(node.kernel_size), _steps(node.stride, name)
         borders = [(border, border) for border in _pair(node.padding)]
-        sides = tuple(
-            Along(length, stride, *border)
-            for length, stride, border in zip(lengths, strides, borders, strict=True)
-        )
+        sides = _sides(lengths, strides, borders)
         if self.weights is None:
             self.pools.append(sides)
             self.divisor *= math.prod(lengths) if mean else 1
             rows, columns = (side.outputs(n) for side, n in zip(sides, self.shape[:2], strict=True))
             self.shape = rows, columns, self.shape[2]
         elif isinstance(self.weights, Convolution) and not any(map(any, borders)):
-            self.weights = _pooled_after(self.weights, sides, mean)
-            self._lead_on(name)
+            self._lead_on(_pooled_after(self.weights, sides, mean), name)
         else:
             raise UnsupportedError(
                 f"node {name!r} pools behind weights with a border; put neurons between them"
@@ -242,12 +233,11 @@ class _Builder:
         self.flat = self.shape, "CHW"
 
     def _scale(self, node, name) -> None:
-        self._require_weights()
+        own = self._required_weights()
         scale = self._numbers(node.scale, name)
         per_output = self._per_output(scale)
         if per_output is None:
             raise UnsupportedError(f"node {name!r} scales the places of a map differently")
-        own = self.weights
         self.weights = own.replace(kernel=own.kernel * per_output, bias=own.bias * per_output)
 
     def _threshold(self, node, name) -> None:
@@ -264,14 +254,14 @@ class _Builder:
             kind = last.kind._replace(spikes=True)
             self.found.append(last._replace(name=name, kind=kind, numbers=numbers))
             return
-        self._require_weights()
+        self._required_weights()
         threshold = self._numbers(node.threshold, name)
         self._close(name, Kind(reset="none", bare=True), Numbers(0.0, threshold), 1.0)
 
     def _neurons(self, link) -> None:
         name, node, dialect = link.name, link.node, self.dialect
         dt = dialect.dt
-        self._require_weights()
+        self._required_weights()
 
         def value(key, default=0.0):
             given = getattr(node, key, None)
@@ -325,8 +315,8 @@ class _Builder:
 
     def _close(self, name, kind, numbers, gain) -> None:
         """Ends a layer with its neurons."""
-        self._require_weights()
-        own = self.weights.replace(kernel=self.weights.kernel / self.divisor)
+        own = self._required_weights()
+        own = own.replace(kernel=own.kernel / self.divisor)
         per_output = self._per_output(np.asarray(gain))
         if per_output is not None:  # the gain becomes part of the weights
             own = own.replace(kernel=own.kernel * per_output, bias=own.bias * per_output)
@@ -348,13 +338,14 @@ class _Builder:
         self.found.append(Layer(name, own, kind, numbers))
         self.pools, self.weights, self.divisor = [], None, 1
 
-    def _require_weights(self) -> None:
-        """Where there are no weights, takes those that send every input to a neuron of its own.
+    def _required_weights(self) -> Connection:
+        """The weights; where there are none, those that send every input to a neuron of its own.
 
         From here on numbers of neurons are in the order that the layer has here.
         """
         if self.weights is None:
             self.weights = self._identity()
+        return self.weights
 
     def _identity(self) -> Connection:
         """A connection that sends every input to a neuron of its own."""
@@ -367,7 +358,7 @@ class _Builder:
         self.shape, self.flat = (size,), None
         return Full(kernel, np.zeros(size))
 
-    def _numbers(self, given, name) -> np.ndarray:
+    def _numbers(self, given, name) -> np.ndarray | np.float64:
         """Values of a node, one for all neurons or in the shape of the layer here."""
         values = np.asarray(given, np.float64)
         if not np.isfinite(values).all():
@@ -409,8 +400,8 @@ class _Builder:
         if len(self.shape) != 3 or self.flat is not None:
             raise UnsupportedError(f"node {name!r} takes a map and is given a vector")
 
-    def _lead_on(self, name) -> None:
-        self.shape = self.weights.outputs(self.entering)
+    def _lead_on(self, weights: Convolution, name) -> None:
+        self.weights, self.shape = weights, weights.outputs(self.entering)
         if min(self.shape) < 1:
             raise InputError(f"node {name!r} has a kernel larger than its input")
 
@@ -440,6 +431,15 @@ def _steps(stride, name) -> tuple[int, int]:
     return both
 
 
+def _sides(lengths, strides, borders) -> tuple[Along, Along]:
+    """How a kernel moves, from one number, and one border, for each side."""
+    rows, columns = (
+        Along(length, stride, *border)
+        for length, stride, border in zip(lengths, strides, borders, strict=True)
+    )
+    return rows, columns
+
+
 def _borders(node, lengths, name) -> list[tuple[int, int]]:
     """Zeros before and after each side."""
     padding = node.padding
@@ -467,9 +467,10 @@ def _pooled_after(own: Convolution, sides, mean) -> Convolution:
         kernel[top : top + rows, left : left + columns] += own.kernel
     count = math.prod(side.size for side in sides)
     factor, bias = (1 / count, own.bias) if mean else (1.0, own.bias * count)
-    whole = tuple(
-        Along(size, before.stride * side.stride, before.before, before.after)
-        for size, before, side in zip(sizes, own.sides, sides, strict=True)
+    whole = _sides(
+        sizes,
+        [before.stride * side.stride for before, side in zip(own.sides, sides, strict=True)],
+        [(before.before, before.after) for before in own.sides],
     )
     return Convolution(kernel * factor, bias, whole)
 

@@ -187,7 +187,8 @@ class GraphNetwork:
         Raises:
           UnsupportedError: its neurons are others, or differ; the layer is named.
         """
-        found, thresholds = None, []
+        found: tuple[float, str] | None = None
+        thresholds: list[float | None] = []
         for name, kind, own in zip(self.names, self.model.kinds, self.numbers, strict=True):
             if name == LAST and isinstance(self.model.readout, MeanCurrent):
                 thresholds.append(None)  # the current alone is read
@@ -320,7 +321,8 @@ class Graph:
         readout = readout or READOUTS["mean"]()
         if isinstance(readout, MeanSpikes) and found[-1].name == LAST:
             readout = MeanCurrent(readout.scale)
-        model = GraphModel(tuple(frame_shape), kinds, readout)
+        H, W, C = frame_shape
+        model = GraphModel((H, W, C), kinds, readout)
         columns = zip(
             *((layer.name, layer.connection, layer.numbers) for layer in found), strict=True
         )

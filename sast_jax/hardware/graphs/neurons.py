@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.snn.neurons import Neuron
 
@@ -44,13 +45,13 @@ class Numbers(NamedTuple):
         (neurons,); None without them.
     """
 
-    decay: jax.typing.ArrayLike
-    threshold: jax.typing.ArrayLike
-    leak_to: jax.typing.ArrayLike = 0.0
-    reset_to: jax.typing.ArrayLike = 0.0
-    gain: jax.typing.ArrayLike = 1.0
-    synapse: tuple[jax.typing.ArrayLike, jax.typing.ArrayLike] | None = None
-    recurrent: tuple[jax.Array, jax.Array] | None = None
+    decay: jax.Array | np.ndarray | float
+    threshold: jax.Array | np.ndarray | float
+    leak_to: jax.Array | np.ndarray | float = 0.0
+    reset_to: jax.Array | np.ndarray | float = 0.0
+    gain: jax.Array | np.ndarray | float = 1.0
+    synapse: tuple[jax.Array | np.ndarray | float, jax.Array | np.ndarray | float] | None = None
+    recurrent: tuple[jax.Array | np.ndarray, jax.Array | np.ndarray] | None = None
 
 
 class State(NamedTuple):
@@ -94,7 +95,7 @@ class GraphNeuron(Neuron):
         return not self.kind.bare
 
     @property
-    def recurrent(self) -> tuple[jax.Array, jax.Array] | None:
+    def recurrent(self) -> tuple[jax.Array | np.ndarray, jax.Array | np.ndarray] | None:
         return self.numbers.recurrent
 
     def returned(self, lose: Callable[[jax.Array, jax.Array], jax.Array]) -> "GraphNeuron":

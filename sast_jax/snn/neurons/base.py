@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sast_jax.errors import UnsupportedError
 from sast_jax.fields import Checked, setting
@@ -31,7 +32,7 @@ class Neuron(Checked):
       spike: family of the smooth spike.
     """
 
-    threshold: jax.typing.ArrayLike = setting(
+    threshold: jax.Array | np.ndarray | float = setting(
         1.0,
         "potential above which a hard neuron spikes",
         lambda value: None if value >= 0 else "a number from 0 up",  # infinity included
@@ -49,7 +50,7 @@ class Neuron(Checked):
         return True
 
     @property
-    def recurrent(self) -> tuple[jax.Array, jax.Array] | None:
+    def recurrent(self) -> tuple[jax.Array | np.ndarray, jax.Array | np.ndarray] | None:
         """Weights (neurons, neurons) of its layer's spikes on the layer itself, and biases."""
         return None
 
@@ -93,7 +94,7 @@ class Neuron(Checked):
         """The cell with a hard spike in place of the smooth one: the swap, and nothing else."""
         return Cell(self, decay, spikes.heaviside)
 
-    def scaled(self, factor: jax.typing.ArrayLike) -> "Neuron":
+    def scaled(self, factor: jax.Array | float) -> "Neuron":
         """The same with its threshold times a factor, which may be traced or an array."""
         return dataclasses.replace(self, threshold=self.threshold * factor)
 
@@ -199,8 +200,8 @@ class Stochastic:
 
     cell: Cell
     key: jax.Array
-    noise: jax.typing.ArrayLike = 0.0
-    hard: jax.typing.ArrayLike = 0.0
+    noise: float = 0.0
+    hard: float = 0.0
 
     def __call__(self, state: Any, inputs: Any) -> tuple[Any, jax.Array]:
         inputs, key = inputs

@@ -74,7 +74,7 @@ class LIF(Resetting):
     def theory(self, decay, slope) -> "Smooth":
         if self.reset not in RESETS.values():
             raise self._refusal(f"no bounds in the theory with {type(self.reset).__name__}")
-        return Smooth(self.reset, self.spike, slope, decay, self.threshold)
+        return Smooth(self.reset, self.spike, slope, decay, float(self.threshold))
 
 
 class Smooth(NamedTuple):

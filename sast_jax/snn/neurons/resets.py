@@ -23,7 +23,7 @@ class Reset:
 
     def left(
         self,
-        decay: jax.typing.ArrayLike,
+        decay: jax.Array | float,
         u: jax.Array,
         s: jax.Array,
         threshold: jax.typing.ArrayLike,
