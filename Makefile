@@ -13,6 +13,7 @@ test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not optimised"
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and optimised"
 

@@ -43,13 +43,13 @@ def read(workdir: pathlib.Path, name: str = NAME) -> list[dict[str, np.ndarray]]
       InputError: there is no such file, or it is damaged.
     """
     arrays = files.read_arrays(workdir / name)
-    truth, count = arrays.pop("truth", None), arrays.pop("runs", None)
-    keys = [key.partition(" ") for key in arrays]
-    numbers = [int(number) if number.isdecimal() else -1 for number, *_ in keys]
-    sound = truth is not None and count is not None and not count.shape and 0 < count < MOST
-    if not sound or not all(0 <= number < count for number in numbers):
-        raise InputError(f"{workdir / name}: damaged (not the answers of runs); train again")
-    runs: list[dict[str, np.ndarray]] = [{} for _ in range(int(count))]
-    for number, space, condition in keys:
-        runs[int(number)][condition] = arrays[f"{number}{space}{condition}"]
+    try:
+        count = min(int(arrays.pop("runs")), MOST)
+        runs: list[dict[str, np.ndarray]] = [{} for _ in range(count)]
+        del arrays["truth"]
+        for key, right in arrays.items():
+            number, _, condition = key.partition(" ")
+            runs[int(number)][condition] = right
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{workdir / name}: damaged (not the answers of runs)") from error
     return runs
