@@ -104,7 +104,7 @@ READERS = {
         "run/results.json", DONE, lambda path: _unit(workdirs.finished(path.parent))
     ),
     "config.json": json_file(
-        "run/config.json", {"a": NUMBERS}, lambda path: _unit(files.read_json(path))
+        "run/config.json", {"a": NUMBERS}, lambda path: _unit(files.read_json(path, dict))
     ),
     "rows.json": json_file(
         "rows.json",

@@ -220,6 +220,7 @@ def test_a_recipe_that_does_not_fit_its_recordings_is_refused():
         ({"warmup": np.float32(2)}, "warmup=2.0 must be a number from 0 to 1"),
         ({"seeds": (0, 0.5)}, "seeds=0.5 must be a whole number"),
         ({"seeds": 5}, "seeds=5 must be several, such as range(5), or (5,) for seed 5"),
+        ({"seeds": np.array(5)}, "must be several, such as range(5), or (5,) for seed 5"),
         ({"seeds": (2**31,)}, "seeds=2147483648 must be a number from 0 to 2147483647"),
         ({"seeds": [True]}, "seeds=True must be a number"),
     ],

@@ -32,7 +32,7 @@ class Difference(NamedTuple):
     @property
     def sign(self) -> int:
         """Sign of the mean if p is below 0.05, else 0."""
-        if self.mean is None or self.p is None or self.p >= 0.05:
+        if self.mean is None or self.p is None or not self.p < 0.05:  # nor where it is NaN
             return 0
         return int(np.sign(self.mean))
 

@@ -31,7 +31,8 @@ class Model:
       rounding: replaces the weights by rounded ones, in training and after it; None: no rounding.
       segment: steps of time of a segment, to save memory in training; None for all at once. See
         :func:`sast_jax.snn.connections.in_segments`.
-      frame_shape: (H, W, C); None until the recordings are known, see :meth:`on`.
+      frame_shape: (H, W, C), or any shape that the network takes where no recordings are unpacked;
+        None until it is known, see :meth:`on`.
     """
 
     network: nn.Module
@@ -39,7 +40,7 @@ class Model:
     readout: Readout = MeanSpikes()
     rounding: Rounding | None = None
     segment: int | None = None
-    frame_shape: tuple[int, int, int] | None = None
+    frame_shape: tuple[int, ...] | None = None
 
     def __post_init__(self):
         instance(nn.Module, network=self.network)
@@ -50,17 +51,17 @@ class Model:
         if self.segment is not None:
             require(COUNT, segment=self.segment)
 
-    def on(self, frame_shape: tuple[int, int, int]) -> "Model":
+    def on(self, frame_shape: tuple[int, ...]) -> "Model":
         """The model for frames of this shape."""
-        H, W, C = map(int, frame_shape)
-        return dataclasses.replace(self, frame_shape=(H, W, C))
+        return dataclasses.replace(self, frame_shape=tuple(map(int, frame_shape)))
 
     @property
     def known_shape(self) -> tuple[int, int, int]:
-        """``frame_shape`` of a model :meth:`on` frames; raises TypeError for any other."""
+        """(H, W, C) of a model :meth:`on` frames; raises TypeError for any other."""
         if self.frame_shape is None:
             raise TypeError("the model has no frame_shape yet; take model.on((H, W, C))")
-        return self.frame_shape
+        H, W, C = self.frame_shape
+        return H, W, C
 
     def init(self, key: jax.Array) -> Any:
         """Random parameters.

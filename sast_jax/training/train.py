@@ -82,7 +82,7 @@ def train(
     given = {"rho": rho, "learning_rate": learning_rate, "slope": slope, "decay": decay}
     given |= {"warmup": warmup, "slope_end": slope_end}
     values = {name: _several(name, value, RANGES[name]) for name, value in given.items()}
-    if not isinstance(seeds, Iterable):
+    if not isinstance(seeds, Iterable) or getattr(seeds, "ndim", 1) == 0:  # an array of one number
         raise InputError(f"seeds={seeds!r} must be several, such as range(5), or (5,) for seed 5")
     if len(values["slope_end"]) > 1:
         raise InputError("slope_end is one number, the end of the first slope")
