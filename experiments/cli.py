@@ -1,5 +1,6 @@
 """What every command shares: parsing its flags, and one line for what a user got wrong."""
 
+import contextlib
 import dataclasses
 import errno
 import itertools
@@ -11,7 +12,7 @@ import runpy
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -25,6 +26,9 @@ from sast_jax.runs import interrupts, processes, programs
 USER_ERROR = 2
 _CONFIGS = pathlib.Path(__file__).parent / "configs"
 INTERRUPTED = 130
+CUT_OFF = 141  # as of a process that SIGPIPE ends
+_CONFIG_OF: list[str] = []  # this command, if it has one
+_GROUPS: dict[str, Any] = {}  # of settings that are flags of their own
 
 
 def define_config(name: str) -> Callable[[], ConfigDict]:
@@ -37,6 +41,7 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
       A function that gives the config once the flags are parsed.
     """
     default = _CONFIGS / f"{name}.py"
+    _CONFIG_OF.append(name)
     sys.argv[1:] = _with_files(sys.argv[1:])
     for file in _named_files(sys.argv[1:]):
         try:
@@ -138,6 +143,7 @@ def define_settings(name: str, group: Any) -> Callable[[], dict]:
       A function that gives those that are on the command line, by keys with dots, once the flags
       are parsed.
     """
+    _GROUPS[name] = group
     try:
         flag = config_flags.DEFINE_config_dict(name, ConfigDict(dataclasses.asdict(group)))
     except Exception as error:
@@ -229,6 +235,10 @@ def run(
 
 
 def _parse(argv):
+    if messages.asks_for_help(argv[1:]):
+        with _reader_may_leave():
+            print(messages.help_text(_CONFIG_OF[0] if _CONFIG_OF else "", _GROUPS), flush=True)
+        sys.exit(0)
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # whatever a bad flag or config file raises
@@ -261,7 +271,9 @@ def _guard(main, argv, costly):
         programs.keep()
         if "coordinator" in flags.FLAGS:
             _join_others()
-        main(argv)
+        with _reader_may_leave():
+            main(argv)
+            sys.stdout.flush()
     except InputError as error:
         _fail(_as_typed(str(error)), USER_ERROR)
     except interrupts.StoppedError as error:
@@ -274,6 +286,16 @@ def _guard(main, argv, costly):
         if not told and not isinstance(error, MemoryError):
             raise
         _fail(f"out of memory ({error}); lower {costly}", USER_ERROR)
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Ends the process quietly if nobody reads what it prints any more, as behind ``| head``."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CUT_OFF)
 
 
 def _interrupted(*_):

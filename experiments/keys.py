@@ -35,7 +35,7 @@ def main() -> None:
 
 def page() -> str:
     """The page, as Markdown."""
-    keys = {name: _keys(name) for name in sets.SETS}
+    keys = {name: of(name) for name in sets.SETS}
     shared = [key for key in next(iter(keys.values())) if not key.startswith("data.")]
     rows = [
         [key, *(own[key][1] for own in keys.values()), *_about(*next(iter(keys.values()))[key])]
@@ -49,7 +49,8 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _keys(name: str) -> dict[str, tuple[dataclasses.Field, Any]]:
+def of(name: str) -> dict[str, tuple[dataclasses.Field, Any]]:
+    """The keys of a data set's runs, each with its field and its default."""
     module = f"experiments.configs.{name}"
     own = importlib.util.find_spec(module)  # a set without a command of its own has none
     config = importlib.import_module(module).get_config() if own else settings.config(name)

@@ -1,8 +1,12 @@
 """What went wrong with a command line, in words of its user."""
 
+import dataclasses
 import difflib
+import importlib
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from absl import flags
 
@@ -76,3 +80,52 @@ def _near(name: str, names: Iterable[str]) -> tuple[str]:
     parts = [n for n in names if n.endswith(f".{name}")]
     close = difflib.get_close_matches(name, names, 1, 0.75)
     return ((whole or (parts if len(parts) == 1 else []) or close or [""])[0],)
+
+
+def asks_for_help(arguments: Iterable[str]) -> bool:
+    """Whether a command line asks what the command does."""
+    return any(argument.lstrip("-") in ("help", "h", "?") for argument in arguments)
+
+
+def help_text(config: str, groups: Mapping[str, Any]) -> str:
+    """What ``--help`` prints: what the command does, its flags, and the keys of its config.
+
+    Args:
+      config: name of the config that :func:`experiments.cli.define_config` was given; "" for none.
+      groups: of settings that are flags of their own.
+    """
+    from experiments import keys  # which imports this module
+
+    main = sys.modules["__main__"]
+    lines = [(main.__doc__ or "").strip(), ""]
+    own = flags.FLAGS.flags_by_module_dict()
+    of_it = {flag.name: flag for module in own for flag in own[module] if _is_own(module)}
+    for name, flag in sorted(of_it.items()):
+        if name.partition(".")[0] not in ("config", *groups):
+            lines.append(_line(f"--{name}={_shown(flag.default)}", flag.help))
+    for group, given in groups.items():
+        for field in dataclasses.fields(given):
+            setting = f"--{group}.{field.name}={_shown(getattr(given, field.name))}"
+            lines.append(_line(setting, field.metadata["about"]))
+    if config in sets.SETS:
+        lines.append(_line("--config=FILE", "settings; single keys after it win"))
+        for key, (field, value) in keys.of(config).items():
+            lines.append(_line(f"--config.{key}={_shown(value)}", field.metadata["about"]))
+    elif config:
+        made = importlib.import_module(f"experiments.configs.{config}").get_config()
+        for key, value in workdirs.flat(made.to_dict()).items():
+            lines.append(f"  --config.{key}={_shown(value)}")
+    return "\n".join(lines)
+
+
+def _is_own(module) -> bool:
+    return module.startswith("experiments") or module == sys.argv[0]
+
+
+def _shown(value) -> str:
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return ",".join("" if one is None else f"{one}" for one in values)
+
+
+def _line(setting, about) -> str:
+    return f"  {setting:42} {about}".rstrip()

@@ -480,3 +480,26 @@ def test_theory_says_what_to_lower_where_memory_runs_out():
     assert done.stderr == (
         "error: out of memory (no room); lower --recordings, of which all are measured at once\n"
     )
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("nmnist", ["Trains spiking networks", "--config.rho=0.4", "SAM radius; 0 trains without"]),
+        ("evaluate", ["--checkpoint=", "workdir of the run", "--hardware.follow="]),
+        ("assessment", ["--config.seeds=10", "--scheduler="]),
+        ("inspect", ["--picture="]),
+    ],
+)
+def test_help_has_the_flags_and_the_keys_with_their_meaning(name, expected):
+    code, out, err = command(name, "--help")
+    assert (code, err) == (0, "")
+    for text in expected:
+        assert text in out
+    assert "--alsologtostderr" not in out  # a library's
+
+
+def test_a_reader_that_leaves_ends_a_command_quietly():
+    process = start("keys", within=("sh", "-c", '"$@" | head -1; exit 0', "sh"))
+    out, err = process.communicate(timeout=60)
+    assert (out, err) == ("# Settings\n", "")
