@@ -150,18 +150,9 @@ def write_bad(folder, kind):
     [
         ("good", ["--config.rhp=0.4"], "no config key 'rhp'"),
         ("good", ["--config.sam.wramup=1"], 'Did you mean "warmup"'),
-        ("good", ["--rho=0.4"], "Unknown command line flag 'rho'"),
-        ("good", ["--config=missing.py"], "missing.py"),
-        ("good", ["--config.rho=-1"], "config.rho=-1.0"),
-        ("good", ["--config.rho=nan"], "config.rho=nan"),
-        ("good", ["--config.rho=much"], "--config.rho=much"),
-        ("good", ["--config.sweep.rho=0.0,abc"], "config.sweep.rho="),
-        ("good", ["--config.data.time_bins=0"], "config.data.time_bins=0"),
         ("good", ["--config.batch_size=41"], "config.batch_size=41 is larger"),
         ("good", ["--config.learning_rate=1e38"], "last good checkpoint is"),
         ("good", ["--config.workdir={folder}/train.zip/run"], "cannot be written"),
-        ("good", ["--config.workdir={folder}"], "not empty and not a run"),
-        ("good", ["extra"], "unexpected argument 'extra'"),
         ("none", [], "no recordings"),
         ("truncated archive", [], "train.zip: not a whole zip archive"),
         ("length", [], "Train/3/00001.bin: 7 bytes is no multiple of 5"),
@@ -210,10 +201,10 @@ def test_a_checkpoint_that_is_none_and_a_folder_without_tests_are_named(trained,
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "No such file or directory"),
+        (None, "no such file; those that come with this are"),
         ("from experiments import nothing", "cannot import name 'nothing'"),
         ("def get_config():\n    return {'rho': 0.4}", "must return a ConfigDict"),
-        ("def get_config():\n    pass", "must return a ConfigDict: end it with 'return config'"),
+        ("def get_config():\n    pass", "its get_config() must return a ConfigDict"),
         (
             "from experiments.configs.nmnist import get_config as base\n"
             "def get_config():\n    config = base()\n    config.epochs = 'ten'\n    return config",

@@ -154,7 +154,7 @@ def test_evaluate_takes_other_conditions_than_the_run(folder, tmp_path):
 @pytest.mark.parametrize(
     "module, flags, message",
     [
-        ("evaluate", ["--hardware.weight_bits=1,"], "config.hardware.weight_bits=1 must be from 2"),
+        ("evaluate", ["--hardware.weight_bits=1,"], "--hardware.weight_bits=1 must be from 2"),
         ("evaluate", ["--hardware.word=1"], "no config key 'word'"),
         (
             "evaluate",
@@ -281,7 +281,7 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(folder):
     held_out = {**start, **little, "data.validation": 0.2}
     with pytest.raises(InputError, match="was trained on recordings that are held out here"):
         train(folder, "leaking", **held_out)
-    with pytest.raises(InputError, match="no checkpoint here"):
+    with pytest.raises(InputError, match="no run there; name its workdir"):
         train(folder, "nothing", **{**start, "initial": str(folder / "data")})
 
 

@@ -1,7 +1,8 @@
 """A network that hardly answers is named, with what to change; a sound one is not."""
 
+import jobs
+import nmnist_files
 import pytest
-from commands import command
 from made_up_results import entry
 
 from sast_jax.reports import health
@@ -44,12 +45,17 @@ def test_a_network_of_a_file_is_given_no_advice_on_training():
     assert fault.text == "70.0 % of the recordings leave the output silent with hard spikes"
 
 
-def test_a_dying_network_is_told_of_in_its_first_epoch(tmp_path):
-    few = ("--config.data.source=simulated", "--config.data.train_limit=400", "--config.epochs=2")
-    few += ("--config.data.test_limit=100", "--config.hardware.draws=1", "--config.rho=1.0")
-    few += ("--config.sam.warmup=0.0", "--config.corruptions.kinds=")
-    code, out, _ = command("nmnist", *few, f"--config.workdir={tmp_path / 'run'}")
-    assert code == 0
-    warned = [line for line in out.splitlines() if line.startswith("warning: epoch ")]
-    assert warned[0].startswith("warning: epoch 1, rho 1, seed 0: ")
-    assert warned[0].endswith("lower rho from 1 (0 trains without SAM), or train longer")
+def test_a_dying_network_is_told_of_in_its_first_epoch(tmp_path, capsys, no_pages):
+    nmnist_files.dataset(tmp_path / "data")
+    silent = {"rho": 0.3, "network.gain": 0.3, "learning_rate": 1e-4, "epochs": 2, "brief": True}
+    jobs.train(jobs.settings(tmp_path, **silent))
+    lines = capsys.readouterr().out.splitlines()
+    warned = [line for line in lines if line.startswith("warning: epoch ")]
+    assert warned[0].startswith(
+        "warning: epoch 1, rho 0.3, seed 0: 100.0 % of the recordings leave"
+    )
+    assert warned[0].endswith("lower rho from 0.3 (0 trains without SAM), or train longer")
+    faults = [line.partition("seed 0: ")[2] for line in warned]
+    assert len(faults) == len(set(faults))
+    jobs.train(jobs.settings(tmp_path, epochs=2, rho=0.0, brief=True, workdir=str(tmp_path / "b")))
+    assert "warning: epoch" not in capsys.readouterr().out
