@@ -53,7 +53,7 @@ def killed(arguments, workdir, kills, longest, seed):
     while count < kills:
         process = begun((*arguments, f"--config.workdir={workdir}"))
         try:
-            _, err = process.communicate(timeout=moments.uniform(0.2, longest))
+            _, err = process.communicate(timeout=moments.uniform(0.2, 0.7 * longest))
             assert process.returncode == 0, err
             if (workdir / "checkpoints").exists():  # it has ended; begin anew
                 shutil.rmtree(workdir)
