@@ -89,6 +89,7 @@ def equal_a_loop(neuron, kind, decay, loop, current_TxN):
     cell = {"hard": neuron.hard(decay), "soft": neuron.smooth(decay, 3.0)}[kind]
     with jax.enable_x64(True):
         _, found = neurons.integrate(cell, jnp.asarray(current_TxN))
+        found = np.asarray(found)
     np.testing.assert_allclose(found, loop(plain, current_TxN), rtol=1e-12)
     assert 0.1 < found.mean() < 0.9
 

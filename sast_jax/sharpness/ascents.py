@@ -267,7 +267,12 @@ def ramp(
     left = total_steps - start
     if not is_traced(left):
         require("warmup", warmup, lambda steps: 0 <= steps <= left, f"from 0 to {left} steps")
-    return lambda count: rho * jnp.clip((count - start + 1) / jnp.maximum(warmup, 1), 0, 1)
+
+    def radius(count):
+        done = jnp.asarray(count, float) - start + 1
+        return rho * jnp.clip(done / jnp.maximum(warmup, 1), 0, 1)
+
+    return radius
 
 
 def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
@@ -280,7 +285,7 @@ def _ascent(radius, direction, shrink=None) -> optax.GradientTransformation:
 
         # The quotient first: it is at most 1, while rho / norm overflows for tiny gradients.
         def scaled(d, w):
-            return jnp.asarray(rho * (d / norm), jnp.result_type(w))
+            return jnp.asarray(rho * (at_least_float32(d) / norm), jnp.result_type(w))
 
         return jax.tree.map(scaled, d, like)
 

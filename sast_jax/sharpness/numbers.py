@@ -38,7 +38,9 @@ def dot(a, b) -> jax.Array:
 
 
 def at_least_float32(leaf):
-    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+    dtype = jnp.result_type(leaf)
+    wide = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32
+    return jnp.asarray(leaf, dtype if wide else jnp.float32)
 
 
 def require(name, value, sound, wanted) -> None:

@@ -119,7 +119,8 @@ def _own_step(kernel, magnitude_O, top, per_channel):
     exact_KxO = jax.lax.map(off, jnp.arange(1.0, top + 1)) < 1e-3
     if not per_channel:
         exact_KxO = jnp.broadcast_to(exact_KxO.all(axis=1, keepdims=True), exact_KxO.shape)
-    return magnitude_O / (1 + exact_KxO.argmax(axis=0)), exact_KxO.any(axis=0)
+    divisor_O = 1 + exact_KxO.argmax(axis=0).astype(magnitude_O.dtype)
+    return magnitude_O / divisor_O, exact_KxO.any(axis=0)
 
 
 @functools.partial(jax.jit, static_argnums=4)

@@ -45,7 +45,7 @@ class Readout(Checked):
         """Class scores (T, B, K) if the recording had ended after each step."""
         # Integer networks spike in int8, in which a running sum would overflow.
         evidence_TxBxK = self.evidence(response).astype(jnp.float32)
-        steps_T = jnp.arange(1, len(evidence_TxBxK) + 1)
+        steps_T = jnp.arange(1.0, len(evidence_TxBxK) + 1)
         return self.scale * jnp.cumsum(evidence_TxBxK, axis=0) / steps_T[:, None, None]
 
 

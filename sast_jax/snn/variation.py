@@ -118,7 +118,8 @@ class Faults(NamedTuple):
     def _arriving(self, spikes, numbers, alive):
         # One number decides for both, so no spike is lost and added at once.
         kept = jnp.where(numbers < self.variation.dropped, 0, spikes)
-        return jnp.where(numbers >= 1 - self.variation.spurious, 1, kept) * alive
+        sent = jnp.where(numbers >= 1 - self.variation.spurious, 1, kept)
+        return jnp.where(alive, sent, 0)
 
 
 def faults(key: jax.Array, variation: Variation, shapes: Sequence[tuple[int, ...]]) -> Faults:
