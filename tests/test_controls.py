@@ -187,7 +187,10 @@ def test_the_adversary_finds_more_than_chance_and_nothing_within_no_spread():
         signs = rng.choice([-0.2, 0.2], size=(12, 4)), rng.choice([-0.2, 0.2], size=4)
         by_chance.append(divergence({"w": jnp.asarray(signs[0]), "b": jnp.asarray(signs[1])}))
     assert found > max(by_chance) and found > 2 * np.mean(by_chance)
-    assert controls.adversarial_divergence(scores, params, KEY, 1e-6, 5) < 1e-7  # rounding
+    with jax.enable_x64(True):  # a divergence of 1e-12 is below what float32 rounds
+        x, params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (x, params))
+        none = controls.adversarial_divergence(scores, params, KEY, 1e-6, 5)
+        assert none.dtype == jnp.float64 and none < 1e-9
 
 
 @pytest.mark.slow

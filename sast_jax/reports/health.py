@@ -14,10 +14,12 @@ class Fault(NamedTuple):
     Attributes:
       kind: ``infinite``, ``silent``, ``collapsed``, ``ties`` or ``saturated``, with soft or hard.
       text: what was seen and, of a run that was trained here, what to change.
+      passing: whether it is common early in training, which often mends it.
     """
 
     kind: str
     text: str
+    passing: bool = False
 
 
 def faults(run: Mapping, kinds: Iterable[str] = ("soft", "hard")) -> list[Fault]:
@@ -64,7 +66,8 @@ def faults(run: Mapping, kinds: Iterable[str] = ("soft", "hard")) -> list[Fault]
 
 
 def _fault(run, what, kind, told) -> Fault:
-    return Fault(f"{what} {kind}", told + (f"; {_advice(run, what)}" if "rho" in run else ""))
+    text = told + (f"; {_advice(run, what)}" if "rho" in run else "")
+    return Fault(f"{what} {kind}", text, passing=what == "ties")
 
 
 def _advice(run, what) -> str:

@@ -185,8 +185,7 @@ class _Log:
             line |= {"train_accuracy": float(metrics.accuracy[i])}
             line |= {"epoch_seconds": seconds_R[i]}
             for fault in health.faults(line):
-                # Each once, and not that many answers tie, which training may mend.
-                if (i, fault.kind) not in self._told and not fault.kind.startswith("ties"):
+                if not fault.passing and (i, fault.kind) not in self._told:  # each once
                     self._told.add((i, fault.kind))
                     who = results.named(runs[i], runs)
                     self._bar.write(f"warning: epoch {epoch}, {who}: {fault.text}")

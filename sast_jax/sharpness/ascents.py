@@ -269,7 +269,7 @@ def ramp(
         require("warmup", warmup, lambda steps: 0 <= steps <= left, f"from 0 to {left} steps")
 
     def radius(count):
-        done = jnp.asarray(count, float) - start + 1
+        done = jnp.asarray(count - start + 1, float)  # subtracted as integers, exactly
         return rho * jnp.clip(done / jnp.maximum(warmup, 1), 0, 1)
 
     return radius

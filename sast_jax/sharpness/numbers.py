@@ -39,7 +39,7 @@ def dot(a, b) -> jax.Array:
 
 def at_least_float32(leaf):
     dtype = jnp.result_type(leaf)
-    wide = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32
+    wide = jnp.issubdtype(dtype, jnp.inexact) and jnp.finfo(dtype).bits >= 32
     return jnp.asarray(leaf, dtype if wide else jnp.float32)
 
 
