@@ -16,12 +16,13 @@ import pathlib
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.data import packing
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.hardware import bench as bench_lib, models
 from sast_jax.reports import bench_page, results, tables
-from sast_jax.runs import build, files, foreign, machine, measure
+from sast_jax.runs import build, foreign, machine, measure
 from sast_jax.runs.groups import CorruptionKeys, HardwareKeys
 from sast_jax.runs.settings import Settings
 

@@ -271,6 +271,7 @@ def _guard(main, argv, costly):
         programs.keep()
         if "coordinator" in flags.FLAGS:
             _join_others()
+        _start_backend()
         with _reader_may_leave():
             main(argv)
             sys.stdout.flush()
@@ -279,13 +280,43 @@ def _guard(main, argv, costly):
     except interrupts.StoppedError as error:
         _fail(error, interrupts.STOPPED)
     except OSError as error:
-        room = "; make room, then go on" if error.errno == errno.ENOSPC else ""
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}{room}", USER_ERROR)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        room = "; make room, then go on" if full else ""
+        where = error.filename or _unnamed()
+        _fail(f"{where}: {error.strerror or error}{room}", USER_ERROR)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         told = "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
         if not told and not isinstance(error, MemoryError):
             raise
         _fail(f"out of memory ({error}); lower {costly}", USER_ERROR)
+
+
+def _start_backend():
+    """Starts the backend that a user has named, so that one that is not there is told first.
+
+    Raises:
+      InputError: it is not there.
+    """
+    named = jax.config.jax_platforms
+    if named in (None, "", "cpu"):
+        return
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).partition(" (set JAX_PLATFORMS")[0].split())
+        raise InputError(
+            f"JAX_PLATFORMS={named}: not on this machine{reason and f' ({reason})'}; unset it to "
+            "take what is there, or install JAX for it"
+        ) from error
+
+
+def _unnamed() -> str:
+    """What failed where the system names no file."""
+    try:
+        print(flush=True)
+    except OSError:
+        return "standard output"
+    return "a disk or a connection"
 
 
 @contextlib.contextmanager

@@ -23,10 +23,11 @@ import pathlib
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
 from sast_jax.reports import results
-from sast_jax.runs import files, machine, measure, reloaded
+from sast_jax.runs import machine, measure, reloaded
 from sast_jax.runs.groups import CorruptionKeys, HardwareKeys, kinds_of
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)

@@ -17,9 +17,10 @@ import json
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.data.sets import selection
 from sast_jax.reports import results
-from sast_jax.runs import files, foreign
+from sast_jax.runs import foreign
 
 _FILE = flags.DEFINE_string("file", None, "NIR file", required=True)
 _TRIED = cli.define_foreign()

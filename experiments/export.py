@@ -28,13 +28,14 @@ import nir
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
 from sast_jax.errors import InputError, UnsupportedError
 from sast_jax.hardware import formats, nir_graph, onnx_file, stablehlo
 from sast_jax.hardware.export import c_build, c_source, integer_files
 from sast_jax.hardware.export.integer_network import IntegerNetwork
-from sast_jax.runs import build, files, measure, reloaded
+from sast_jax.runs import build, measure, reloaded
 from sast_jax.runs.groups import HardwareKeys
 from sast_jax.snn import neurons
 from sast_jax.training.trained import Trained

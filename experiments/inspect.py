@@ -18,12 +18,13 @@ import tabulate
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.data import inspection, sets
 from sast_jax.data.formats import Stream
 from sast_jax.data.sets import detection, loading
 from sast_jax.errors import InputError
 from sast_jax.reports import event_picture
-from sast_jax.runs import files, settings
+from sast_jax.runs import settings
 
 _JSON = flags.DEFINE_string("json", None, "file to write what was found to")
 _PICTURE = flags.DEFINE_string(
@@ -43,7 +44,8 @@ def main(name: str) -> None:
     if file is not None:
         files.write(file, json.dumps(found, indent=2))
     if stream is not None and target is not None and found["events"]:
-        event_picture.picture(stream, (found["height"], found["width"])).savefig(target, dpi=100)
+        figure = event_picture.picture(stream, (found["height"], found["width"]))
+        files.write_figure(target, figure, dpi=100)
         print(f"picture: {target}")
 
 

@@ -15,9 +15,10 @@ from absl import flags
 
 from experiments import cli
 from experiments.assessment import figures
+from sast_jax import files
 from sast_jax.errors import InputError
 from sast_jax.reports import plots
-from sast_jax.runs import files, workdirs
+from sast_jax.runs import workdirs
 from sast_jax.runs.study import kept_rows
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -38,7 +39,7 @@ def main() -> None:
     folder = pathlib.Path(_OUT.value).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn().items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
+        files.write_figure(folder / f"{name}.png", figure)
         print(folder / f"{name}.png")
 
 

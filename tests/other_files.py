@@ -12,9 +12,10 @@ import nmnist_files
 import numpy as np
 import small
 
+from sast_jax import files
 from sast_jax.data import cache, sets
 from sast_jax.hardware.graphs.network import Graph
-from sast_jax.runs import answers, files, workdirs
+from sast_jax.runs import answers, workdirs
 from sast_jax.runs.study import kept_rows
 
 MADE = small.frames()

@@ -13,12 +13,12 @@ import small_networks
 import small_runs
 from hypothesis import given, settings, strategies as st
 
+from sast_jax import files
 from sast_jax.data import packing
 from sast_jax.errors import UnsupportedError
 from sast_jax.hardware import formats, integers
 from sast_jax.hardware.export import c_build, c_source, integer_files
 from sast_jax.hardware.export.integer_network import IntegerNetwork
-from sast_jax.runs import files
 from sast_jax.snn import quantisation, readouts
 from sast_jax.snn.connections import Along, Convolution, Full
 from sast_jax.snn.model import Model

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from jobs import settings, train
 
+from sast_jax import files
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
 from sast_jax.hardware import integers
-from sast_jax.runs import answers, build, files, run, workdirs
+from sast_jax.runs import answers, build, run, workdirs
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.training import stepping
 

@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
+from sast_jax import files
 from sast_jax.errors import InputError
-from sast_jax.runs import files, workdirs
+from sast_jax.runs import workdirs
 from sast_jax.runs.settings import Settings
 
 

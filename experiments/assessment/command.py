@@ -35,10 +35,11 @@ from experiments.assessment import conclusions, measures, methods, page
 from experiments.assessment.measures import PLAIN, REFERENCE
 from experiments.assessment.methods import METHODS, REGIMES, Method
 from experiments.configs.assessment import get_config
+from sast_jax import files
 from sast_jax.data import cache, sets
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.reports import results
-from sast_jax.runs import answers, files, machine, settings, workdirs
+from sast_jax.runs import answers, machine, settings, workdirs
 from sast_jax.runs.settings import Settings
 from sast_jax.runs.study import cost, deployment, kept_rows, landscape, trainings, tuning
 from sast_jax.training import passes

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sast_jax import files
 from sast_jax.evaluation import comparisons
 from sast_jax.reports import results
-from sast_jax.runs import files
 
 PLAIN, MATCHED, REFERENCE = "plain", "plain twice as long", "SAST"
 EIGHTH = "SAST ascent on 1/8"

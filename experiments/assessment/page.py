@@ -25,6 +25,7 @@ from experiments.assessment.measures import (
     differences,
     finite_values,
 )
+from sast_jax import files
 from sast_jax.evaluation import intervals
 from sast_jax.reports import pages, results, tables
 from sast_jax.runs.study.landscape import RADIUS
@@ -44,9 +45,9 @@ def write_assessment(workdir: pathlib.Path, done: dict) -> None:
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
     for regime, of_it in done["regimes"].items():
-        _figure(of_it["methods"]).savefig(folder / f"{regime}.png", dpi=110)
+        files.write_figure(folder / f"{regime}.png", _figure(of_it["methods"]))
         for name, draw in FIGURES.items():
-            draw(of_it["methods"]).savefig(folder / f"{regime}_{name}.png", dpi=110)
+            files.write_figure(folder / f"{regime}_{name}.png", draw(of_it["methods"]))
     compared = {
         regime: {
             key: {name: d._asdict() for name, d in found.items()}
@@ -55,7 +56,7 @@ def write_assessment(workdir: pathlib.Path, done: dict) -> None:
         for regime, of_it in done["regimes"].items()
     }
     whole = done | {"differences": compared, "conclusions": conclusions(done)}
-    (workdir / "assessment.json").write_text(json.dumps(results.finite(whole), indent=2))
+    files.write(workdir / "assessment.json", json.dumps(results.finite(whole), indent=2))
     pages.write_page(workdir, "assessment", "Is SAST worth it?", _page(done))
 
 

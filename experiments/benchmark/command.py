@@ -28,9 +28,10 @@ import tabulate
 from absl import flags
 
 from experiments.benchmark import reading, steps
+from sast_jax import files
 from sast_jax.data import sets
 from sast_jax.reports import pages
-from sast_jax.runs import files, machine, run, timing
+from sast_jax.runs import machine, run, timing
 from sast_jax.runs.settings import Settings
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")

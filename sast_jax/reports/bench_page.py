@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
+from sast_jax import files
 from sast_jax.reports import pages, plots, run_page, tables
 from sast_jax.reports.results import remarks
 
@@ -27,7 +28,7 @@ def write(folder: pathlib.Path, results: dict, notes: Sequence[str] = ()) -> Non
     for old in (folder / "plots").glob("*.png"):  # of other conditions
         old.unlink()
     for name, (_, figure) in figures.items():
-        figure.savefig(folder / "plots" / f"{name}.png", dpi=110)
+        files.write_figure(folder / "plots" / f"{name}.png", figure)
     captions = {
         "rates": "Mean spike of each layer over steps, neurons and recordings; layers that do not "
         "spike have none.",

@@ -8,6 +8,8 @@ import re
 
 import markdown
 
+from sast_jax import files
+
 _STYLE = """
 body { font-family: sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .2em .7em; text-align: right }
@@ -25,12 +27,13 @@ def write_page(folder: pathlib.Path, name: str, title: str, text: str) -> None:
       title: of the page.
       text: in Markdown, with tables and fenced code.
     """
-    (folder / f"{name}.md").write_text(text)
+    files.write(folder / f"{name}.md", text)
     html = markdown.markdown(text, extensions=["tables", "fenced_code"])
     html = re.sub(r'src="([^"]+)"', lambda m: f'src="{_inline(folder / m[1])}"', html)
-    (folder / f"{name}.html").write_text(
+    files.write(
+        folder / f"{name}.html",
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body>{html}</body></html>"
+        f"<style>{_STYLE}</style></head><body>{html}</body></html>",
     )
 
 

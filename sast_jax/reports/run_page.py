@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
+from sast_jax import files
 from sast_jax.reports import pages, plots, results as results_lib, tables
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def write_report(
         figures["sweep"] = ("Accuracy and gap of the sweep", plots.sweep(results["summary"]))
     figures |= of_conditions(results)
     for name, (_, figure) in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=110)
+        files.write_figure(folder / f"{name}.png", figure)
     text = _page(results, curves, notes, {name: title for name, (title, _) in figures.items()})
     pages.write_page(workdir, "report", f"{results['experiment']}: soft and hard spikes", text)
 

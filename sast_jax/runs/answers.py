@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sast_jax import files
 from sast_jax.data import packing
 from sast_jax.errors import InputError
 from sast_jax.hardware.bench import Bench
-from sast_jax.runs import files
 
 NAME, MOST = "answers.npz", 10**6  # runs
 

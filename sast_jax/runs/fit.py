@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from sast_jax import files
 from sast_jax.data import packing
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
@@ -164,8 +165,7 @@ class _Log:
         self._told: set[tuple[int, str]] = set()
         if first and (missing := workdirs.trim_metrics(job.workdir, progress.epoch)):
             print(f"warning: metrics.jsonl lacks {len(missing)} epochs, the first {missing[0]}")
-        place = job.workdir / "metrics.jsonl" if first else os.devnull
-        self._file = open(place, "a")  # noqa: SIM115, closed with the context
+        self._place = job.workdir / "metrics.jsonl" if first else pathlib.Path(os.devnull)
         total, shown = job.recipe.epochs, {"desc": "training", "unit": "epoch"}
         self._bar = tqdm(total=total, initial=progress.epoch, disable=not first, **shown)
 
@@ -174,11 +174,10 @@ class _Log:
 
     def __exit__(self, *_):
         self._bar.close()
-        self._file.close()
 
     def add(self, epoch: int, metrics: epochs.Metrics, seconds_R, measured: list[dict]):
         """A line for each run, and a warning for what is wrong with it."""
-        runs = self._job.runs
+        runs, lines = self._job.runs, []
         for i, result in enumerate(measured):
             line = {"epoch": epoch, "run": i, **runs[i], "split": self._job.split, **result}
             line |= {"loss": float(metrics.loss[i])}
@@ -189,8 +188,9 @@ class _Log:
                     self._told.add((i, fault.kind))
                     who = results.named(runs[i], runs)
                     self._bar.write(f"warning: epoch {epoch}, {who}: {fault.text}")
-            self._file.write(json.dumps(results.finite(line)) + "\n")
-        self._file.flush()
+            lines.append(json.dumps(results.finite(line)) + "\n")
+        with files.naming(self._place), open(self._place, "a") as file:
+            file.writelines(lines)
         self._bar.set_postfix(
             loss=f"{np.nanmean(metrics.loss):.3f}",
             soft=_mean(measured, "soft_accuracy"),

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from sast_jax import files
 from sast_jax.data import packing
 from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
@@ -18,7 +19,6 @@ from sast_jax.reports import plots, results, run_page
 from sast_jax.runs import (
     answers,
     build,
-    files,
     fit,
     machine,
     measure,

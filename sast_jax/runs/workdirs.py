@@ -11,9 +11,9 @@ from typing import Any
 
 import filelock
 
+from sast_jax import files
 from sast_jax.data import cache, sets
 from sast_jax.errors import InputError
-from sast_jax.runs import files
 from sast_jax.runs.settings import Settings, flat_fields
 
 # Keys that do not change what a run computes; the fingerprint and "experiment" stand for the data.

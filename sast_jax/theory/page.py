@@ -9,6 +9,7 @@ import pathlib
 import matplotlib.figure
 import numpy as np
 
+from sast_jax import files
 from sast_jax.reports import pages, results, tables
 from sast_jax.theory import convergence
 from sast_jax.theory.certificates import SLACKS
@@ -42,9 +43,9 @@ def write_theory(workdir: pathlib.Path, done: dict) -> None:
         ("mechanism", _mechanism(done["runs"])),
         ("certified", _certified(done["runs"])),
     ):
-        figure.savefig(folder / f"theory_{name}.png", dpi=110)
+        files.write_figure(folder / f"theory_{name}.png", figure)
     whole = done | {"conclusions": conclusions(done)}
-    (workdir / "theory.json").write_text(json.dumps(results.finite(whole), indent=2))
+    files.write(workdir / "theory.json", json.dumps(results.finite(whole), indent=2))
     pages.write_page(workdir, "theory", f"{done['experiment']}: theory", _page(done))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from sast_jax.runs import build, files, machine, timing, workdirs
+from sast_jax import files
+from sast_jax.runs import build, machine, timing, workdirs
 from sast_jax.runs.settings import Settings
 from sast_jax.runs.study import kept_rows
 from sast_jax.training import epochs, stepping

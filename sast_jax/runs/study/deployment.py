@@ -5,11 +5,12 @@ import pathlib
 
 import numpy as np
 
+from sast_jax import files
 from sast_jax.data.sets import selection
 from sast_jax.evaluation import swap
 from sast_jax.hardware import bench
 from sast_jax.reports import results
-from sast_jax.runs import answers, files, measure, reloaded
+from sast_jax.runs import answers, measure, reloaded
 
 DEVICES, SEVERITY = 5, 3  # of each level of mismatch; of every kind of corruption
 COLUMNS = ("hard", "INT4", "INT2", "mismatch_0.3", "mismatch_0.6", "corrupted")

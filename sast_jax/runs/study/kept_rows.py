@@ -9,8 +9,8 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 
+from sast_jax import files
 from sast_jax.errors import InputError
-from sast_jax.runs import files
 
 
 def folder(name: str) -> str:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sast_jax import files
 from sast_jax.evaluation import curvature, sensitivity, swap
 from sast_jax.reports import results
-from sast_jax.runs import files, reloaded
+from sast_jax.runs import reloaded
 from sast_jax.training import sweeps
 
 RADIUS = 0.5  # of the ball in which the loss may rise

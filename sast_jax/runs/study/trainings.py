@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import jax
 from tqdm import tqdm
 
+from sast_jax import files
 from sast_jax.errors import DivergedError, InputError, needed
-from sast_jax.runs import build, files, programs, run
+from sast_jax.runs import build, programs, run
 from sast_jax.runs.settings import SWEPT_KEYS, Settings
 from sast_jax.training.recipe import SWEPT
 

@@ -1,12 +1,13 @@
 """Files of users and runs: checked before the work, and replaced in one step after it."""
 
+import contextlib
 import io
 import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
-from typing import TypeVar, overload
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -65,15 +66,33 @@ def read_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
 def write(path: pathlib.Path, content: str | bytes) -> None:
     """Replaces a file in one step, so that nobody sees half of it; writes into a link or device."""
     content = content.encode() if isinstance(content, str) else content
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_bytes(content)
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with naming(path):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(content)
+            return
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """Lets errors within name this file; those of a full disk name none."""
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
+
+
+def write_figure(path: pathlib.Path, figure: Any, dpi: int = 110) -> None:
+    """Replaces a picture with a figure of Matplotlib's, in the format of the file's suffix."""
+    made = io.BytesIO()
+    figure.savefig(made, format=path.suffix[1:], dpi=dpi)
+    write(path, made.getvalue())
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

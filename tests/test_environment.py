@@ -1,0 +1,102 @@
+"""What the machine lacks ends a command in one line, and what it had done by then is kept."""
+
+import subprocess
+import sys
+
+import nmnist_files
+import pytest
+from commands import ROOT, SMALL, command
+from test_killed import read
+from test_kills import RESULT, SCENARIOS
+
+from sast_jax import files
+
+# The disk is the command's own, and grows before the command is given again.
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=$1 tmpfs $2 || exit 3
+disk=$2 kept=$3; shift 3
+"$@" 2> $kept/err; echo $? > $kept/code
+mount -o remount,size=64m $disk
+"$@" && cp -r $disk/run $kept/run
+"""
+OWN_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    nmnist_files.dataset(folder, per_class=8)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["cuda", "tpu", "abacus"])
+def test_a_backend_that_is_not_there(name, recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", name)
+    flags = *SMALL, f"--config.data.path={recordings}", f"--config.workdir={tmp_path / 'run'}"
+    typed = [sys.executable, "-m", "experiments.nmnist", *flags]
+    done = subprocess.run(typed, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: JAX_PLATFORMS={name}: not on this machine")
+    assert line.endswith("unset it to take what is there, or install JAX for it")
+    assert not (tmp_path / "run").exists()
+
+
+def test_output_that_nobody_can_keep_is_named(recordings):
+    typed = [sys.executable, "-m", "experiments.inspect", str(recordings)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(typed, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "error: standard output: No space left on device; make room" in done.stderr
+
+
+def test_a_full_disk_is_named_with_its_file(tmp_path):
+    (tmp_path / "page.md").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write(tmp_path / "page.md", "x")
+    assert caught.value.filename == str(tmp_path / "page.md")
+
+
+def test_neither_home_nor_cache(recordings, tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("SAST_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").touch()
+    flags = *SMALL, f"--config.data.path={recordings}", f"--config.workdir={tmp_path / 'run'}"
+    code, _, err = command("nmnist", *flags)
+    assert code == 0
+    told = [line for line in err.splitlines() if "cache" in line]
+    assert told and all("no cache kept (Not a directory)" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "name, size",
+    [
+        ("run", "100k"),  # ends within its checkpoints
+        pytest.param("run", "800k", marks=pytest.mark.slow),  # within its plots
+        pytest.param("sweep", "200k", marks=pytest.mark.slow),
+        pytest.param("sweep", "900k", marks=pytest.mark.slow),
+        pytest.param("assessment", "200k", marks=pytest.mark.slow),
+        pytest.param("assessment", "1500k", marks=pytest.mark.slow),
+    ],
+)
+def test_a_full_disk_ends_a_command_that_goes_on_with_more_room(name, size, recordings, tmp_path):
+    if subprocess.run([*OWN_DISK[:-4], "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a disk")
+    module, *flags = SCENARIOS[name]
+    flags.append(f"--config.data.path={recordings}")
+    code, _, err = command(module, *flags, f"--config.workdir={tmp_path / 'whole'}")
+    assert code == 0, err
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir()
+    kept.mkdir()
+    typed = [sys.executable, "-m", f"experiments.{module}", *flags]
+    typed.append(f"--config.workdir={disk / 'run'}")
+    done = subprocess.run([*OWN_DISK, size, disk, kept, *typed], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert (kept / "code").read_text() == "2\n"
+    last = (kept / "err").read_text().split("error: ")[-1]
+    assert str(disk) in last and "No space left on device" in last and "make room" in last
+    file = RESULT.get(name, "results.json")
+    found, expected = read(kept / "run" / file), read(tmp_path / "whole" / file)
+    for key in ("runs", "summary") if file == "results.json" else ("regimes", "differences"):
+        assert found[key] == expected[key]
