@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install run test slow matrix gpu lint clean
+.PHONY: install run test slow matrix lock audit gpu lint clean
 
 install: .venv/installed
 
@@ -20,10 +20,21 @@ test: .venv/tested
 slow: .venv/tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[onnx]' 'onnxruntime>=1.20'
 	$(BIN)/python -m pytest -m slow
+	$(MAKE) audit
 
 # The oldest and the newest versions of all that is needed, on two Pythons.
 matrix:
 	$(PYTHON) tests/matrix.py
+
+# The versions that the tests have passed with; PIP_CONSTRAINT=.ci/constraints.txt installs them.
+lock: .venv/tested
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//' > .ci/constraints.txt
+
+# What is known against these versions; asks the network.
+audit: | .venv/bin/python
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
+	.venv/audit/bin/pip-audit --no-deps --disable-pip --requirement .ci/constraints.txt
 
 # Everything that a GPU has to show, in at most eight minutes, in the environment that has it.
 gpu:
