@@ -3,6 +3,7 @@
 import numpy as np
 from made_up_results import curve, entry, rows
 
+from sast_jax.evaluation import intervals
 from sast_jax.reports import plots, results
 from sast_jax.reports.results import KINDS
 
@@ -89,6 +90,10 @@ def test_reliability_pools_the_runs_of_a_setting():
     (hard,) = (line for line in axis.lines if line.get_label() == "hard")
     np.testing.assert_allclose(np.array(hard.get_xdata(), float), [53, 90])
     np.testing.assert_allclose(np.array(hard.get_ydata(), float), [37.5, 100])
+    intervals_of = axis.collections[KINDS.index("hard")].get_segments()
+    assert [len(axis.collections), len(intervals_of)] == [len(KINDS), 2]
+    (low, high), _ = (100 * np.array(intervals.wilson(h, n)) for h, n in ((6, 16), (12, 12)))
+    np.testing.assert_allclose(intervals_of[0][:, 1], [low, high])
 
 
 def test_conditions_of_hardware_are_drawn_from_the_network_as_trained():

@@ -34,10 +34,11 @@ def write(folder: pathlib.Path, results: dict, notes: Sequence[str] = ()) -> Non
         "spike have none.",
         "early": "Accuracy if the input stopped after n steps.",
         "reliability": f"{tables.confidence(results, 'github')}\n\nThe share of right answers "
-        "among those given with a certain confidence (softmax of the scores), in 15 bins. ECE: the "
-        "mean distance from the diagonal, in points. NLL: negative log likelihood of the true "
-        "class, in nats. Brier: squared distance of the probabilities from the true class, 0 to 2. "
-        "Networks that were not trained for such scores need not be calibrated.",
+        "among those given with a certain confidence (softmax of the scores), in 15 bins, each "
+        "with Wilson's 95 % interval. ECE: the mean distance from the diagonal, in points. NLL: "
+        "negative log likelihood of the true class, in nats. Brier: squared distance of the "
+        "probabilities from the true class, 0 to 2. Networks that were not trained for such "
+        "scores need not be calibrated.",
         "confusion": "The percentage of each true class (rows) that was answered with each class "
         "(columns).",
     }

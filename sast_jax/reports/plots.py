@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sast_jax.evaluation import confidence
+from sast_jax.evaluation import confidence, intervals
 from sast_jax.reports import results
 from sast_jax.reports.results import KINDS
 
@@ -115,7 +115,10 @@ def conditions(summary: Sequence[dict], key: str) -> "Figure":
 
 
 def reliability(runs: Sequence[dict]) -> "Figure":
-    """Accuracy of answers over their confidence; the runs of a setting are taken together."""
+    """Accuracy of answers over their confidence; the runs of a setting are taken together.
+
+    A vertical line is Wilson's 95 % interval of that many answers.
+    """
     figure, axis = _axes(1, 1, (5, 4.5))
     looks = _Looks(runs)
     axis.plot([0, 100], [0, 100], color="0.7", lw=1)
@@ -129,11 +132,13 @@ def reliability(runs: Sequence[dict]) -> "Figure":
                     [1, bin_["confidence"] or 0, bin_["accuracy"] or 0]
                 )
             count, *shares = sums[:, sums[0] > 0]
-            axis.plot(
-                *(100 * share / count for share in shares),
-                marker=".",
-                **looks.line(members[0], kind),
-            )
+            sure, right = (100 * share / count for share in shares)
+            line = looks.line(members[0], kind)
+            axis.plot(sure, right, marker=".", **line)
+            hits = zip(shares[1], count, strict=True)
+            ends = [intervals.wilson(round(share), round(all_)) for share, all_ in hits]
+            low, high = 100 * np.array(ends).reshape(-1, 2).T
+            axis.vlines(sure, low, high, color=line["color"], lw=0.7)
     axis.set(xlabel="confidence, %", ylabel="accuracy, %")
     _legend(axis)
     return figure

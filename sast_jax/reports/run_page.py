@@ -92,7 +92,8 @@ def _page(results, curves, notes, titles) -> str:
         "early": "Accuracy if the input stopped after n steps; one curve a run.",
         "reliability": f"{tables.confidence(results, 'github')}\n\nThe share of right answers "
         "among those given with a certain confidence (softmax of the scores); runs of a setting "
-        "together, in 15 bins. ECE: the expected calibration error, the mean distance from the "
+        "together, in 15 bins, each with Wilson's 95 % interval. ECE: the expected calibration "
+        "error, the mean distance from the "
         "diagonal, in points. NLL: negative log likelihood of the true class, in nats. Brier: "
         "squared distance of the probabilities from the true class, 0 to 2. With temperature: "
         "after dividing the scores by the temperature with the least NLL on the validation split.",
