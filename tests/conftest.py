@@ -39,6 +39,7 @@ def _shared(tmp_path_factory):
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["SAST_CACHE"] = str(base / "recordings")
     _set("jax_compilation_cache_dir", str(base / "programs"))
+    _set("jax_compilation_cache_max_size", 2**31)  # so that what is half written is known
     _set("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

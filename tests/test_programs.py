@@ -16,6 +16,14 @@ from sast_jax.training import passes
 
 KEPT = ("jax_compilation_cache_dir", "jax_compilation_cache_max_size")
 
+SCRIPT = "import jax; from experiments import cli; cli.run(lambda: print(jax.jit(abs)(-2)))"
+
+
+def alone(cache):
+    """The environment of a process with a cache of its own."""
+    environment = os.environ | {"SAST_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    return {k: v for k, v in environment.items() if not k.startswith("JAX_COMPILATION_CACHE")}
+
 
 @pytest.fixture
 def nothing_kept(monkeypatch, tmp_path):
@@ -61,17 +69,31 @@ def test_a_folder_that_cannot_be_made_is_named(nothing_kept):
 
 
 def test_a_second_command_finds_the_programs_of_the_first(tmp_path):
-    script = "import jax; from experiments import cli; cli.run(lambda: print(jax.jit(abs)(-2)))"
-    environment = os.environ | {"SAST_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    environment = {k: v for k, v in environment.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     kept = []
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+            [sys.executable, "-c", SCRIPT], env=alone(tmp_path), capture_output=True, text=True
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
         kept.append({file.name for file in (tmp_path / "programs").glob("*-cache")})
     assert kept[0] and kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("left", ["no time", "half"])
+def test_a_program_that_was_half_written_is_compiled_again(tmp_path, left):
+    """A kill leaves a program cut off, or without the file of when it was used."""
+    arguments = [sys.executable, "-c", SCRIPT]
+    environment = alone(tmp_path)
+    subprocess.run(arguments, env=environment, check=True, capture_output=True)
+    program = max((tmp_path / "programs").glob("*-cache"), key=lambda path: path.stat().st_size)
+    whole = program.read_bytes()
+    if left == "half":
+        program.write_bytes(whole[: len(whole) // 2])
+    (used,) = (tmp_path / "programs").glob(program.name.removesuffix("cache") + "atime")
+    used.unlink()
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
+    assert used.exists() and program.stat().st_size > 0.9 * len(whole)
 
 
 def test_equal_settings_compile_once_in_a_process():
