@@ -343,6 +343,8 @@ def _as_typed(message: str) -> str:
     for group in ("hardware", "corruptions"):
         if any(name.startswith(f"{group}.") for name in flags.FLAGS):
             message = message.replace(f"config.{group}.", f"--{group}.")
+    if "workdir" in flags.FLAGS:
+        message = message.replace("--config.workdir", "--workdir")
     return message
 
 

@@ -37,37 +37,44 @@ def main() -> None:
     unknown = set(_REGIMES.value) - set(family.REGIMES)
     if unknown:
         raise InputError(f"--regimes={min(unknown)} is none of {', '.join(family.REGIMES)}")
-    for name in _REGIMES.value:
-        regime = family.REGIMES[name]
-        configs = {
-            key: family.settings(regime, variant, _DATA_PATH.value)
-            for key, variant in family.VARIANTS.items()
+    regime, variant = family.REGIMES[_REGIMES.value[0]], family.VARIANTS["SAM"]
+    source = family.settings(regime, variant, _DATA_PATH.value).data.load()
+    folder.mkdir(parents=True, exist_ok=True)
+    with workdirs.held(folder):
+        for name in _REGIMES.value:
+            _compare(name, folder, source.fingerprint)
+
+
+def _compare(name: str, folder: pathlib.Path, recordings: str) -> None:
+    """Makes the rows of a regime, and prints them."""
+    regime = family.REGIMES[name]
+    configs = {
+        key: family.settings(regime, variant, _DATA_PATH.value)
+        for key, variant in family.VARIANTS.items()
+    }
+    tried = {
+        key: family.choices(regime, family.VARIANTS[key], config) for key, config in configs.items()
+    }
+    abouts = {
+        key: {
+            "recordings": recordings,
+            "seeds": _SEEDS.value,
+            "config": workdirs.identity(config.as_dict()),
+            "tuned": tried[key],
         }
-        source = configs["SAM"].data.load()
-        tried = {
-            key: family.choices(regime, family.VARIANTS[key], config)
-            for key, config in configs.items()
-        }
-        abouts = {
-            key: {
-                "recordings": source.fingerprint,
-                "seeds": _SEEDS.value,
-                "config": workdirs.identity(config.as_dict()),
-                "tuned": tried[key],
-            }
-            for key, config in configs.items()
-        }
-        with trainings.of(_SCHEDULER.value, source.fingerprint) as trained:
-            make = functools.partial(_row, regime, configs, folder / name, trained)
-            rows = kept_rows.made(folder / name / "rows.json", abouts, make, trained.at_once)
-        configs = {
-            key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
-            for key, config in configs.items()
-        }
-        times = {}
-        if _ROUNDS.value:
-            times = cost.times(folder / name / "times.json", configs, "Adam", _ROUNDS.value)
-        print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
+        for key, config in configs.items()
+    }
+    with trainings.of(_SCHEDULER.value, recordings) as trained:
+        make = functools.partial(_row, regime, configs, folder / name, trained)
+        rows = kept_rows.made(folder / name / "rows.json", abouts, make, trained.at_once)
+    configs = {
+        key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
+        for key, config in configs.items()
+    }
+    times = {}
+    if _ROUNDS.value:
+        times = cost.times(folder / name / "times.json", configs, "Adam", _ROUNDS.value)
+    print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 
 def _row(regime, configs, folder, trained, name, _) -> dict:

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 
+import nmnist_files
 import pytest
+from commands import command
 
 from sast_jax import files
 from sast_jax.errors import InputError
@@ -124,6 +126,18 @@ def test_a_second_process_is_kept_out(tmp_path):
     with workdirs.held(tmp_path):  # the lock ended with the process
         pass
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name, prefix", [("assessment", "config."), ("variants", "")])
+def test_a_study_keeps_a_second_process_out(name, prefix, tmp_path):
+    nmnist_files.dataset(tmp_path / "data")
+    folder, data = tmp_path / "study", "config.data.path" if prefix else "data_path"
+    folder.mkdir()
+    with workdirs.held(folder):
+        code, _, err = command(name, f"--{data}={tmp_path / 'data'}", f"--{prefix}workdir={folder}")
+    assert code == 2
+    assert f"process {os.getpid()} on {socket.gethostname()} is at this run" in err
+    assert err.endswith(f"wait for it, or name another --{prefix}workdir\n")
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
