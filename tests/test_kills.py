@@ -67,7 +67,7 @@ def killed(arguments, workdir, kills, longest, seed):
 @pytest.mark.parametrize(
     "name, kills",
     [
-        ("run", 4),
+        ("run", 6),
         pytest.param("run", 60, marks=pytest.mark.slow),
         pytest.param("sweep", 50, marks=pytest.mark.slow),
         pytest.param("streamed", 40, marks=pytest.mark.slow),
@@ -104,7 +104,7 @@ def test_a_study_on_workers_that_are_killed_with_it_changes_nothing(tmp_path):
     assert found["regimes"] == expected["regimes"]
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [6, pytest.param(30, marks=pytest.mark.slow)])
 def test_kills_while_the_cache_is_written_change_nothing(kills, tmp_path, monkeypatch):
     nmnist_files.dataset(tmp_path / "data", per_class=8)
     arguments = (*SCENARIOS["run"], f"--config.data.path={tmp_path / 'data'}")
