@@ -51,6 +51,7 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
 
 def done(methods_, **regime):
     config = CONFIG | {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2}}
+    config |= {"severities": (3,)}
     about = {"about": "made up", "left_out": ["weight noise"], "methods": methods_} | regime
     made = {"config": config, "data": "none", "environment": {"device": "cpu"}}
     made["caveats"] = ("Few people.",)

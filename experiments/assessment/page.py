@@ -6,7 +6,7 @@ import pathlib
 import matplotlib.figure
 import numpy as np
 
-from experiments.assessment import decision, figures, findings
+from experiments.assessment import decision, figures, findings, planned
 from experiments.assessment.conclusions import (
     conclude,
     conclusions,
@@ -57,7 +57,7 @@ def write_assessment(workdir: pathlib.Path, done: dict) -> None:
     }
     whole = done | {"differences": compared, "conclusions": conclusions(done)}
     files.write(workdir / "assessment.json", json.dumps(results.finite(whole), indent=2))
-    pages.write_page(workdir, "assessment", "Is SAST worth it?", _page(done))
+    pages.write_page(workdir, "assessment", "Is SAST worth it?", _page(workdir, done))
 
 
 def _estimate(row, key) -> tuple[float, list[float] | None] | None:
@@ -72,7 +72,7 @@ def _estimate(row, key) -> tuple[float, list[float] | None] | None:
     return measure.factor * mean, interval and [measure.factor * end for end in interval]
 
 
-def _page(done) -> str:
+def _page(workdir, done) -> str:
     config = done["config"]
     parts = [
         "# Is SAST worth it?",
@@ -100,6 +100,8 @@ def _page(done) -> str:
         methods = of_it["methods"]
         parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
         parts += [_DECISION, decision.table(config, regime, methods)]
+        if compared := planned.kept(workdir / regime, methods, config["severities"]):
+            parts += ["### Planned comparisons", _PLANNED, compared]
         parts += [listed_points(conclude(methods))]
         parts += [
             f"**Note.** {name}: {remark}"
@@ -148,6 +150,11 @@ _DECISION = (
     "For each need the method with the highest mean over seeds on the test split, beside plain "
     "training of as many epochs. Methods whose intervals overlap may be as good. Keys are added to "
     "the regime's config."
+)
+_PLANNED = (
+    "What experiments/PROTOCOL.md planned before any row, not corrected: the first method minus "
+    "the second in points, with 95 % intervals over seeds (one variance for all methods), and over "
+    "seeds and recordings (bootstrap)."
 )
 _DIFFERENCES = (
     "Means of the differences between runs of the same seed, in the units of the tables above, "

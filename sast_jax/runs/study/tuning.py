@@ -97,19 +97,21 @@ def searched(
         far from the edge, as a factor, as the one before, with the other keys as in the best trial.
 
     Returns:
-      All trials: ``settings``, and ``scores``, by name one a seed, None where a run diverged.
+      All trials: ``settings``, ``measured`` of each seed, and ``scores``, by name one a seed, None
+      where a run diverged.
     """
 
     def tried(values, urgency):
         place = str(workdir.joinpath(*(f"{value:g}" for value in values.values())))
         given = make(values).changed({"workdir": place})
         try:
-            found = trainings.train(given, (measure,), urgency)
-            rows = [score(*pair) for pair in zip(found.runs, found.more[0], strict=True)]
+            runs, (measured,) = trainings.train(given, (measure,), urgency)
         except DivergedError:
-            rows = [score({}, {})] * given.sweep.seeds
+            runs = measured = [{}] * given.sweep.seeds
+        rows = [score(*pair) for pair in zip(runs, measured, strict=True)]
         return {
             "settings": values,
+            "measured": measured,
             "scores": {name: [row[name] for row in rows] for name in rows[0]},
         }
 
