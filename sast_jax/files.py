@@ -110,7 +110,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
       InputError: it is not there, or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files}
     except Exception as error:  # whatever parsing a damaged archive raises
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -21,7 +21,7 @@ def test_equals_the_whole_hessian_of_a_network():
         found = jax.jit(lambda w: top_eigenvalue(at, w, jax.random.key(0), iterations=30))(params)
     np.testing.assert_allclose(found.value, exact[-1], rtol=1e-8)
     np.testing.assert_allclose(found.least, exact[0], rtol=1e-6)
-    assert found.residual < 1e-6 * exact[-1]
+    assert float(found.residual) < 1e-6 * exact[-1]
 
 
 def test_is_the_largest_and_not_the_largest_in_magnitude():

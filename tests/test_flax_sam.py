@@ -174,6 +174,7 @@ def test_nnx_perturbs_the_loss_that_it_descends_with_dropout():
         jax.tree.map(np.testing.assert_array_equal, found, train(plain, wrap))
 
 
+@jax.numpy_dtype_promotion("standard")  # of optax
 def test_linen_hands_other_arguments_on():
     tx = optax.chain(sam(0.1), optax.sgd(0.1), optax.contrib.reduce_on_plateau())
     state = TrainState.create(apply_fn=None, params={"w": jnp.ones(2)}, tx=tx)

@@ -99,7 +99,8 @@ def test_what_is_wrong_with_the_recordings_is_said(tmp_path, written):
     originals(tmp_path / "other", written)
     folder = tmp_path / "other" / "DvsGesture"
     (folder / "user25_ledTest.aedat").unlink()
-    (folder / "trials_to_train.txt").open("a").write("\nuser40_led.aedat\nuser41_led.aedat\n")
+    with (folder / "trials_to_train.txt").open("a") as file:
+        file.write("\nuser40_led.aedat\nuser41_led.aedat\n")
     first, second = sets.load_dvs_gesture("folder", tmp_path / "other", **FRAMES).warnings
     assert first.endswith(
         "trials_to_train.txt: recordings of the list that are missing: 2, first user40_led.aedat"

@@ -341,7 +341,7 @@ def test_spikes_that_return_are_counted_and_suffer_faults():
     counted = models.operations_of(network, packed)
     met = (frames.reshape(T, 8).sum(axis=0) * N).sum()
     met += (spikes[:-1].sum(axis=0) * (loop != 0).sum(axis=0)).sum()
-    assert counted.acs_BxL.tolist() == [[met]] and counted.spikes_BxL.sum() == spikes.sum()
+    assert counted.acs_BxL.tolist() == [[met]] and float(counted.spikes_BxL.sum()) == spikes.sum()
     report = operations.report(
         network.listed, jax.tree.map(np.asarray, counted), MAP, T,
         [neuron for neuron, _ in network.layers()],

@@ -40,7 +40,7 @@ def by_loops(kernel, x):
 @pytest.mark.parametrize("name", small_networks.NETWORKS)
 def test_effective_and_dense_operations(name):
     whole, frames = small_networks.network(name)
-    listed = [c.replace(kernel=c.kernel * (abs(c.kernel) > 0.1)) for c in whole]
+    listed = [c.replace(kernel=jnp.where(abs(c.kernel) > 0.1, c.kernel, 0)) for c in whole]
     spikes = small_networks.respond(listed, frames).spikes
     found = operations.count(listed, frames, spikes)
     inputs = [np.asarray(x) for x in (frames, *spikes[:-1])]
@@ -81,7 +81,7 @@ class Whole(torch.nn.Module):
 @pytest.mark.parametrize("kind", ["MLP", pytest.param("ConvNet", marks=pytest.mark.slow)])
 def test_equals_neurobench_on_the_exported_network(tmp_path, kind, digits):
     run = small_runs.train(kind, digits)
-    pruned = [c.replace(kernel=c.kernel * (abs(c.kernel) > 0.02)) for c in run.network]
+    pruned = [c.replace(kernel=jnp.where(abs(c.kernel) > 0.02, c.kernel, 0)) for c in run.network]
     run = run._replace(network=pruned)
     torch_networks.write(tmp_path / "a.nir", run, "A")
     model = TorchModel(Whole(torch_networks.load("snnTorch", tmp_path / "a.nir")))

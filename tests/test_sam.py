@@ -119,6 +119,7 @@ def test_half_precision_gradient_gets_the_right_norm():
     np.testing.assert_allclose(norm, 1.0, rtol=1e-3)
 
 
+@jax.numpy_dtype_promotion("standard")  # of its schedule or noise
 def test_schedule_counts_updates():
     ascent = scale_to_norm(lambda count: 1.0 + count)
     g, state = jnp.array([3.0, 4.0]), None
@@ -164,6 +165,7 @@ def test_mask_perturbs_only_what_it_marks(masked):
     np.testing.assert_array_equal(seen[0]["b"], 4.0)
 
 
+@jax.numpy_dtype_promotion("standard")  # of its schedule or noise
 def test_an_ascent_that_adds_something_stays_within_the_mask():
     params = {"a": jnp.ones(3), "b": jnp.ones(2)}
     ascent = within({"a": True, "b": False}, optax.add_noise(1.0, 0.0, 0))

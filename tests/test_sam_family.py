@@ -187,6 +187,7 @@ class TestEveryMember:
             w = optax.apply_updates(w, updates)
         close(scheduled, w)
 
+    @jax.numpy_dtype_promotion("standard")  # of optax and of the schedule
     def test_a_radius_can_be_injected_changed_and_scheduled(self, name):
         inject, w = optax.inject_hyperparams(CHAINS[name]), START
         tx = inject(rho=RHO)
@@ -210,7 +211,8 @@ class TestEveryMember:
         def end(rho, w):
             return descend(CHAINS[name](rho), w, rosenbrock, 5)[0]
 
-        radii, starts = jnp.array([0.01, 0.1]), {key: w + jnp.arange(3) for key, w in START.items()}
+        radii = jnp.array([0.01, 0.1])
+        starts = {key: w + jnp.arange(3.0) for key, w in START.items()}
         together = jax.vmap(jax.vmap(end, (None, 0)), (0, None))(radii, starts)
         alone = jax.jit(end)
         for i, rho in enumerate(radii):
@@ -218,6 +220,7 @@ class TestEveryMember:
                 one = alone(rho, {key: w[j] for key, w in starts.items()})
                 close({key: leaf[i, j] for key, leaf in together.items()}, one)
 
+    @jax.numpy_dtype_promotion("standard")  # which mixed precision is
     def test_masters_stay_float32_under_bfloat16_gradients(self, name):
         tx, seen = self.member(name), []
 
@@ -529,6 +532,7 @@ def test_gsam_is_sam_where_the_projection_overflows():
     np.testing.assert_array_equal(updates, 2 * g)
 
 
+@jax.numpy_dtype_promotion("standard")  # which mixed precision is
 def test_a_perturbation_keeps_the_type_of_its_parameters():
     w = jnp.array([3.0, 4.0])
     tx = perturb_ahead(optax.sgd(RATE), optax.scale(RHO))

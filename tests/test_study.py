@@ -193,7 +193,8 @@ def test_time_counts_every_epoch(folder, monkeypatch):
 
     def in_turns(functions, rounds):
         return {
-            name: np.full(rounds, 2.0 if configs[name].rho else 1.0) * jnp.isfinite(f().loss)[0]
+            name: np.full(rounds, 2.0 if configs[name].rho else 1.0)
+            * np.isfinite(np.asarray(f().loss))[0]
             for name, f in functions.items()
         }
 

@@ -121,7 +121,7 @@ def simulate(kind, network, frames, scalars, length, reads_current, hard=False):
         run.potentials.append(neurons.potentials(cell, current))
         run.spikes.append(sent)
     counted = jnp.where(reads_current, current, sent)
-    shown = (jnp.arange(T) < length)[:, None, None]
+    shown = (jnp.arange(T) < length)[:, None, None].astype(counted.dtype)
     return run._replace(scores=SCALE * (counted * shown).sum(axis=0) / length)
 
 

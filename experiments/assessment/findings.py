@@ -22,6 +22,7 @@ from sast_jax.evaluation import comparisons, intervals
 
 # Keys with which the loss is another one: its rise compares only methods that share them.
 _OF_THE_LOSS = ("slope", "slope_end", "forward", "lif.reset", "readout")
+_RANKED = {"mismatch": "what a mismatch of 0.6 costs", "gap": "the gap of the swap"}
 PAIRS = (
     (REFERENCE, PLAIN),
     (REFERENCE, MATCHED),
@@ -57,7 +58,7 @@ def flatness(methods: dict[str, dict]) -> dict[str, Rank]:
 
     Returns:
       The rank correlation of the rise (mean over seeds) with what a weight mismatch of 0.6 costs,
-      and with the gap of the swap; nothing for fewer than four methods.
+      and with the gap of the swap; nothing for fewer than four methods, or where all are equal.
     """
     found = collections.defaultdict(list)
     for name in sharing_the_loss(methods):
@@ -70,7 +71,9 @@ def flatness(methods: dict[str, dict]) -> dict[str, Rank]:
     if len(found["rise"]) < 4:
         return {}
     ranks = {}
-    for key in ("mismatch", "gap"):
+    for key in _RANKED:
+        if min(map(np.ptp, (found["rise"], found[key]))) == 0:  # nothing to rank
+            continue
         coefficient, p = scipy.stats.spearmanr(found["rise"], found[key])
         ranks[key] = Rank(len(found[key]), float(coefficient), float(p))
     return ranks
@@ -108,12 +111,8 @@ def told(methods: dict[str, dict]) -> str:
     """All of it as text, in points."""
     said = [
         f"Over {rank.n} methods that share slope, reset and readout, the rise of the loss has a "
-        f"rank correlation of {rank.coefficient:+.2f} (p {rank.p:.1g}) with {what}."
-        for rank, what in zip(
-            flatness(methods).values(),
-            ("what a mismatch of 0.6 costs", "the gap of the swap"),
-            strict=False,
-        )
+        f"rank correlation of {rank.coefficient:+.2f} (p {rank.p:.1g}) with {_RANKED[key]}."
+        for key, rank in flatness(methods).items()
     ]
     hard = {name: [run["hard_accuracy"] for run in row["runs"]] for name, row in methods.items()}
     pooled = comparisons.pooled(hard, REFERENCE, planned=list(hard))

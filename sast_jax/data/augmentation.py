@@ -144,8 +144,9 @@ def affine(
     map_4xB = [cos, -sin, sin + slant * cos, cos - slant * sin]
     numbers_8xB = jnp.stack([*map_4xB, *size_Bx2.T, *move_Bx2.T])
     yy, yx, xy, xx, size_y, size_x, move_y, move_x = numbers_8xB[..., None, None]
-    y_BxHx1 = jnp.arange(H)[None, :, None] - (H - 1) / 2 - move_y
-    x_Bx1xW = jnp.arange(W)[None, None, :] - (W - 1) / 2 - move_x
+    rows_H, columns_W = (jnp.arange(size, dtype=move_y.dtype) for size in (H, W))
+    y_BxHx1 = rows_H[None, :, None] - (H - 1) / 2 - move_y
+    x_Bx1xW = columns_W[None, None, :] - (W - 1) / 2 - move_x
     y_BxHxW = jnp.round((yy * y_BxHx1 + yx * x_Bx1xW) / size_y + (H - 1) / 2).astype(jnp.int32)
     x_BxHxW = jnp.round((xy * y_BxHx1 + xx * x_Bx1xW) / size_x + (W - 1) / 2).astype(jnp.int32)
     inside = (y_BxHxW >= 0) & (y_BxHxW < H) & (x_BxHxW >= 0) & (x_BxHxW < W)

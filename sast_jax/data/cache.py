@@ -34,7 +34,8 @@ def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
     text = _text(key)
     path = pathlib.Path(folder, f"{digest(key)}.npz")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, as NumPy leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             # The file's name is a digest; the whole key within settles that it is the right file.
             if str(stored["key"]) == text:
                 found = {name: stored[name] for name in stored.files if name != "key"}

@@ -280,7 +280,8 @@ def _prepared(step, layer, sums_TxBxN, factor_B=None):
     rest = jnp.zeros_like(sums_TxBxN[0])
     threshold = along_outputs(layer.threshold.astype(rest.dtype), rest)
     if factor_B is not None:
-        exact = threshold * factor_B.reshape(-1, *[1] * (rest.ndim - 1))
+        factor = factor_B.reshape(-1, *[1] * (rest.ndim - 1))
+        exact = threshold.astype(factor.dtype) * factor
         threshold = jnp.maximum(jnp.round(exact), 1).astype(rest.dtype)
     point = along_outputs(layer.point, rest)
     return functools.partial(step, threshold=threshold, point=point), rest

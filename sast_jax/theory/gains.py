@@ -47,7 +47,7 @@ def _gains(layer, x_TxBxS):
         # The l-infinity gain is the largest l1 norm of a row of the Jacobian. Where several outputs
         # tie, their mean row is taken; its norm is no larger than the largest.
         moved = jnp.abs(forward(signs))
-        first = moved == moved.max(axis=_own(moved), keepdims=True)
+        first = (moved == moved.max(axis=_own(moved), keepdims=True)).astype(moved.dtype)
         row = transposed(first / first.sum(axis=_own(moved), keepdims=True))[0]
         return jnp.where(row < 0, -1.0, 1.0), jnp.abs(row).sum(axis=_own(row))
 

@@ -188,6 +188,7 @@ def _view(position_S: jax.Array, pixels: int, blur: jax.typing.ArrayLike) -> jax
 
     An image pixel is a box of light, blurred by a Gaussian.
     """
-    sensor_pixel, image_pixel = jnp.arange(pixels)[None, :, None], jnp.arange(28)[None, None]
-    centre = sensor_pixel - position_S[:, None, None] - image_pixel
+    sensor_pixel, image_pixel = (jnp.arange(count, dtype=jnp.float32) for count in (pixels, 28))
+    shown = image_pixel[None, None]
+    centre = sensor_pixel[None, :, None] - position_S[:, None, None] - shown
     return norm.cdf((centre + 0.5) / blur) - norm.cdf((centre - 0.5) / blur)

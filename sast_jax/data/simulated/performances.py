@@ -141,7 +141,8 @@ def watch(
 def _paint(scene_BxHxW, brightness, begin_Bx2, end_Bx2, radius_B):
     """The scene with a capsule in front of it; its border is one pixel wide."""
     H, W = scene_BxHxW.shape[1:]
-    y_H, x_W = jnp.arange(H)[None, :, None], jnp.arange(W)[None, None, :]
+    y_H, x_W = (jnp.arange(size, dtype=jnp.float32) for size in (H, W))
+    y_H, x_W = y_H[None, :, None], x_W[None, None, :]
     x0, y0, x1, y1, radius = (
         column[:, None, None] for column in (*begin_Bx2.T, *end_Bx2.T, radius_B)
     )
