@@ -198,7 +198,8 @@ def test_every_method_is_sound_and_one_of_a_kind(regime):
             seen.append(tuned)
     assert len(seen) >= 12 * 6
     assert len(set(seen)) == len(seen)
-    assert trials == {6}
+    recipes = {1} if regime == "default" else set()  # nothing of which is tuned
+    assert trials == {6} | recipes
 
 
 def test_radii_and_rates_are_factors_of_the_regimes_own():

@@ -105,6 +105,9 @@ _RATES_OF_SAM = {"paper": (2.0, 4.0)}
 _WHOLE = {"sam.ascent_fraction": 1.0}
 _EIGHTH = {"sam.ascent_fraction": 0.125}
 _HARD = {"forward": "hard", "slope": 4.0, "slope_end": 4.0}
+_IN_THE_FIELD = {"data.lost": 0.6, "data.added": 0.25}  # what all recipes for chips have in common
+_MOMENTUM = _WHOLE | {"sam.method": "momentum", "rho": 0.4}
+_TWO_BITS = {"weights.bits": 2}
 
 METHODS = {
     PLAIN: Method("no SAM", {}, "learning_rate", _RATES),
@@ -208,6 +211,22 @@ METHODS = {
         longer=2.5,
     ),
 }  # fmt: skip
+
+
+def _recipe(changes: dict, longer: float = 4) -> Method:
+    """A recipe for chips, with one learning rate and nothing tuned."""
+    about = "a recipe for chips: long training, with lost and added events"
+    return Method(about, _IN_THE_FIELD | changes, "learning_rate", {"default": (0.5,)}, longer)
+
+
+METHODS |= {
+    "chip": _recipe({}),
+    "chip with hard forward": _recipe({"forward": "hard"}),
+    "chip with momentum-SAM": _recipe(_MOMENTUM),
+    "chip at 2 bits": _recipe(_TWO_BITS),
+    "chip with momentum-SAM at 2 bits": _recipe(_MOMENTUM | _TWO_BITS),
+    "chip with hard forward at 2 bits": _recipe({"forward": "hard"} | _TWO_BITS),
+}
 
 
 def with_slope_end(best: dict, slope: float, slope_end: float) -> dict:
