@@ -70,20 +70,20 @@ def _compare(name: str, folder: pathlib.Path, recordings: str) -> None:
     configs = {
         key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
         for key, config in configs.items()
+        if "diverged" not in rows[key]
     }
     times = {}
-    if _ROUNDS.value:
+    if _ROUNDS.value and "Adam" in configs:
         times = cost.times(folder / name / "times.json", configs, "Adam", _ROUNDS.value)
     print(f"\n{name} regime, {_SEEDS.value} seeds\n{family.table(rows, tried, times)}")
 
 
 def _row(regime, configs, folder, trained, name, _) -> dict:
-    config, place = configs[name], folder / kept_rows.folder(name)
-    best = family.tuned(config, regime, family.VARIANTS[name], place / "tuning", trained)
-    config = config.changed(best)
-    row = family.measured(config, _SEEDS.value, place / "final", trained)
+    place = folder / kept_rows.folder(name)
+    variant = family.VARIANTS[name]
+    row = family.row(configs[name], regime, variant, _SEEDS.value, place, trained)
     passes.forget_programs()  # which no other variant uses
-    return row | {"gradients": cost.gradients(config)}
+    return row
 
 
 if __name__ == "__main__":

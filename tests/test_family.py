@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import nmnist
 from experiments.sam_family import family
+from sast_jax.errors import DivergedError
 from sast_jax.runs.study import landscape, trainings
 
 IN_TURN = trainings.InTurn()
@@ -45,6 +46,26 @@ def test_every_variant_is_sound_and_one_of_a_kind(place):
     configs = [settings(place, name) for name in family.VARIANTS if name != "Adam"]
     assert settings(place, "Adam") == configs[0]  # which is tuned
     assert len(set(configs)) == len(configs)
+
+
+def test_a_variant_that_diverges_is_named_below_the_others(place, monkeypatch):
+    def diverge(*_):
+        raise DivergedError("training diverges for every rho of (0.1, 0.2)")
+
+    monkeypatch.setattr(family, "tuned", diverge)
+    lost = family.row(
+        settings(place, "ASAM"), REGIME, family.VARIANTS["ASAM"], 2, place / "lost", IN_TURN
+    )
+    assert lost["gradients"] > 1
+    means = {f"{key}_mean": 0.5 for key in ("soft_accuracy", "hard_accuracy", "transfer_gap")}
+    sound = means | {"hard_rate_mean": 0.1, "eigenvalue_mean": 2.0, "rho": 0.1}
+    sound |= {key.replace("_mean", "_ci95"): None for key in sound if key.endswith("_mean")}
+    sound |= {"learning_rate": 1e-3, "gradients": 2.0}
+    tried = {"SAM": {"rho": (0.1, 0.2)}, "ASAM": {"rho": (0.1, 0.2)}}
+    *table, last = family.table({"SAM": sound, "ASAM": lost}, tried, {}).splitlines()
+    assert last == "ASAM: training diverges for every rho of (0.1, 0.2)"
+    assert any(line.startswith("| SAM") for line in table)
+    assert not any("ASAM" in line for line in table)
 
 
 @pytest.mark.parametrize(

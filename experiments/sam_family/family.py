@@ -7,10 +7,11 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from experiments.configs import nmnist, nmnist_paper
+from sast_jax.errors import DivergedError
 from sast_jax.evaluation import intervals
 from sast_jax.reports import results, tables
 from sast_jax.runs.settings import Settings, read
-from sast_jax.runs.study import landscape, tuning
+from sast_jax.runs.study import cost, landscape, tuning
 from sast_jax.runs.study.trainings import InTurn, OnCluster
 
 TUNING_SEEDS = 2
@@ -120,6 +121,23 @@ def tuned(
     return tuning.tuned(trial, grid, workdir, trainings=trained)[0]
 
 
+def row(
+    given: Settings,
+    regime: Comparison,
+    variant: Variant,
+    seeds: int,
+    workdir: pathlib.Path,
+    trained: InTurn | OnCluster,
+) -> dict:
+    """A row of the table: the variant tuned, and measured; ``diverged`` says why there is none."""
+    try:
+        given = given.changed(tuned(given, regime, variant, workdir / "tuning", trained))
+        found = measured(given, seeds, workdir / "final", trained)
+    except DivergedError as error:
+        found = {"diverged": str(error)}
+    return found | {"gradients": cost.gradients(given)}
+
+
 def measured(
     given: Settings, seeds: int, workdir: pathlib.Path, trained: InTurn | OnCluster
 ) -> dict:
@@ -142,7 +160,8 @@ def table(
 ) -> str:
     """A row a variant, in the form of a Markdown table; times are quartiles over Adam.
 
-    A value with a star is the least or the largest of those that were tried of it.
+    A value with a star is the least or the largest of those that were tried of it. Variants whose
+    training diverges are named below the table.
     """
 
     def value(variant, key):
@@ -150,6 +169,7 @@ def table(
         at_an_end = values and done[variant][key] in (min(values), max(values))
         return f"{done[variant][key]:g}{'*' if at_an_end else ''}"
 
+    sound = {variant: row for variant, row in done.items() if "diverged" not in row}
     rows = [
         [variant, value(variant, "rho"), value(variant, "learning_rate")]
         + [
@@ -158,11 +178,14 @@ def table(
         ]
         + [_shown(row, "eigenvalue", 1), f"{row['gradients']:.3g}"]
         + ["{1:.2f} ({0:.2f}-{2:.2f})".format(*times[variant]) if variant in times else "-"]
-        for variant, row in done.items()
+        for variant, row in sound.items()
+    ]
+    lost = [
+        f"{variant}: {row['diverged']}" for variant, row in done.items() if variant not in sound
     ]
     headers = ["", "rho", "learning rate", "soft %", "hard %", "gap", "hard rate %"]
     headers += ["top eigenvalue", "gradients a step", "time over Adam"]
-    return tables.table(rows, headers, "github")
+    return "\n\n".join([tables.table(rows, headers, "github"), *lost])
 
 
 def _shown(row, key, factor):
