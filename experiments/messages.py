@@ -28,10 +28,9 @@ def of(error: Exception) -> str:
     """The line for what parsing a command line raised."""
     inner = error.args[0] if isinstance(error, AttributeError) and error.args else None
     if isinstance(inner, KeyError):  # a config's own, which names near matches
-        text = str(inner.args[0]).replace("\n", "; ")
-        return f"no config key {text}; {KEYS}"
+        return _no_key(str(inner.args[0]))
     if isinstance(error, KeyError):
-        return f"no config key {str(error).strip(chr(34))}; {KEYS}"
+        return _no_key(str(error).strip('"'))
     if isinstance(error, flags.UnrecognizedFlagError):
         return _unknown(error.flagname, error.flagvalue)
     if not isinstance(error, (flags.Error, OSError)):
@@ -56,6 +55,18 @@ def unexpected(argument: str) -> str:
     return f"unexpected argument {argument!r}; {hint}"
 
 
+def _no_key(text) -> str:
+    """The line for a key of a config that is not there, as it was typed if it was."""
+    missing = text.partition("\n")[0].strip("'")
+    for argument in sys.argv[1:]:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if missing in name.split(".")[1:]:
+            (near,) = _near(name, _keys() if name.startswith("config.") else known())
+            hint = f"write --{near}{equals}{value}; " if near else ""
+            return f"no key {name}; {hint}{KEYS}"
+    return f"no config key {missing!r}; {KEYS}"
+
+
 def _unknown(name, value) -> str:
     (near,) = _near(name, known())
     if not near:
@@ -67,19 +78,27 @@ def _unknown(name, value) -> str:
 def known() -> list[str]:
     """The flags of this command, and the keys of its config."""
     names = list(flags.FLAGS)
-    if "config" in names:
-        keys = (key for name in sets.SETS for key in workdirs.flat(settings.config(name).to_dict()))
-        names += [f"config.{key}" for key in dict.fromkeys(keys)]
-    return names
+    return names + _keys() if "config" in names else names
+
+
+def _keys() -> list[str]:
+    """The keys of all sets' configs."""
+    keys = (key for name in sets.SETS for key in workdirs.flat(settings.config(name).to_dict()))
+    return [f"config.{key}" for key in dict.fromkeys(keys)]
 
 
 def _near(name: str, names: Iterable[str]) -> tuple[str]:
     """The name that was probably meant, or an empty one."""
-    names = list(names)
-    whole = [n for n in names if n == f"config.{name}"]
-    parts = [n for n in names if n.endswith(f".{name}")]
-    close = difflib.get_close_matches(name, names, 1, 0.75)
+    names, last = [n for n in names if n != name], name.rpartition(".")[2]
+    whole = [n for n in names if n == f"config.{last}"]
+    parts = [n for n in names if n.endswith(f".{last}")]
+    alike = [n for n in names if _likeness(last, n.rpartition(".")[2]) >= 0.6]
+    close = difflib.get_close_matches(name, alike, 1, 0.75)
     return ((whole or (parts if len(parts) == 1 else []) or close or [""])[0],)
+
+
+def _likeness(first: str, second: str) -> float:
+    return difflib.SequenceMatcher(None, first, second).ratio()
 
 
 def asks_for_help(arguments: Iterable[str]) -> bool:

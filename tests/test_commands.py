@@ -148,8 +148,12 @@ def write_bad(folder, kind):
 @pytest.mark.parametrize(
     "kind, flags, message",
     [
-        ("good", ["--config.rhp=0.4"], "no config key 'rhp'"),
-        ("good", ["--config.sam.wramup=1"], 'Did you mean "warmup"'),
+        ("good", ["--config.rhp=0.4"], "no key config.rhp; write --config.rho=0.4; "),
+        (
+            "good",
+            ["--config.sam.wramup=1"],
+            "no key config.sam.wramup; write --config.sam.warmup=1; ",
+        ),
         ("good", ["--config.batch_size=41"], "config.batch_size=41 is larger"),
         ("good", ["--config.learning_rate=1e38"], "last good checkpoint is"),
         ("good", ["--config.workdir={folder}/train.zip/run"], "cannot be written"),

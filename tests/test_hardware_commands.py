@@ -155,7 +155,7 @@ def test_evaluate_takes_other_conditions_than_the_run(folder, tmp_path):
     "module, flags, message",
     [
         ("evaluate", ["--hardware.weight_bits=1,"], "--hardware.weight_bits=1 must be from 2"),
-        ("evaluate", ["--hardware.word=1"], "no config key 'word'"),
+        ("evaluate", ["--hardware.word=1"], "no key hardware.word; "),
         (
             "evaluate",
             ["--hardware.membrane_bits=4", "--hardware.weight_bits=8,"],
