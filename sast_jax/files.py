@@ -97,10 +97,15 @@ def write_figure(path: pathlib.Path, figure: Any, dpi: int = 110) -> None:
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Replaces an ``.npz`` file with these arrays."""
+    write(path, packed(arrays))
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """What an ``.npz`` file of these arrays holds."""
     made = io.BytesIO()
     # The stubs take these for the option allow_pickle, which no array here is named.
     np.savez_compressed(made, **arrays)  # type: ignore[arg-type]
-    write(path, made.getvalue())
+    return made.getvalue()
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """Integer networks as files for hardware designers: arrays, memory images and golden vectors."""
 
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sast_jax.data import packing
+from sast_jax.files import packed
 from sast_jax.hardware.export import templates
 from sast_jax.hardware.export.integer_network import Geometry, IntegerNetwork, Measured
 
@@ -42,8 +42,8 @@ def files(
     return {
         "README.md": _readme(network, len(frames.truth_M), measured, origin, notes).encode(),
         "network.json": json.dumps(described, indent=2).encode(),
-        "network.npz": _npz(held),
-        "golden.npz": _npz(vectors),
+        "network.npz": packed(held),
+        "golden.npz": packed(vectors),
         **{f"{name}.mem": memory(values, _bits(network, name)) for name, values in images.items()},
     }
 
@@ -125,13 +125,6 @@ def _bits(network: IntegerNetwork, name: str) -> int:
     widths = {"weights": network.weight_bits, "thresholds": word, "potentials": word}
     widths |= {"biases": 32, "sums": 32, "points": 8, "golden/frames": 1, "spikes": 1}
     return widths[name.rpartition("_")[2]]
-
-
-def _npz(values: Mapping[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    # The stubs take these for the option allow_pickle, which no array here is named.
-    np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 def _readme(network, count, measured, origin, notes) -> str:
