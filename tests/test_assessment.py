@@ -533,6 +533,25 @@ def test_corruptions_are_compared_by_kind():
     assert "-30.0 [-30.0, -30.0]" in findings.told(methods_)
 
 
+def test_ranks_are_means_over_the_columns_and_what_is_better_is_tested():
+    def one(shift, **columns):
+        made = row([0.9, 0.91, 0.92], **dict.fromkeys(measures.DEPLOYED, 0.8 + shift))
+        for i, run in enumerate(made["runs"]):
+            run |= {"hard_accuracy": 0.9 + shift + 0.01 * i}
+            run |= {key: value + 0.001 * i for key, value in columns.items()}
+        return made
+
+    few = {"plain": one(0.0), "SAST": one(-0.01), "chip": one(0.02, INT2=0.7)}
+    few["plain"]["runs"][1]["INT2"] += 0.004  # seeds that scatter, so that there is a test
+    assert decision.mean_ranks(few) == {"chip": 8 / 6, "plain": 11 / 6, "SAST": 3 - 1 / 6}
+    assert decision.shown_better(few, "chip") == {"INT2": ["plain", "SAST"]}
+    assert decision.standing(few).endswith("Shown better than chip: INT2 % plain, SAST.")
+    few["chip"] = one(0.02, INT2=0.9)
+    assert decision.standing(few).endswith("Shown better than chip: no method in any of them.")
+    lost = {"plain": few["plain"], "SAST": row([None, None, None])}
+    assert decision.standing(lost) == ""
+
+
 def test_the_decision_names_the_best_for_each_need():
     methods_ = {
         "plain": corrupted([0.90, 0.91], 1.0, [0.80, 0.82], **dict.fromkeys(decision.LOST, 0.5)),

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 
 from experiments.assessment.findings import by_kind
-from experiments.assessment.measures import DEPLOYED, PLAIN, finite_values
+from experiments.assessment.measures import DEPLOYED, MEASURES, PLAIN, finite_values
 from experiments.assessment.methods import METHODS, base as base_of, with_slope_end
-from sast_jax.evaluation import intervals
+from sast_jax.evaluation import comparisons, intervals
 from sast_jax.reports import tables
 from sast_jax.runs import workdirs
 
@@ -114,6 +115,45 @@ def table(config: Mapping, regime: str, methods: Mapping[str, dict]) -> str:
         rows.append([choice.need, choice.method, shown, plain, time, keys])
     heads = ["what you need", "method", "%", "plain %", "time over plain", "keys"]
     return tables.table(rows, heads, "github")
+
+
+def mean_ranks(methods: Mapping[str, dict]) -> dict[str, float]:
+    """Each method's rank by its mean, averaged over the columns of deployment; the best first."""
+    means = {name: [values_of(row, key) for key in DEPLOYED] for name, row in methods.items()}
+    known = {name: np.mean(columns, axis=1) for name, columns in means.items() if all(columns)}
+    if not known:
+        return {}
+    ranks = scipy.stats.rankdata(-np.array(list(known.values())), axis=0).mean(axis=1)
+    return dict(sorted(zip(known, ranks.tolist(), strict=True), key=lambda pair: pair[1]))
+
+
+def shown_better(methods: Mapping[str, dict], name: str) -> dict[str, list[str]]:
+    """By column of deployment the methods that are shown to be better than one.
+
+    By paired t-tests over seeds, with Holm's correction over the methods; columns without are out.
+    """
+    found = {}
+    for key in DEPLOYED:
+        values = {one: [run[key] for run in row["runs"]] for one, row in methods.items()}
+        against = comparisons.against(values, name)
+        if better := [one for one, difference in against.items() if difference.sign > 0]:
+            found[key] = better
+    return found
+
+
+def standing(methods: Mapping[str, dict]) -> str:
+    """Which methods have the best mean rank, and where others are shown better than the first."""
+    ranks = mean_ranks(methods)
+    if len(ranks) < 2:
+        return ""
+    first, *_ = ranks
+    listed = ", ".join(f"{name} ({rank:.1f})" for name, rank in list(ranks.items())[:5])
+    better = shown_better(methods, first)
+    where = "; ".join(f"{MEASURES[key].title} {', '.join(names)}" for key, names in better.items())
+    return (
+        f"Mean rank over hard, INT4, INT2, mismatch 0.3 and 0.6, and corrupted: {listed}. Shown "
+        f"better than {first}: {where or 'no method in any of them'}."
+    )
 
 
 def _shown(value) -> str:

@@ -99,7 +99,7 @@ def _page(workdir, done) -> str:
     for regime, of_it in done["regimes"].items():
         methods = of_it["methods"]
         parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
-        parts += [_DECISION, decision.table(config, regime, methods)]
+        parts += [_DECISION, decision.table(config, regime, methods), decision.standing(methods)]
         if compared := planned.kept(workdir / regime, methods, config["severities"]):
             parts += ["### Planned comparisons", _PLANNED, compared]
         parts += [listed_points(conclude(methods))]
