@@ -216,7 +216,7 @@ METHODS = {
 def _recipe(changes: dict, longer: float = 4) -> Method:
     """A recipe for chips, with one learning rate and nothing tuned."""
     about = "a recipe for chips: long training, with lost and added events"
-    return Method(about, _IN_THE_FIELD | changes, "learning_rate", {"default": (0.5,)}, longer)
+    return Method(about, _IN_THE_FIELD | changes, "learning_rate", {"default": (1.0,)}, longer)
 
 
 METHODS |= {
