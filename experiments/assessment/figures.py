@@ -16,20 +16,23 @@ SHOWN = 8  # methods in a plot of curves, at most
 
 def flatness(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
     """The rise of the loss against what a mismatch costs, and against the gap of the swap."""
-    figure = matplotlib.figure.Figure(figsize=(9, 4), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name in sharing_the_loss(methods):
+    for number, name in enumerate(sharing_the_loss(methods), start=1):
         rise, hard, under, gap = (
             mean_of(methods[name], key)
             for key in ("rise", "hard_accuracy", "mismatch_0.6", "transfer_gap")
         )
         colour = {REFERENCE: "C3", PLAIN: "k"}.get(name, "C0")
         for axis, value in ((left, hard - under), (right, gap)):
-            axis.plot(rise, 100 * value, "o", color=colour, ms=4)
-            axis.annotate(name, (rise, 100 * value), fontsize=6, xytext=(3, 2),
-                          textcoords="offset points")  # fmt: skip
+            # Names would lie on each other: a point bears its method's number.
+            point = (rise, 100 * value)
+            axis.plot(*point, "o", color=colour, ms=4, label=f"{number} {name}")
+            axis.annotate(f"{number}", point, fontsize=7, xytext=(3, 2), textcoords="offset points")
     left.set(xlabel="rise of the loss", ylabel="lost at mismatch 0.6, points", xscale="log")
     right.set(xlabel="rise of the loss", ylabel="gap of the swap, points", xscale="log")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=7, handlelength=0)
     return figure
 
 
