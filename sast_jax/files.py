@@ -14,7 +14,12 @@ import numpy as np
 from sast_jax.errors import InputError
 
 Kind = TypeVar("Kind", dict, list)
-OF_A_RUN = ("config.json", "metrics.jsonl", "results.json", "report.html", "report.md")
+_OF_A_RUN = (  # or of a study
+    *("config.json", "metrics.jsonl", "results.json", "report.html", "report.md", "answers.npz"),
+    *("theory.json", "theory.html", "theory.md", "following.npz", "deployment.json"),
+    *("landscape.json", "assessment.json", "assessment.html", "assessment.md", "rows.json"),
+    *("times.json", "deployment.npz"),
+)
 
 
 def is_left_over(path: pathlib.Path) -> bool:
@@ -43,7 +48,8 @@ def asked_for(name: str | None) -> pathlib.Path | None:
         raise InputError(f"{path}: is a folder; name a file")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: cannot be written; name a file in a folder that exists")
-    if path.name in OF_A_RUN and (path.parent / "checkpoints").is_dir():
+    whose = (path.parent, path.parent.parent)  # a study's rows lie in folders of its own
+    if path.name in _OF_A_RUN and any((folder / "config.json").is_file() for folder in whose):
         raise InputError(f"{path}: belongs to the run in that folder; name another file")
     return path
 

@@ -60,6 +60,16 @@ def test_a_folder_whose_run_never_began_is_taken(tmp_path):
     assert workdirs.claim(settings(workdir=str(tmp_path)), "data") == tmp_path
 
 
+@pytest.mark.parametrize("name", ["results.json", "landscape.json", "default/rows.json"])
+def test_what_belongs_to_a_run_or_study_is_not_written_over(tmp_path, name):
+    (tmp_path / "default").mkdir()
+    assert files.asked_for(str(tmp_path / name)) == tmp_path / name
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="belongs to the run in that folder; name another file"):
+        files.asked_for(str(tmp_path / name))
+    assert files.asked_for(str(tmp_path / "own.json")) == tmp_path / "own.json"
+
+
 def test_an_unfinished_run_wants_resume(tmp_path):
     folder = str(tmp_path / "run")
     workdirs.claim(settings(workdir=folder), "data")
