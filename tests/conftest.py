@@ -68,8 +68,19 @@ def _shared(tmp_path_factory):
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["SAST_CACHE"] = str(base / "recordings")
     _set("jax_compilation_cache_dir", str(base / "programs"))
-    _set("jax_compilation_cache_max_size", 2**31)  # so that what is half written is known
     _set("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.fixture(scope="module")
+def own_programs(tmp_path_factory):
+    """Commands that are killed compile apart, and keep the times by which a half is known.
+
+    JAX reads all of these times whenever it adds a program, so other tests do without.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("programs")))
+        patch.setenv("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

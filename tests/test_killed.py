@@ -8,6 +8,8 @@ import nmnist_files
 import pytest
 from commands import SMALL, command, start, wait_for_epochs
 
+pytestmark = pytest.mark.usefixtures("own_programs")
+
 TIMES = ("train_seconds", "epoch_seconds")
 
 

@@ -15,6 +15,8 @@ from test_killed import read, without_times
 
 from sast_jax.data import cache
 
+pytestmark = pytest.mark.usefixtures("own_programs")
+
 SWEEP = ("--config.sweep.rho=0.0,0.3", "--config.sweep.seeds=2")
 TRAINING = ("nmnist", *SMALL, "--config.resume=True")
 SCENARIOS = {

@@ -11,6 +11,8 @@ import pytest
 from commands import SMALL, command, start
 from test_kills import CLUSTER, SCENARIOS
 
+pytestmark = pytest.mark.usefixtures("own_programs")
+
 TRAINS = (*SMALL, "--config.data.path={}/data", "--config.workdir={}/new")
 STUDIES = (*SCENARIOS["assessment"][1:], *TRAINS[-2:])
 RUN = "--checkpoint={}/run"
