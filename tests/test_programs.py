@@ -79,6 +79,18 @@ def test_a_second_command_finds_the_programs_of_the_first(tmp_path):
     assert kept[0] and kept[0] == kept[1]
 
 
+def test_of_many_programs_the_oldest_half_goes(nothing_kept, monkeypatch):
+    monkeypatch.setattr(programs, "MOST", 10)
+    folder = nothing_kept / "programs"
+    folder.mkdir(parents=True)
+    for number in range(11):
+        (folder / f"jit_{number}-cache").write_text("x")
+        (folder / f"jit_{number}-atime").write_bytes((100 - number).to_bytes(8, "little"))
+    programs.keep()
+    left = {f"jit_{number}-{kind}" for number in range(6) for kind in ("cache", "atime")}
+    assert {file.name for file in folder.glob("jit_*")} == left
+
+
 @pytest.mark.parametrize("left", ["no time", "half"])
 def test_a_program_that_was_half_written_is_compiled_again(tmp_path, left):
     """A kill leaves a program cut off, or without the file of when it was used."""

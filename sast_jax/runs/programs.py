@@ -1,6 +1,7 @@
 """Compiled programs on disk, so that a second run of a command compiles nothing."""
 
 import contextlib
+import math
 import os
 import pathlib
 import warnings
@@ -12,6 +13,7 @@ from sast_jax.data import cache
 from sast_jax.errors import InputError
 
 MEGABYTES = 1024  # of programs that are kept; those that were not used for longest go first
+MOST = 1000  # programs that are kept; half of them go then, those that were not used for longest
 
 
 def keep() -> None:
@@ -29,7 +31,7 @@ def keep() -> None:
     # An attribute that JAX sets and does not declare.
     own = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if own and jax.config.jax_compilation_cache_max_size >= 0:  # type: ignore[attr-defined]
-        _clear(pathlib.Path(own))
+        _tidy(pathlib.Path(own), most=math.inf)
     if given == "0" or own:
         return
     folder = cache.folder() / "programs"
@@ -38,21 +40,29 @@ def keep() -> None:
     except OSError as error:
         warnings.warn(f"{folder}: programs are compiled each time ({error.strerror})", stacklevel=2)
         return
-    _clear(folder)
+    _tidy(folder, MOST)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", int(given) * 2**20)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def _clear(folder: pathlib.Path) -> None:
-    """Removes programs whose writer was killed, which JAX warns of and never writes again.
+def _tidy(folder: pathlib.Path, most: float) -> None:
+    """Removes programs whose writer was killed, and the older half if there are more than ``most``.
 
-    In a folder of bounded size it writes when a program was used after the program itself, and
-    nothing any more where one of the two is missing.
+    In a folder of bounded size JAX writes when a program was used after the program itself. Where
+    that is missing, it warns each time and adds nothing any more. Whenever it adds a program, it
+    reads when each of the others was used, so that many of them cost more than they spare.
     """
     lock = filelock.FileLock(folder / ".lockfile", timeout=1)
     with contextlib.suppress(OSError, NotImplementedError), lock:  # others may be at it
-        used = {path.name.removesuffix("-atime") for path in folder.glob("*-atime")}
-        for program in folder.glob("*-cache"):
-            if program.name.removesuffix("-cache") not in used:
-                program.unlink(missing_ok=True)
+        used = {path.name.removesuffix("-atime"): path for path in folder.glob("*-atime")}
+        programs = {path.name.removesuffix("-cache"): path for path in folder.glob("*-cache")}
+        gone = [programs[name] for name in programs.keys() - used.keys()]
+        if len(used) > most:
+            times = {
+                name: int.from_bytes(path.read_bytes(), "little") for name, path in used.items()
+            }
+            oldest = sorted(times, key=times.__getitem__)[: len(used) // 2]
+            gone += [of_it[name] for name in oldest for of_it in (programs, used) if name in of_it]
+        for path in gone:
+            path.unlink(missing_ok=True)
