@@ -16,7 +16,7 @@ TIMES = ("train_seconds", "epoch_seconds")
 def kill(process):
     assert process.poll() is None
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()  # which closes its pipes
 
 
 def without_times(value):

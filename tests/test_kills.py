@@ -42,7 +42,7 @@ def ended(arguments):
 def kill_group(process):
     """Kills a process with all that it has started."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()  # which closes its pipes
 
 
 def begun(arguments):
