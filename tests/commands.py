@@ -74,6 +74,12 @@ def _forked(request, timeout):
     return json.loads(server.stdout.readline())
 
 
+def kill(process):
+    assert process.poll() is None
+    process.kill()
+    process.communicate()  # which closes its pipes
+
+
 def wait_for_epochs(process, workdir):
     """Returns once a training that goes on has logged three epochs."""
     metrics = workdir / "metrics.jsonl"

@@ -15,7 +15,7 @@ import zipfile
 import nmnist_files
 import numpy as np
 import pytest
-from commands import ROOT, SMALL, command, final_weights, start, wait_for_epochs
+from commands import ROOT, SMALL, command, final_weights, kill, start, wait_for_epochs
 
 from experiments import download
 from sast_jax.data.simulated import likeness
@@ -32,8 +32,7 @@ def trained(tmp_path_factory):
     assert code == 0, err
     killed = start("nmnist", *flags, f"--config.workdir={folder / 'killed'}")
     wait_for_epochs(killed, folder / "killed")
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    kill(killed)
     epoch = final_weights(folder / "killed")[0]
     again = command("nmnist", *flags, f"--config.workdir={folder / 'killed'}")
     resumed = command(

@@ -1,22 +1,15 @@
 """A sweep and an assessment that are killed and started again end with the same numbers."""
 
 import json
-import signal
 import time
 
 import nmnist_files
 import pytest
-from commands import SMALL, command, start, wait_for_epochs
+from commands import SMALL, command, kill, start, wait_for_epochs
 
 pytestmark = pytest.mark.usefixtures("own_programs")
 
 TIMES = ("train_seconds", "epoch_seconds")
-
-
-def kill(process):
-    assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()  # which closes its pipes
 
 
 def without_times(value):
