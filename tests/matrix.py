@@ -26,11 +26,11 @@ CORE = (  # without torch and other references
 )
 
 
-def declared() -> list[str]:
-    """The requirements of the package and of its extra ``all``, such as ``jax>=0.10``."""
+def declared(extra: str = "all") -> list[str]:
+    """The requirements of the package and of one of its extras, such as ``jax>=0.10``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted, found = ["all"], list(project["dependencies"])
+    wanted, found = [extra], list(project["dependencies"])
     while wanted:
         for requirement in extras[wanted.pop()]:
             own = re.fullmatch(r"sast_jax\[(.*)\]", requirement)

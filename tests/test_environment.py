@@ -19,7 +19,7 @@ disk=$2 kept=$3; shift 3
 mount -o remount,size=64m $disk
 "$@" && cp -r $disk/run $kept/run
 """
-OWN_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh")
+ALONE = ("unshare", "--user", "--map-root-user", "--mount")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_neither_home_nor_cache(recordings, tmp_path, monkeypatch):
     ],
 )
 def test_a_full_disk_ends_a_command_that_goes_on_with_more_room(name, size, recordings, tmp_path):
-    if subprocess.run([*OWN_DISK[:-4], "true"], capture_output=True).returncode:
+    if subprocess.run([*ALONE, "true"], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a disk")
     module, *flags = SCENARIOS[name]
     flags.append(f"--config.data.path={recordings}")
@@ -91,7 +91,8 @@ def test_a_full_disk_ends_a_command_that_goes_on_with_more_room(name, size, reco
     kept.mkdir()
     typed = [sys.executable, "-m", f"experiments.{module}", *flags]
     typed.append(f"--config.workdir={disk / 'run'}")
-    done = subprocess.run([*OWN_DISK, size, disk, kept, *typed], cwd=ROOT, capture_output=True)
+    script = *ALONE, "sh", "-c", ON_A_SMALL_DISK, "sh"
+    done = subprocess.run([*script, size, disk, kept, *typed], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert (kept / "code").read_text() == "2\n"
     last = (kept / "err").read_text().split("error: ")[-1]

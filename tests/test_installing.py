@@ -10,6 +10,7 @@ import tomllib
 import venv
 import zipfile
 
+import matrix
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -50,14 +51,7 @@ def installed(wheel, tmp_path_factory):
 def test_the_locked_versions_are_those_that_are_declared():
     lines = (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
     locked = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    declared = project["dependencies"] + [name for key in ("all", "dev") for name in extras[key]]
-    while own := [name for name in declared if name.startswith("sast_jax[")]:
-        inner = [key for name in own for key in name[len("sast_jax[") : -1].split(",")]
-        declared = [name for name in declared if name not in own]
-        declared += [name for key in inner for name in extras[key]]
-    for requirement in map(Requirement, declared):
+    for requirement in map(Requirement, matrix.declared("dev")):
         version = locked[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), requirement
 

@@ -34,7 +34,7 @@ COMMANDS = {
     "plots": ("--out={}/new",),
     "benchmark": ("--json={}/b.json",),
 }
-IN_SHORT = ("nmnist", "inspect")  # the others take as long as they take to import
+QUICK = ("nmnist", "inspect")  # the others differ in what they import, which takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def ends_with_one_line(process):
 
 @pytest.mark.parametrize(
     "module",
-    [name if name in IN_SHORT else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS],
 )
 def test_sigterm_ends_every_command(module, folder, request):
     if any(argument.endswith(("/run", "/a.nir")) for argument in COMMANDS[module]):

@@ -9,7 +9,7 @@ import collections
 import json
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -118,7 +118,7 @@ def told(methods: dict[str, dict]) -> str:
     pooled = comparisons.pooled(hard, REFERENCE, planned=list(hard))
     said += [
         f"Hard accuracy, {name} minus {REFERENCE}, one variance for all methods, not corrected: "
-        f"{_points((pooled[name].mean, pooled[name].ci95), 2)}, p {pooled[name].p:.1g}."
+        f"{points(pooled[name].mean, pooled[name].ci95, 2)}, p {pooled[name].p:.1g}."
         for name in (PLAIN, MATCHED)
         if name in pooled and pooled[name].p is not None
     ]
@@ -126,17 +126,25 @@ def told(methods: dict[str, dict]) -> str:
     if pairs:
         kinds = list(next(iter(pairs.values())))
         heads = ["", *(f"{first} minus {second}" for first, second in pairs)]
-        lines = [[kind, *(_points(of_it.get(kind)) for of_it in pairs.values())] for kind in kinds]
+        lines = [
+            [kind, *(points(*of_it.get(kind, (None, None))) for of_it in pairs.values())]
+            for kind in kinds
+        ]
         said.append(tabulate.tabulate(lines, heads, "github", disable_numparse=True))
     return "\n\n".join(said)
 
 
-def _points(found, digits=1) -> str:
-    if found is None:
+def points(mean: float | None, interval: list[float] | None, digits: int = 1) -> str:
+    """A mean difference and its interval, fractions, as points; a dash for nothing."""
+    if mean is None:
         return "-"
-    mean, interval = found
-    low, high = (f"{100 * end:+.{digits}f}" for end in interval or (mean, mean))
-    return f"{100 * mean:+.{digits}f}" + (f" [{low}, {high}]" if interval else "")
+    return f"{100 * mean:+.{digits}f}" + (f" {ends(interval, digits)}" if interval else "")
+
+
+def ends(interval: Sequence[float], digits: int) -> str:
+    """An interval of fractions, in points."""
+    low, high = (f"{100 * end:+.{digits}f}" for end in interval)
+    return f"[{low}, {high}]"
 
 
 if __name__ == "__main__":

@@ -213,10 +213,10 @@ METHODS = {
 }  # fmt: skip
 
 
-def _recipe(changes: dict, longer: float = 4) -> Method:
+def _recipe(changes: dict) -> Method:
     """A recipe for chips, with one learning rate and nothing tuned."""
     about = "a recipe for chips: long training, with lost and added events"
-    return Method(about, _IN_THE_FIELD | changes, "learning_rate", {"default": (1.0,)}, longer)
+    return Method(about, _IN_THE_FIELD | changes, "learning_rate", {"default": (1.0,)}, longer=4)
 
 
 METHODS |= {

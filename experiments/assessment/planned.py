@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.assessment.findings import ends, points
 from experiments.assessment.measures import EIGHTH, MATCHED, PLAIN, REFERENCE
 from sast_jax import files
 from sast_jax.evaluation import comparisons
@@ -164,8 +165,8 @@ def table(found: list[Outcome]) -> str:
         needed = " and ".join(filter(None, (needed, "above 0" if one.certain else "")))
         rows.append(
             [
-                *(one.number, what, one.what, _points(outcome.mean, outcome.over_seeds)),
-                *(_ends(outcome.over_both), needed, "yes" if outcome.holds else "no"),
+                *(one.number, what, one.what, points(outcome.mean, outcome.over_seeds, 2)),
+                *(ends(outcome.over_both, 2), needed, "yes" if outcome.holds else "no"),
             ]
         )
     return tables.table(rows, heads, "github") if rows else ""
@@ -176,15 +177,6 @@ def kept(folder: pathlib.Path, methods: Mapping[str, Mapping], severities: Seque
     places = {name: folder / kept_rows.folder(name) / "deployment.npz" for name in methods}
     answers = {name: files.read_arrays(file) for name, file in places.items() if file.exists()}
     return table(outcomes(methods, severities, answers))
-
-
-def _points(mean, interval) -> str:
-    return f"{100 * mean:+.2f}" + (f" {_ends(interval)}" if interval else "")
-
-
-def _ends(interval) -> str:
-    low, high = (f"{100 * end:+.2f}" for end in interval)
-    return f"[{low}, {high}]"
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ def _view(position_S: jax.Array, pixels: int, blur: jax.typing.ArrayLike) -> jax
 
     An image pixel is a box of light, blurred by a Gaussian.
     """
-    sensor_pixel, image_pixel = (jnp.arange(count, dtype=jnp.float32) for count in (pixels, 28))
-    shown = image_pixel[None, None]
-    centre = sensor_pixel[None, :, None] - position_S[:, None, None] - shown
+    sensor_pixel = jnp.arange(pixels, dtype=jnp.float32)[None, :, None]
+    image_pixel = jnp.arange(28, dtype=jnp.float32)[None, None]
+    centre = sensor_pixel - position_S[:, None, None] - image_pixel
     return norm.cdf((centre + 0.5) / blur) - norm.cdf((centre - 0.5) / blur)

@@ -141,12 +141,12 @@ def watch(
 def _paint(scene_BxHxW, brightness, begin_Bx2, end_Bx2, radius_B):
     """The scene with a capsule in front of it; its border is one pixel wide."""
     H, W = scene_BxHxW.shape[1:]
-    y_H, x_W = (jnp.arange(size, dtype=jnp.float32) for size in (H, W))
-    y_H, x_W = y_H[None, :, None], x_W[None, None, :]
+    y_1xHx1 = jnp.arange(H, dtype=jnp.float32)[None, :, None]
+    x_1x1xW = jnp.arange(W, dtype=jnp.float32)[None, None, :]
     x0, y0, x1, y1, radius = (
         column[:, None, None] for column in (*begin_Bx2.T, *end_Bx2.T, radius_B)
     )
-    along_x, along_y, away_x, away_y = x1 - x0, y1 - y0, x_W - x0, y_H - y0
+    along_x, along_y, away_x, away_y = x1 - x0, y1 - y0, x_1x1xW - x0, y_1xHx1 - y0
     share = (away_x * along_x + away_y * along_y) / (along_x**2 + along_y**2 + 1e-6)
     share = jnp.clip(share, 0, 1)
     distance = jnp.sqrt((away_x - share * along_x) ** 2 + (away_y - share * along_y) ** 2)
