@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from scipy import stats
 
 from sast_jax.data import augmentation
 
@@ -112,6 +113,21 @@ def test_events_are_lost_and_added_by_shares_of_each_recording():
     assert where.min() > 0.7 * where.mean()  # anywhere
     both = np.asarray(augmentation.events(jax.random.key(0), frames, 0.8, 0.5))
     assert (both < frames).any() and (both > frames).any()
+
+
+def test_what_is_drawn_is_uniform_and_independent():
+    size = 1 << 18
+    keys = [jax.random.key(seed) for seed in (0, 1)]
+    one, other = (np.asarray(augmentation._words(key, (size,))) / 2**32 for key in keys)
+    assert stats.kstest(one, "uniform").pvalue > 1e-3
+    fractions = (one * 2**16) % 1  # the lower half of the bits alone
+    assert stats.kstest(fractions, "uniform").pvalue > 1e-3
+    lags = (1, 2, 34, 68, 2312, 64 * 2312)  # polarity, column, row, recording, step of time
+    pairs = [(one[lag:], one[:-lag]) for lag in lags] + [(one, other)]
+    for first, second in pairs:
+        assert abs(np.corrcoef(first, second)[0, 1]) < 5 / len(first) ** 0.5
+        both = np.mean((first < 0.01) & (second < 0.01)) * len(first)  # rare ones, too
+        assert abs(both - 1e-4 * len(first)) < 5 * (1e-4 * len(first)) ** 0.5
 
 
 @pytest.mark.parametrize("moved", [None, augmentation.Shift(1)])

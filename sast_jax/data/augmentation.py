@@ -6,6 +6,7 @@ words of recordings (:mod:`sast_jax.data.words`) in the place of their frames.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -87,22 +88,37 @@ def events(key: jax.Array, frames_TxBxHxWxC: jax.Array, lost: float, added: floa
       added: ones that are set anywhere, as a share of the recording's own; likewise uniform. A one
         that is set where there is one is lost.
     """
-    share_key, lost_key, added_key = jax.random.split(key, 3)
+    share_key, pixel_key = jax.random.split(key)
     lost_B, added_B = jax.random.uniform(share_key, (2, frames_TxBxHxWxC.shape[1]))
-    own_B, made = frames_TxBxHxWxC.mean(axis=(0, 2, 3, 4)), frames_TxBxHxWxC
-    if lost:
-        made = jnp.where(_hit(lost_key, made, lost * lost_B), jnp.uint8(0), made)
-    if added:
-        made = jnp.where(_hit(added_key, made, added * added_B * own_B), jnp.uint8(1), made)
-    return made
+    own_B = frames_TxBxHxWxC.mean(axis=(0, 2, 3, 4))
+    # One word decides for a pixel, as no pixel can both lose an event and gain one.
+    drawn = _words(pixel_key, frames_TxBxHxWxC.shape)
+    loses, gains = (_below(share_B) for share_B in (lost * lost_B, added * added_B * own_B))
+    hit = drawn < jnp.where(frames_TxBxHxWxC == 1, loses, gains)
+    return jnp.where(hit, 1 - frames_TxBxHxWxC, frames_TxBxHxWxC)
 
 
-def _hit(key, frames_TxBxHxWxC, share_B) -> jax.Array:
-    """For each pixel whether it is drawn, with the probability of its recording."""
-    # 16 random bits meet the share to 1 / 65536, and are drawn in half the time of 32.
-    below_B = jnp.round(jnp.minimum(share_B, 1) * (2**16 - 1)).astype(jnp.uint16)
-    drawn = jax.random.bits(key, frames_TxBxHxWxC.shape, jnp.uint16)
-    return drawn < below_B[None, :, None, None, None]
+def _below(share_B) -> jax.Array:
+    """Of words of 32 bits, this share is below the number of a recording, to 1 in 2^24."""
+    most = jnp.float32(2**32 - 2**8)  # the largest that float32 holds
+    return (jnp.minimum(share_B, 1) * most).astype(jnp.uint32)[None, :, None, None, None]
+
+
+def _words(key, shape) -> jax.Array:
+    """Random words of 32 bits: a counter that is mixed with two random words.
+
+    They are good enough to draw pixels with, for a fifteenth of the time of ``jax.random.bits``.
+    """
+    first, second = jax.random.bits(key, (2,), jnp.uint32)
+    count = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    return _mixed(_mixed(count ^ first) + second)
+
+
+def _mixed(word: jax.Array) -> jax.Array:
+    """A bijection of 32 bits that spreads each bit over all (``lowbias32`` of C. Wellons)."""
+    word = (word ^ (word >> 16)) * jnp.uint32(0x7FEB352D)
+    word = (word ^ (word >> 15)) * jnp.uint32(0x846CA68B)
+    return word ^ (word >> 16)
 
 
 def shift(key: jax.Array, frames_BxTxHxWxC: jax.Array, pixels: int) -> jax.Array:
