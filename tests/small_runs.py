@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.configs import nmnist
+from experiments.configs import nmnist_robust
 from sast_jax.data import packing, sets
 from sast_jax.runs import build, settings
 from sast_jax.snn import connections
@@ -38,7 +38,7 @@ KINDS = {
 @functools.cache
 def train(kind: str, folder: pathlib.Path | None) -> Run:
     """Trains with a reset to zero, on few recordings of a folder or on simulated ones."""
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.update_from_flattened_dict(KINDS[kind])
     config.lif.reset = "zero"
     config.forward, config.slope, config.slope_end = "hard", 4.0, 4.0

@@ -21,7 +21,7 @@ from experiments.assessment import (
     methods,
     page as page_lib,
 )
-from experiments.configs import assessment as config_file, nmnist, theory_aligned
+from experiments.configs import assessment as config_file, nmnist_robust, theory_aligned
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import InputError
 from sast_jax.runs import build, settings, workdirs
@@ -417,7 +417,7 @@ def test_a_mistake_is_named(changes, message):
 
 def test_a_config_of_something_else_is_refused():
     with pytest.raises(InputError, match=r"adversary is not known; .*configs\.assessment\.get"):
-        command_module.chosen(nmnist.get_config())
+        command_module.chosen(nmnist_robust.get_config())
 
 
 @pytest.fixture(scope="module")
@@ -623,9 +623,9 @@ def test_a_budget_too_short_for_both_that_are_compared_is_told(tmp_path, monkeyp
 
 
 BASE = """
-from experiments.configs import nmnist
+from experiments.configs import nmnist_robust
 def get_config():
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.network.hidden = (32,)
     config.rho = 0.0
     config.data.time_bins = 4
@@ -642,7 +642,9 @@ def test_a_config_of_ones_own_is_the_base_of_all_methods(tmp_path):
         if "default" in methods.METHODS[name].values:
             made = command_module.untuned(config, "default", methods.METHODS[name])
             assert (made.network.hidden, made.data.time_bins) == ((32,), 4)
-            assert made.epochs == round(methods.METHODS[name].longer * nmnist.get_config().epochs)
+            assert made.epochs == round(
+                methods.METHODS[name].longer * nmnist_robust.get_config().epochs
+            )
     grid = methods.grid(config, made, "default", methods.METHODS["SAST"])
     assert grid["rho"] == (0.05, 0.1, 0.2)  # factors of the regime's, as its own is 0
     config.dataset = "recordings"

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.configs import nmnist
+from experiments.configs import nmnist_robust
 from sast_jax.data import augmentation
 from sast_jax.errors import InputError
 from sast_jax.hardware import bench
@@ -20,7 +20,7 @@ from sast_jax.training import batches as batches_lib, controls, gradients
 
 
 def test_a_late_start_is_counted_in_whole_epochs():
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     for start, epochs, first in ((0.0, 10, 0), (0.07, 100, 7), (0.55, 100, 55), (0.5, 9, 5)):
         config.update_from_flattened_dict({"sam.start": start, "epochs": epochs})
         assert settings.read(config).first_epoch == first
@@ -32,7 +32,7 @@ def test_a_batch_larger_than_the_set_is_refused():
 
 
 def test_a_grid_is_every_combination_with_seeds_innermost():
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.update_from_flattened_dict(
         {"sweep.rho": (0.0, 0.4), "sweep.slope": (1, 2), "sweep.seeds": 2, "seed": 5}
     )
@@ -48,7 +48,7 @@ def test_a_grid_is_every_combination_with_seeds_innermost():
 
 
 def test_a_single_run_is_a_grid_of_one():
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.update({"rho": 0.7, "seed": 3})
     (run,) = build.grid(settings.read(config))
     assert (run["rho"], run["seed"], run["warmup"]) == (0.7, 3, config.sam.warmup)
@@ -57,7 +57,7 @@ def test_a_single_run_is_a_grid_of_one():
 
 
 def test_a_recipe_follows_its_config():
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.update_from_flattened_dict(
         {"sam.start": 0.5, "epochs": 9, "lif.threshold": 0.7, "sam.ascent_fraction": 0.25}
     )
@@ -72,7 +72,7 @@ def test_a_recipe_follows_its_config():
 
 
 def made(**changes):
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.update_from_flattened_dict({key.replace("__", "."): v for key, v in changes.items()})
     return build.recipe(settings.read(config), (34, 34, 2), 10, 1000)
 
@@ -159,7 +159,7 @@ def test_training_recordings_are_deformed_as_the_config_says():
 
 @pytest.mark.parametrize("schedule, last", [("cosine", 0.0), ("constant", 1e-3)])
 def test_the_learning_rate_follows_its_schedule(schedule, last):
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.schedule = schedule
     made = build.recipe(settings.read(config), (34, 34, 2), 10, 1000)
     optimizer = made.optimizer(1e-3, 2)
@@ -187,7 +187,7 @@ def test_batches_are_drawn_as_the_config_says():
 
 
 def test_weights_are_seen_as_the_config_says():
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     plain = build.recipe(settings.read(config), (34, 34, 2), 10, 100)
     assert plain.model.rounding is None and plain.controls == ()
     config.weights.bits, config.weights.noise = 2, 0.1
@@ -256,7 +256,7 @@ def test_a_random_perturbation_does_not_look_at_the_gradient():
 
 
 def test_conditions_are_those_of_the_config():
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.hardware.update(weight_bits=(4, 2), scale="max", leak="shifts", draws=3)
     config.hardware.update({kind: () for kind in bench.NAMES if kind != "weight_bits"})
     config.hardware.dropped = (0.1, 0.2)

@@ -7,7 +7,7 @@ import nmnist_files
 import pytest
 from ml_collections import ConfigDict
 
-from experiments.configs import nmnist
+from experiments.configs import nmnist_sast
 from experiments.sam_family import family
 from sast_jax.errors import DivergedError
 from sast_jax.runs.study import landscape, trainings
@@ -16,7 +16,7 @@ IN_TURN = trainings.InTurn()
 
 
 def tiny() -> ConfigDict:
-    config = nmnist.get_config()
+    config = nmnist_sast.get_config()
     config.update_from_flattened_dict(
         {"network.hidden": (16,), "network.gain": 2.0, "batch_size": 8, "data.time_bins": 4}
     )

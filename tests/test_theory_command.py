@@ -13,7 +13,7 @@ import nmnist_files
 import numpy as np
 import pytest
 
-from experiments.configs import nmnist, nmnist_paper, theory_aligned
+from experiments.configs import nmnist_paper, nmnist_robust, theory_aligned
 from sast_jax.data import sets
 from sast_jax.errors import InputError
 from sast_jax.runs import reloaded, run, settings
@@ -101,7 +101,7 @@ def test_what_a_practical_run_violates_is_said():
         "shuffled",
     ):
         assert part in said
-    assert "annealing" in broken(nmnist.get_config())
+    assert "annealing" in broken(nmnist_robust.get_config())
     hard = theory_aligned.get_config()
     runs = [{"rho": 0.4, "learning_rate": 0.01}, {"rho": 0.0, "learning_rate": 0.3}]
     assert broken(hard) == ""

@@ -97,8 +97,8 @@ def _compiled(function, *arguments) -> Row:
 
 
 def warps() -> dict[str, Row]:
-    """An epoch of the default recipe without and with a warp, which moves words or bytes."""
-    given = Settings()
+    """An epoch of ``nmnist_sast.py`` without and with a warp, which moves words or bytes."""
+    given = Settings(rho=0.4)
     frames = Batch.random(given.data.time_bins, given.batch_size * GRID_STEPS).frames
     packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
     words, moved = Words.of(packed, yardstick.SHAPE), build.augment(given)

@@ -26,8 +26,7 @@ from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
 
-OURS = {
-    "rho": 0,
+OURS = {  # of nmnist_robust
     "forward": "hard",
     "slope": 4,
     "slope_end": 4,
@@ -53,7 +52,8 @@ def main() -> None:
         for name in ("sast_jax, first run", "sast_jax, second run"):
             workdir = pathlib.Path(scratch, name)
             keys = OURS | {"data.path": folder, "workdir": workdir}
-            command = ["experiments.nmnist", *(f"--config.{k}={v}" for k, v in keys.items())]
+            command = ["experiments.nmnist", "--config=nmnist_robust"]
+            command += [f"--config.{k}={v}" for k, v in keys.items()]
             seconds = _seconds(command, SAST_CACHE=str(pathlib.Path(scratch, "cache")))
             (run,) = json.loads((workdir / "results.json").read_text())["runs"]
             rows.append([name, seconds, run["train_seconds"], run["hard_accuracy"]])

@@ -1,12 +1,12 @@
-"""Default run on N-MNIST, with SAM; ``nmnist_robust.py``, without it, is more accurate.
+"""Default run on N-MNIST: the recipe for chips.
 
 python -m experiments.nmnist --config.rho=0.4
 """
 
 from ml_collections import ConfigDict
 
-from sast_jax.runs import settings
+from experiments.configs import nmnist_chip
 
 
 def get_config() -> ConfigDict:
-    return settings.config("nmnist")
+    return nmnist_chip.get_config()

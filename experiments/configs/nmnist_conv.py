@@ -8,11 +8,11 @@ some outputs fall silent in training and never come back.
 
 from ml_collections import ConfigDict
 
-from experiments.configs import nmnist
+from experiments.configs import nmnist_sast
 
 
 def get_config() -> ConfigDict:
-    config = nmnist.get_config()
+    config = nmnist_sast.get_config()
     config.epochs = 40
     config.learning_rate = 4e-3
     config.readout = "current"

@@ -8,11 +8,11 @@ on a validation split of the training recordings.
 
 from ml_collections import ConfigDict
 
-from experiments.configs import nmnist
+from experiments.configs import nmnist_robust
 
 
 def get_config() -> ConfigDict:
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.rho = 1.0
     config.epochs = 12
     config.schedule = "constant"

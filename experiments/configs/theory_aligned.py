@@ -12,11 +12,11 @@ so that the risk is a mean over the training set.
 
 from ml_collections import ConfigDict
 
-from experiments.configs import nmnist
+from experiments.configs import nmnist_robust
 
 
 def get_config() -> ConfigDict:
-    config = nmnist.get_config()
+    config = nmnist_robust.get_config()
     config.rho = 0.05
     config.epochs = 30
     config.optimizer = "sgd"

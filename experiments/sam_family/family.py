@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.configs import nmnist, nmnist_paper
+from experiments.configs import nmnist_paper, nmnist_sast
 from sast_jax.errors import DivergedError
 from sast_jax.evaluation import intervals
 from sast_jax.reports import results, tables
@@ -56,7 +56,7 @@ REGIMES = {
         nmnist_paper.get_config, 12, (0.5, 1.0, 2.0), (1e-3, 2e-3, 4e-3), late_warmup=0.25
     ),
     "default": Comparison(
-        nmnist.get_config, 12, (0.2, 0.4, 0.8), (5e-4, 1e-3, 2e-3), late_warmup=0.2
+        nmnist_sast.get_config, 12, (0.2, 0.4, 0.8), (5e-4, 1e-3, 2e-3), late_warmup=0.2
     ),
 }
 VARIANTS = {

@@ -43,7 +43,7 @@ SWEPT_KEYS = {"decay": "lif.decay", "warmup": "sam.warmup"}  # where the single 
 class Settings:
     """All settings of a run. They are checked when made; :class:`InputError` names a wrong key."""
 
-    rho: float = setting(0.4, "SAM radius; 0 trains without SAM", RANGES["rho"])
+    rho: float = setting(0.0, "SAM radius; 0 trains without SAM", RANGES["rho"])
     seed: int = setting(
         0, "of a single run; a sweep takes seed to seed + sweep.seeds - 1", RANGES["seed"]
     )
