@@ -47,7 +47,7 @@ def get_config(variant: str = "") -> ConfigDict:
         )
         config.methods = (
             "plain,plain twice as long,SAST,SAST ascent on 1/8,hard forward,hard forward with SAM,"
-            "lost and added events,SAST with lost and added events,weights averaged,weight noise"
+            "lost and added events,weights averaged,weight noise,chip with momentum-SAM"
         )
         config.seeds, config.tuning_seeds, config.further, config.rounds = 3, 1, 0, 3
         config.draws, config.severities = 5, (3,)

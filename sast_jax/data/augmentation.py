@@ -90,35 +90,32 @@ def events(key: jax.Array, frames_TxBxHxWxC: jax.Array, lost: float, added: floa
     """
     share_key, pixel_key = jax.random.split(key)
     lost_B, added_B = jax.random.uniform(share_key, (2, frames_TxBxHxWxC.shape[1]))
-    own_B = frames_TxBxHxWxC.mean(axis=(0, 2, 3, 4))
+    frames_TxBxP = frames_TxBxHxWxC.reshape(*frames_TxBxHxWxC.shape[:2], -1)
+    own_B = frames_TxBxP.mean(axis=(0, 2))
     # One word decides for a pixel, as no pixel can both lose an event and gain one.
-    drawn = _words(pixel_key, frames_TxBxHxWxC.shape)
+    drawn = _words(pixel_key, frames_TxBxP.shape)
     loses, gains = (_below(share_B) for share_B in (lost * lost_B, added * added_B * own_B))
-    hit = drawn < jnp.where(frames_TxBxHxWxC == 1, loses, gains)
-    return jnp.where(hit, 1 - frames_TxBxHxWxC, frames_TxBxHxWxC)
+    hit = drawn < jnp.where(frames_TxBxP == 1, loses, gains)
+    return jnp.where(hit, 1 - frames_TxBxP, frames_TxBxP).reshape(frames_TxBxHxWxC.shape)
 
 
 def _below(share_B) -> jax.Array:
     """Of words of 32 bits, this share is below the number of a recording, to 1 in 2^24."""
     most = jnp.float32(2**32 - 2**8)  # the largest that float32 holds
-    return (jnp.minimum(share_B, 1) * most).astype(jnp.uint32)[None, :, None, None, None]
+    return (jnp.minimum(share_B, 1) * most).astype(jnp.uint32)[None, :, None]
 
 
 def _words(key, shape) -> jax.Array:
     """Random words of 32 bits: a counter that is mixed with two random words.
 
-    They are good enough to draw pixels with, for a fifteenth of the time of ``jax.random.bits``.
+    They are good enough to draw pixels with, for a twentieth of the time of ``jax.random.bits``.
+    The mixing is C. Wellons' ``lowbias32``, a bijection that spreads each bit over all.
     """
     first, second = jax.random.bits(key, (2,), jnp.uint32)
-    count = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    return _mixed(_mixed(count ^ first) + second)
-
-
-def _mixed(word: jax.Array) -> jax.Array:
-    """A bijection of 32 bits that spreads each bit over all (``lowbias32`` of C. Wellons)."""
+    word = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape) ^ first
     word = (word ^ (word >> 16)) * jnp.uint32(0x7FEB352D)
     word = (word ^ (word >> 15)) * jnp.uint32(0x846CA68B)
-    return word ^ (word >> 16)
+    return (word ^ (word >> 16)) + second
 
 
 def shift(key: jax.Array, frames_BxTxHxWxC: jax.Array, pixels: int) -> jax.Array:
