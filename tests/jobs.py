@@ -14,6 +14,7 @@ def settings(folder, **changes):
         "data.zoom": 0.0,
         "network.hidden": (16,),
         "network.gain": 2.0,
+        "rho": 0.4,
         "epochs": 3,
         "batch_size": 8,
         "learning_rate": 1e-2,

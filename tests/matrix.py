@@ -3,8 +3,8 @@
     python tests/matrix.py [python3.11 python3.13]
 
 The first Python gets both, the others the newest, as old versions have no packages for them. Each
-is a fresh virtual environment in a temporary folder, in which the tests of the core run.
-Prints a table in Markdown, and ends with exit code 1 if one of them fails.
+is a fresh virtual environment in a temporary folder, which uv fills and in which the tests of the
+core run. Prints a table in Markdown, and ends with exit code 1 if one of them fails.
 """
 
 import pathlib
@@ -18,6 +18,7 @@ import tomllib
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = ("python3.11", "python3.13")
 TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "packaging>=24")
+TOOLS += ("aedat>=2.2", "event_stream>=1.6")
 SHOWN = ("jax", "flax", "optax", "numpy", "orbax-checkpoint", "ml-collections", "tonic")
 CORE = (  # without torch and other references
     *("test_face", "test_sam", "test_lif", "test_neurons", "test_recipe", "test_training"),
@@ -38,19 +39,16 @@ def declared(extra: str = "all") -> list[str]:
     return sorted(set(found))
 
 
-def oldest(requirements: list[str]) -> list[str]:
-    """The same with the least version that each allows, and nothing newer."""
-    return [requirement.replace(">=", "==") for requirement in requirements]
-
-
-def tried(python: str, requirements: list[str], folder: pathlib.Path) -> tuple[str, str]:
+def tried(python: str, resolution: str, folder: pathlib.Path) -> tuple[str, str]:
     """The versions of an environment, and how its tests end."""
     bin_ = folder / "bin"
     run([python, "-m", "venv", folder])
-    run([bin_ / "pip", "install", "--quiet", *requirements, *TOOLS])
-    run([bin_ / "pip", "install", "--quiet", "--no-deps", "--editable", ROOT])
+    run([bin_ / "pip", "install", "--quiet", "uv"])
+    install = [bin_ / "uv", "pip", "install", "--quiet", "--python", bin_ / "python"]
+    run([*install, "--resolution", resolution, *declared(), *TOOLS])
+    run([*install, "--no-deps", "--editable", ROOT])
     listed = run([bin_ / "pip", "list", "--format=freeze"]).splitlines()
-    versions = dict(line.split("==") for line in listed if "==" in line)
+    versions = dict(line.replace("_", "-").split("==") for line in listed if "==" in line)
     shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN)
     tests = [ROOT / "tests" / f"{name}.py" for name in CORE]
     done = subprocess.run(
@@ -72,13 +70,12 @@ def main() -> None:
     failed = False
     for python in pythons:
         version = run([python, "--version"]).split()[1]
-        kinds = {"oldest": oldest(declared()), "newest": declared()}
-        for name, requirements in kinds.items():
+        for name, resolution in {"oldest": "lowest-direct", "newest": "highest"}.items():
             if name == "oldest" and python != pythons[0]:
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    shown, ended = tried(python, requirements, pathlib.Path(folder, "venv"))
+                    shown, ended = tried(python, resolution, pathlib.Path(folder, "venv"))
                 except subprocess.CalledProcessError as error:
                     shown, ended = name, f"**failed**: {error.stderr.strip().splitlines()[-1]}"
             failed |= ended.startswith("**failed**")

@@ -19,7 +19,7 @@ from sast_jax.runs.settings import Settings
 
 
 def settings(**changes):
-    return Settings().changed(changes)
+    return Settings(rho=0.4).changed(changes)
 
 
 def test_the_default_folder_follows_the_config(tmp_path, monkeypatch):
