@@ -18,7 +18,7 @@ import tomllib
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = ("python3.11", "python3.13")
 TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "packaging>=24")
-TOOLS += ("aedat>=2.2", "event_stream>=1.6")
+TOOLS += ("aedat>=2.3", "event_stream>=1.6")
 SHOWN = ("jax", "flax", "optax", "numpy", "orbax-checkpoint", "ml-collections", "tonic")
 CORE = (  # without torch and other references
     *("test_face", "test_sam", "test_lif", "test_neurons", "test_recipe", "test_training"),
@@ -45,7 +45,8 @@ def tried(python: str, resolution: str, folder: pathlib.Path) -> tuple[str, str]
     run([python, "-m", "venv", folder])
     run([bin_ / "pip", "install", "--quiet", "uv"])
     install = [bin_ / "uv", "pip", "install", "--quiet", "--python", bin_ / "python"]
-    run([*install, "--resolution", resolution, *declared(), *TOOLS])
+    run([*install, "--resolution", resolution, *declared()])
+    run([*install, *TOOLS])
     run([*install, "--no-deps", "--editable", ROOT])
     listed = run([bin_ / "pip", "list", "--format=freeze"]).splitlines()
     versions = dict(line.replace("_", "-").split("==") for line in listed if "==" in line)
