@@ -5,7 +5,7 @@
 Of the six recipes that experiments/PROTOCOL.md names it has the highest deployment score on 1,600
 training recordings: the mean of six accuracies, with hard spikes, at 4 and 2 bits, under two levels
 of mismatch, and on corrupted recordings. SAM's perturbation comes from the gradients of earlier
-steps, so that a step takes one.
+steps, so that a step takes one. Half of the epochs have 0.07 points less there.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from experiments.configs import nmnist_robust
 
 def get_config() -> ConfigDict:
     config = nmnist_robust.get_config()
-    config.epochs = 48
+    config.epochs = 96
     config.rho = 0.4
     config.sam.method = "momentum"
     config.sam.ascent_fraction = 1.0
