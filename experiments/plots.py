@@ -77,6 +77,8 @@ def drawn() -> dict[str, matplotlib.figure.Figure]:
     made = {}
     for file in sorted((RESULTS / "assessment").glob("*/*/rows.json")):
         rows = {name: kept["row"] for name, kept in kept_rows.kept(file).items()}
+        timed = kept_rows.kept(file.with_name("times.json")).get("times", {"row": {}})["row"]
+        rows |= {name: rows[name] | {"time": time} for name, time in timed.items()}
         name = "_".join(file.parent.parts[-2:])
         for kind in ("flatness", "corruptions", "curves"):
             made[f"{name}_{kind}"] = getattr(figures, kind)(rows)

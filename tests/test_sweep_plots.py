@@ -42,10 +42,17 @@ def test_the_summary_of_a_sweep_is_kept_and_drawn(kept):
 def test_a_study_is_drawn_by_data_set_and_regime(kept):
     folder = kept / "results" / "assessment" / "nmnist" / "default"
     folder.mkdir(parents=True)
-    rows = {name: {"about": {}, "row": row([0.8, 0.9])} for name in ("plain", "SAST")}
+    own = row([0.8, 0.9])
+    del own["time"]  # as it is kept; times are measured later
+    rows = {name: {"about": {}, "row": own} for name in ("plain", "SAST")}
     (folder / "rows.json").write_text(json.dumps(rows))
     expected = [f"nmnist_default_{kind}" for kind in ("flatness", "corruptions", "curves")]
-    assert list(plots.drawn()) == expected
+    made = plots.drawn()
+    assert list(made) == expected and len(made["nmnist_default_curves"].axes) == 2
+    times = {"plain": [1.0, 1.0, 1.0], "SAST": [1.7, 1.8, 1.9]}
+    (folder / "times.json").write_text(json.dumps({"times": {"about": {}, "row": times}}))
+    *_, axis = plots.drawn()["nmnist_default_curves"].axes
+    assert {line.get_xdata()[0] for line in axis.get_lines()} == {1.0, 1.8}
 
 
 def test_a_name_is_needed():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import matplotlib.figure
+import matplotlib.ticker
 import numpy as np
 
 from experiments.assessment.decision import values_of
@@ -11,7 +12,7 @@ from experiments.assessment.measures import PLAIN, REFERENCE, mean_of
 
 LEVELS = {0.0: "hard_accuracy", 0.1: "mismatch_0.1", 0.3: "mismatch_0.3", 0.6: "mismatch_0.6"}
 WIDTHS = ("INT8", "INT4", "INT2")
-SHOWN = 8  # methods in a plot of curves, at most
+SHOWN = 10  # methods in a plot of curves, at most
 
 
 def flatness(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
@@ -29,8 +30,10 @@ def flatness(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
             point = (rise, 100 * value)
             axis.plot(*point, "o", color=colour, ms=4, label=f"{number} {name}")
             axis.annotate(f"{number}", point, fontsize=7, xytext=(3, 2), textcoords="offset points")
-    left.set(xlabel="rise of the loss", ylabel="lost at mismatch 0.6, points", xscale="log")
-    right.set(xlabel="rise of the loss", ylabel="gap of the swap, points", xscale="log")
+    left.set(xlabel="rise of the loss", ylabel="lost at mismatch 0.6, points")
+    right.set(xlabel="rise of the loss", ylabel="gap of the swap, points")
+    for axis in (left, right):
+        _logarithmic(axis)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=7, handlelength=0)
     return figure
@@ -80,5 +83,14 @@ def curves(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
     middle.set(xlabel="operations a recording, thousands (8, 4, 2 bits)", ylabel="integer, %")
     for axis in more:
         axis.set(xlabel="time of training over plain", ylabel="deployment score, %")
+        _logarithmic(axis)
     left.legend(fontsize=6)
     return figure
+
+
+def _logarithmic(axis):
+    """Makes the x axis logarithmic, with plain numbers that leave each other room."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axis.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
