@@ -21,7 +21,7 @@ from experiments.assessment import (
     methods,
     page as page_lib,
 )
-from experiments.configs import assessment as config_file, nmnist_robust, theory_aligned
+from experiments.configs import assessment as config_file, nmnist, nmnist_robust, theory_aligned
 from sast_jax.data.corruptions import KINDS
 from sast_jax.errors import InputError
 from sast_jax.runs import build, settings, workdirs
@@ -339,6 +339,21 @@ def test_the_theory_aligned_method_is_the_theory_aligned_config():
     parts = ("data", "hardware", "corruptions")  # which the assessment sets for all methods
     same = {part: getattr(made, part) for part in parts} | {"resume": True}
     assert made == dataclasses.replace(settings.read(expected), **same).changed(deformed)
+
+
+def test_the_default_is_the_recipe_that_was_measured():
+    config = config_file.get_config()
+    config.data.path = "data/nmnist"
+    method = methods.METHODS["chip with momentum-SAM twice as long"]
+    made = command_module.untuned(config, "default", method)
+    measured, default = (
+        workdirs.flat(given.as_dict()) for given in (made, settings.read(nmnist.get_config()))
+    )
+    differing = {key for key, value in measured.items() if value != default[key]}
+    assert differing == {
+        *("data.validation", "resume"),  # and what is measured
+        *("hardware.weight_bits", "hardware.draws", "corruptions.kinds"),
+    }
 
 
 def test_every_method_can_be_chosen_by_its_name():

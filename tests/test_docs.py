@@ -175,6 +175,8 @@ def parse(command, arguments):
     files = [a for a in arguments if a.startswith("--config=")]
     path, _, variant = files[-1].removeprefix("--config=").partition(":") if files else ("",) * 3
     module = assessment
+    shipped = f"experiments/configs/{path}.py"  # a config's name stands for its file
+    path = shipped if path and (ROOT / shipped).is_file() else path
     if (ROOT / path).is_file():
         spec = importlib.util.spec_from_file_location("named", ROOT / path)
         spec.loader.exec_module(module := importlib.util.module_from_spec(spec))

@@ -89,7 +89,7 @@ def test_the_configs_that_come_with_it_are_sound(name):
         ({"seed": 2**31 - 1, "sweep.seeds": 2}, "config.sweep.seeds=2 must be smaller"),
         (
             {"sam.start": 0.9},
-            "config.sam.start=0.9, in whole epochs 0.9",
+            "config.sam.start=0.9, in whole epochs 0.911, and",
         ),
         ({"epochs": 9, "sam.start": 0.5, "sam.warmup": 0.5}, "in whole epochs 0.556"),
         ({"network.kernel": 13}, "config.network.kernel=13"),

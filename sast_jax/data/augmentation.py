@@ -85,14 +85,14 @@ def events(key: jax.Array, frames_TxBxHxWxC: jax.Array, lost: float, added: floa
       key: of the draws.
       frames_TxBxHxWxC: binary frames, uint8.
       lost: share of a recording's ones that are left out; each recording's is uniform up to it.
-      added: ones that are set anywhere, as a share of the recording's own; likewise uniform. A one
-        that is set where there is one is lost.
+      added: ones that are set anywhere, as a share of the recording's own; likewise uniform. One
+        that would be set where there was one changes nothing.
     """
     share_key, pixel_key = jax.random.split(key)
     lost_B, added_B = jax.random.uniform(share_key, (2, frames_TxBxHxWxC.shape[1]))
     frames_TxBxP = frames_TxBxHxWxC.reshape(*frames_TxBxHxWxC.shape[:2], -1)
     own_B = frames_TxBxP.mean(axis=(0, 2))
-    # One word decides for a pixel, as no pixel can both lose an event and gain one.
+    # One word decides for a pixel: what had a one can lose it, and what had none gain one.
     drawn = _words(pixel_key, frames_TxBxP.shape)
     loses, gains = (_below(share_B) for share_B in (lost * lost_B, added * added_B * own_B))
     hit = drawn < jnp.where(frames_TxBxP == 1, loses, gains)
@@ -108,8 +108,8 @@ def _below(share_B) -> jax.Array:
 def _words(key, shape) -> jax.Array:
     """Random words of 32 bits: a counter that is mixed with two random words.
 
-    They are good enough to draw pixels with, for a twentieth of the time of ``jax.random.bits``.
-    The mixing is C. Wellons' ``lowbias32``, a bijection that spreads each bit over all.
+    They are good enough to draw pixels with, in less time than ``jax.random.bits``. The mixing is
+    C. Wellons' ``lowbias32``, a bijection that spreads each bit over all.
     """
     first, second = jax.random.bits(key, (2,), jnp.uint32)
     word = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape) ^ first

@@ -1,11 +1,12 @@
 """Corruptions of events, as a worse sensor, bus or scene would make them.
 
-Each kind has five severities. Their levels cost the hard network of the default settings without
-SAM about 1, 3, 10, 25 and 50 points of accuracy, on recordings held out of its training set. Each
-data set has its own levels; ``experiments.severities`` found them, and they are rounded. For
-N-MNIST it used 1,600 real training files, denoised; polarity and skew cost at most 32 and 37 points
-there. For gestures it used five simulated people, as there were no real recordings; polarity and
-jitter of times cost less than 25 points, so their last two levels stand for no number of points.
+Each kind has five severities. Their levels cost the hard network of a data set's default settings,
+which have no SAM, about 1, 3, 10, 25 and 50 points of accuracy, on recordings held out of its
+training set. Each data set has its own levels; ``experiments.severities`` found them, and they are
+rounded. For N-MNIST it used 1,600 real training files, denoised; polarity and skew cost at most 32
+and 37 points there. For gestures it used five simulated people, as there were no real recordings;
+polarity and jitter of times cost less than 25 points, so their last two levels stand for no number
+of points.
 
 Jitter or another speed can move events. Those moved before the beginning are lost. Those moved past
 the end fall in the last frame, as late events always do; where recordings are cut into windows they
