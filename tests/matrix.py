@@ -17,8 +17,10 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = ("python3.11", "python3.13")
-TOOLS = ("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "packaging>=24")
-TOOLS += ("aedat>=2.3", "event_stream>=1.6")
+TOOLS = (
+    *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "packaging>=24"),
+    *("aedat>=2.3", "event_stream>=1.6"),
+)
 SHOWN = ("jax", "flax", "optax", "numpy", "orbax-checkpoint", "ml-collections", "tonic")
 CORE = (  # without torch and other references
     *("test_face", "test_sam", "test_lif", "test_neurons", "test_recipe", "test_training"),

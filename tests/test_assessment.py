@@ -608,7 +608,9 @@ def in_time(config, tmp_path, monkeypatch, seconds):
         return {"tuned": {}, "took": seconds * work}
 
     _, names = command_module.chosen(config)
-    abouts = {name: {} for name in names}
+    abouts = {
+        name: command_module._about(config, "default", methods.METHODS[name]) for name in names
+    }
     return command_module._in_time(config, "default", tmp_path / "rows.json", abouts, make)
 
 

@@ -107,8 +107,8 @@ def _in_time(config, regime, file, abouts, make) -> tuple[dict[str, dict], list[
     known = kept_rows.kept(file)
     for name in sorted(abouts, key=lambda name: name not in (PLAIN, REFERENCE)):
         method = METHODS[name]
-        work = _trainings(config, regime, method) * method.longer
-        work *= _gradients(config, regime, method)
+        networks = _networks(config, abouts[name]["tuned"])
+        work = networks * method.longer * _gradients(config, regime, method)
         late = spent + pace * work > 60 * config.minutes
         if late and name == REFERENCE and name not in known:
             raise InputError(
@@ -304,11 +304,9 @@ def scores(target: float | None, run: dict, deployed: dict) -> dict[str, float |
     return found
 
 
-def _trainings(config, regime, method) -> int:
-    """Networks of a row: those of each trial, and those that are reported."""
-    grid = methods.grid(config, untuned(config, regime, method), regime, method)
-    trials = math.prod(map(len, grid.values()))
-    return trials * config.tuning_seeds + config.seeds
+def _networks(config, grid) -> int:
+    """Of a row: those of each trial, and those that are reported."""
+    return math.prod(map(len, grid.values())) * config.tuning_seeds + config.seeds
 
 
 def _gradients(config, regime, method) -> float:

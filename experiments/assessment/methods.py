@@ -12,6 +12,7 @@ from experiments.configs import (
     dvs_gesture_paper,
     nmnist_paper,
     nmnist_robust,
+    nmnist_sast,
     theory_aligned,
 )
 from sast_jax.runs import settings, workdirs
@@ -90,7 +91,7 @@ _RATES = {
     "paper": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
     "default": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
 }
-_RADIUS = 0.4  # of a config without SAM, which is that of 45 epochs
+_RADIUS = nmnist_sast.get_config().rho  # of a config without SAM; it is for 45 epochs
 # In 12 epochs smaller ones do better on the validation split.
 _RADII = {"paper": (0.5, 1.0, 2.0), "default": (0.125, 0.25, 0.5)}
 _TWICE = {"paper": (1.0, 2.0, 4.0), "default": (0.25, 0.5, 1.0)}

@@ -28,11 +28,11 @@ import tabulate
 from absl import flags
 
 from experiments.benchmark import reading, steps
+from experiments.configs import nmnist_sast
 from sast_jax import files
 from sast_jax.data import sets
 from sast_jax.reports import pages
-from sast_jax.runs import machine, run, timing
-from sast_jax.runs.settings import Settings
+from sast_jax.runs import machine, run, settings, timing
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")
 _ROUNDS = flags.DEFINE_integer("rounds", 60, "turns of the step", lower_bound=3)
@@ -125,8 +125,8 @@ def _run_with_sam(name: str) -> tuple[str, dict]:
     """A run with SAM (``nmnist_sast.py``) on simulated digits: its seconds and what came of it."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
-        simulated = sets.NmnistData(source="simulated")
-        given = Settings(rho=0.4, data=simulated, workdir=f"{scratch}/run")
+        changes = {"data.source": "simulated", "workdir": f"{scratch}/run"}
+        given = settings.read(nmnist_sast.get_config()).changed(changes)
         done, _ = run.results_of(given, page=False)
     (own,) = done["runs"]
     found = {key: own[key] for key in ("train_seconds", "soft_accuracy", "hard_accuracy")}

@@ -1,5 +1,6 @@
 """What surrounds the steps of training: reading recordings, compiling, evaluating."""
 
+import dataclasses
 import os
 import pathlib
 import tempfile
@@ -10,12 +11,12 @@ import numpy as np
 import tonic
 
 from experiments.benchmark.steps import Row
+from experiments.configs import nmnist_sast
 from sast_jax.data import cache, packing, recordings, sets
 from sast_jax.data.layouts import nmnist_archives
 from sast_jax.errors import InputError
 from sast_jax.evaluation import swap
-from sast_jax.runs import build
-from sast_jax.runs.settings import Settings
+from sast_jax.runs import build, settings
 from sast_jax.training import passes, stepping
 from sast_jax.training.trained import Trained
 
@@ -68,7 +69,8 @@ def rows(found: nmnist_archives.Split, scratch: pathlib.Path) -> dict[str, Row]:
 
 def stages(data: sets.Data) -> dict[str, float]:
     """Seconds of each stage of ``nmnist_sast.py``, with four epochs, in this process."""
-    given, seconds = Settings(rho=0.4, data=data, epochs=4), {}
+    given = settings.read(nmnist_sast.get_config())
+    given, seconds = dataclasses.replace(given, data=data, epochs=4), {}
 
     def stage(name, function):
         started = time.perf_counter()

@@ -13,10 +13,10 @@ from jax.experimental.compilation_cache import compilation_cache
 from experiments.benchmark import peers, yardstick
 from experiments.benchmark.peers import memory_of
 from experiments.benchmark.yardstick import Batch
+from experiments.configs import nmnist_sast
 from sast_jax.data.sparse import Lists
 from sast_jax.data.words import Words
-from sast_jax.runs import build, timing
-from sast_jax.runs.settings import Settings
+from sast_jax.runs import build, settings, timing
 from sast_jax.training import epochs, stepping
 from sast_jax.training.batches import Shuffled
 from sast_jax.training.gradients import Sharpness
@@ -98,7 +98,7 @@ def _compiled(function, *arguments) -> Row:
 
 def warps() -> dict[str, Row]:
     """An epoch of ``nmnist_sast.py`` without and with a warp, which moves words or bytes."""
-    given = Settings(rho=0.4)
+    given = settings.read(nmnist_sast.get_config())
     frames = Batch.random(given.data.time_bins, given.batch_size * GRID_STEPS).frames
     packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
     words, moved = Words.of(packed, yardstick.SHAPE), build.augment(given)
