@@ -17,6 +17,20 @@ from sast_jax.sharpness import (
 )
 
 RHO, RATE = 0.05, 0.1
+
+
+def with_momentum(base):
+    """The same optimizer; if it keeps no momentum, it keeps one that it does not use."""
+    if optax.tree.get(base.init({}), "mu") is not None:
+        return base
+    trace = optax.trace(0.8)
+
+    def update(updates, state, params=None):
+        return updates, trace.update(updates, state)[1]
+
+    return optax.chain(optax.GradientTransformation(trace.init, update), base)
+
+
 FAMILY = {
     "sam": lambda rho=RHO: sam(rho),
     "asam": lambda rho=RHO: sam(rho, adaptive=True),
@@ -33,6 +47,7 @@ MEMBERS = {  # (optimizer, radius) -> optimizer
     for name, link in FAMILY.items()
 } | {
     "momentum_sam": lambda base, rho=RHO: momentum_sam(base, rho, 0.8),
+    "own_momentum": lambda base, rho=RHO: momentum_sam(with_momentum(base), rho, None),
     "stale": lambda base, rho=RHO: perturb_ahead(base, scale_to_norm(rho)),
 }
 

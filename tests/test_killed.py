@@ -65,17 +65,17 @@ def test_a_killed_assessment(tmp_path):
     finished("assessment", *flags, f"--config.workdir={whole}")
     of_it = cut / "default"
     signs = (  # files, and the lines that they have when it is time
-        ("plain/trials/metrics.jsonl", 6),  # six runs' first epoch
-        ("plain/final/metrics.jsonl", 2),
-        ("plain/final/metrics.jsonl", 4),  # measured are the two runs after their last epoch
-        ("plain/final/results.json", 1),  # the loss around them
+        ("plain/trials/0.001/metrics.jsonl", 1),  # a trial's first epoch
+        ("plain/deployment/metrics.jsonl", 2),
+        ("plain/deployment/metrics.jsonl", 4),  # measured are the two runs after their last epoch
+        ("plain/deployment/results.json", 1),  # the loss around them
         ("rows.json", 1),  # SAST's trials
-        ("random_perturbation/trials/metrics.jsonl", 6),  # at SAST's radius
+        ("random_perturbation/trials/0.001/metrics.jsonl", 1),  # at SAST's radius
     )
     for sign, lines in signs:
         process = start("assessment", *flags, f"--config.workdir={cut}")
         while not (of_it / sign).exists() or (of_it / sign).read_text().count("\n") < lines:
-            assert process.poll() is None
+            assert process.poll() is None, f"ended before {sign} had {lines} lines"
             time.sleep(0.01)
         kill(process)
         assert not (cut / "assessment.json").exists()

@@ -87,8 +87,8 @@ def one_gradient(name, w, gradient):
     for step in range(STEPS):
         g = gradient(step, combine(1, w, 1, perturbation))
         w = combine(1 - RATE * DECAY, w, -RATE, g)
-        v = combine(0.8, v, 1, g) if name == "momentum_sam" else g
-        perturbation = times(-1 if name == "momentum_sam" else 1, onto_sphere(v))
+        v = g if name == "stale" else combine(0.8, v, 1, g)
+        perturbation = times(1 if name == "stale" else -1, onto_sphere(v))
     return w
 
 
@@ -400,6 +400,8 @@ def test_complex_parameters_are_refused():
         sam(RHO).init(w)
     with pytest.raises(TypeError, match="real parameters"):
         CHAINS["stale"]().init(w)
+    with pytest.raises(TypeError, match="real parameters"):
+        CHAINS["own_momentum"]().init(w)
 
 
 def test_eval_params_says_what_it_misses():
@@ -408,6 +410,31 @@ def test_eval_params_says_what_it_misses():
         eval_params(optax.adam(0.1).init(w), w)
     with pytest.raises(ValueError, match="holds 2 optimizers"):
         eval_params((CHAINS["stale"]().init(w), CHAINS["stale"]().init(w)), w)
+
+
+@pytest.mark.parametrize("base", [optax.adam(0.1), optax.sgd(0.1, 0.9)], ids=["adam", "sgd"])
+def test_the_optimizers_own_momentum_is_the_same_without_copies(base):
+    params, loss, xs, ys = problem()
+    own, apart = momentum_sam(base, RHO, None), momentum_sam(base, RHO, 0.9)
+    ends = []
+    for tx in (own, apart):
+        w, state = params, tx.init(params)
+        for x, y in zip(xs[:20], ys[:20], strict=True):
+            updates, state = tx.update(jax.grad(loss)(w, x, y), state, w)
+            w = optax.apply_updates(w, updates)
+        ends.append((w, eval_params(state, w)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), *ends)
+    at, plain = ends[0]
+    assert size(combine(1, at, -1, plain)) == pytest.approx(RHO, rel=1e-4)
+    numbers = [sum(x.size for x in jax.tree.leaves(tx.init(params))) for tx in (own, apart, base)]
+    assert numbers[0] == numbers[2] + 2  # a scale and a count of steps
+    assert numbers[1] == numbers[2] + 2 * sum(x.size for x in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("base, kept", [(optax.sgd(0.1), 0), (optax.chain(ADAM, ADAM), 2)])
+def test_an_optimizer_without_one_momentum_has_none_of_its_own(base, kept):
+    with pytest.raises(ValueError, match=f"keeps {kept}; give momentum_sam a momentum"):
+        momentum_sam(base, RHO, None).init(START)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .ascents import scale_to_norm
-from .numbers import ScalarOrSchedule, real_leaves, require
+from .numbers import NOT_NEGATIVE, ScalarOrSchedule, global_norm, real_leaves, require
 
 
 class PerturbedState(NamedTuple):
@@ -16,6 +16,21 @@ class PerturbedState(NamedTuple):
     base: optax.OptState
     ascent: optax.OptState
     perturbation: optax.Updates
+
+
+class SharedMomentumState(NamedTuple):
+    """State of :func:`momentum_sam` with ``momentum=None``.
+
+    The perturbation is the optimizer's momentum times ``scale``, so neither is kept twice.
+    """
+
+    base: optax.OptState
+    steps: jax.Array
+    scale: jax.Array
+
+    @property
+    def perturbation(self) -> optax.Updates:
+        return optax.tree.scale(self.scale, _momentum(self.base))
 
 
 def perturb_ahead(
@@ -65,17 +80,21 @@ def perturb_ahead(
         step, base_state = base.update(updates, state.base, plain, **extra_args)
         ahead, ascent_state = ascent.update(updates, state.ascent, plain, **extra_args)
         ahead = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), ahead, state.perturbation)
-        # The old perturbation comes out of the parameters and the new one goes in. Their difference
-        # first: where they are equal it is exactly 0, and the step stays that of base.
-        moved = jax.tree.map(lambda s, a, b: s + (a - b), step, ahead, state.perturbation)
-        moved = jax.tree.map(lambda w, m: jnp.zeros_like(w) if m is None else m, params, moved)
+        moved = _moved(params, step, ahead, state.perturbation)
         return moved, PerturbedState(base_state, ascent_state, ahead)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+def _moved(params, step, ahead, behind):
+    """The step with the old perturbation taken out of the parameters and the new one put in."""
+    # Their difference first: where they are equal it is exactly 0, and the step stays that of base.
+    moved = jax.tree.map(lambda s, a, b: s + (a - b), step, ahead, behind)
+    return jax.tree.map(lambda w, m: jnp.zeros_like(w) if m is None else m, params, moved)
+
+
 def momentum_sam(
-    base: optax.GradientTransformation, rho: ScalarOrSchedule, momentum: float = 0.9
+    base: optax.GradientTransformation, rho: ScalarOrSchedule, momentum: float | None = 0.9
 ) -> optax.GradientTransformationExtraArgs:
     r"""Momentum-SAM: the perturbation points against the momentum of the gradients.
 
@@ -83,16 +102,22 @@ def momentum_sam(
 
     The sign is the paper's: a step along :math:`-v` has just been made, and going further in that
     direction leads up again. The momentum here is of gradients alone; the paper's code for SGD also
-    includes weight decay in it. It is kept apart from the optimizer's own, at the cost of one more
-    copy of the parameters, so that any optimizer can be used.
+    includes weight decay in it.
 
     Args:
       base: the whole optimizer, as in :func:`perturb_ahead`; the paper's has the same momentum.
       rho: radius, as in :func:`sast_jax.sharpness.sam`.
-      momentum: :math:`\mu`.
+      momentum: :math:`\mu`, of a momentum that is kept apart from the optimizer's own, at the cost
+        of a copy of the parameters and one of the perturbation, so that any optimizer can be used.
+        None takes ``base``'s own: the first moment of Adam and its kin, or the trace of SGD with
+        momentum. It needs no copies, and where both decay alike it is the same up to rounding.
 
     Returns:
       A transformation, as of :func:`perturb_ahead`.
+
+    Raises:
+      ValueError: a number is out of its range; from ``init`` with ``momentum=None``, ``base`` keeps
+        no momentum or more than one.
 
     Examples:
       >>> import jax, jax.numpy as jnp, optax
@@ -107,10 +132,53 @@ def momentum_sam(
 
     Reference: Becker et al., Momentum-SAM, arXiv 2401.12033, algorithm 1.
     """
+    if momentum is None:
+        return _along_own_momentum(base, rho)
     require("momentum", momentum, lambda momentum: 0 <= momentum < 1, "from 0 to below 1")
     return perturb_ahead(
         base, optax.chain(optax.trace(momentum), scale_to_norm(rho), optax.scale(-1.0))
     )
+
+
+def _along_own_momentum(base, rho) -> optax.GradientTransformationExtraArgs:
+    base = optax.with_extra_args_support(base)
+    if not callable(rho):
+        require("radius", rho, *NOT_NEGATIVE)
+
+    def init_fn(params):
+        state = base.init(real_leaves(params, params))
+        _momentum(state)  # which raises if there is none
+        return SharedMomentumState(state, jnp.zeros([], jnp.int32), jnp.zeros([]))
+
+    def update_fn(updates, state, params=None, **extra_args):
+        if params is None:
+            raise ValueError("momentum_sam needs the parameters: update(grads, state, params).")
+        behind = state.perturbation
+        plain = optax.tree.sub(real_leaves(params, params), behind)
+        step, base_state = base.update(
+            real_leaves(params, updates), state.base, plain, **extra_args
+        )
+        radius = rho(state.steps) if callable(rho) else rho
+        scale = jnp.asarray(-radius / global_norm(_momentum(base_state)), state.scale.dtype)
+        state = SharedMomentumState(base_state, optax.safe_increment(state.steps), scale)
+        return _moved(params, step, state.perturbation, behind), state
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _momentum(state) -> optax.Updates:
+    """The one momentum that an optimizer keeps."""
+
+    def keeps(node):
+        return hasattr(node, "mu") or isinstance(node, optax.TraceState)
+
+    found = [node for node in jax.tree.leaves(state, is_leaf=keeps) if keeps(node)]
+    if len(found) != 1:
+        raise ValueError(
+            f"momentum_sam(momentum=None) takes the optimizer's own momentum, and it keeps "
+            f"{len(found)}; give momentum_sam a momentum, such as 0.9."
+        )
+    return found[0].trace if isinstance(found[0], optax.TraceState) else found[0].mu
 
 
 def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
@@ -132,8 +200,9 @@ def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
     Raises:
       ValueError: there is none, or more than one.
     """
-    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, PerturbedState))
-    found = [leaf for leaf in leaves if isinstance(leaf, PerturbedState)]
+    kinds = PerturbedState, SharedMomentumState
+    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds))
+    found = [leaf for leaf in leaves if isinstance(leaf, kinds)]
     if len(found) != 1:
         raise ValueError(
             f"the state holds {len(found)} optimizers of perturb_ahead or momentum_sam and not one."

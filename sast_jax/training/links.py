@@ -115,9 +115,9 @@ class GapAware(Link):
 
 @dataclasses.dataclass(frozen=True)
 class Momentum:
-    """Perturbs ahead of time, against the momentum of the gradients."""
+    """Perturbs ahead of time, against the momentum of the gradients; None: the optimizer's own."""
 
-    momentum: float = 0.9
+    momentum: float | None = None
 
     def __call__(
         self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike
