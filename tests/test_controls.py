@@ -414,3 +414,18 @@ def test_products_of_bfloat16_round_what_is_multiplied_and_nothing_else():
         assert a.dtype == jnp.float32
         np.testing.assert_allclose(a, b, rtol=0.1, atol=1e-3)
         assert (a != b).any()
+
+
+class TestOwn:
+    @pytest.mark.parametrize("method", controls.METHODS)
+    def test_one_that_returns_nothing_is_named(self, method):
+        forgetful = type("Forgetful", (controls.Control,), {method: lambda self, *given: None})
+        with pytest.raises(TypeError, match=rf"Forgetful\.{method} returned None"):
+            small.fit(small.recipe(controls=(forgetful(),)), small.hyper())
+
+    def test_a_loss_for_each_recording_is_named(self):
+        many = {"loss": lambda self, key, forward, again: forward.scores_BxK.mean(axis=1)}
+        with pytest.raises(TypeError, match=r"Many\.loss returned .*, not one number"):
+            small.fit(
+                small.recipe(controls=(type("Many", (controls.Control,), many)(),)), small.hyper()
+            )

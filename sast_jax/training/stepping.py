@@ -79,7 +79,7 @@ def train_step(
     link, optimizer = recipe.links(hyper, state.step)
     cell = recipe.model.neuron.smooth(hyper.decay, recipe.slope_at(hyper, state.step))
     for own, control in _with_keys(recipe, "cell", cell_key):
-        cell = control.cell(own, cell)
+        cell = _returned(control, "cell", control.cell(own, cell))
 
     def loss(params, frames, labels):
         def forward(params):
@@ -90,11 +90,14 @@ def train_step(
         # Rounding comes before noise, as on a chip: mismatch acts on the weights stored there.
         params = recipe.model.rounded(params)
         for own, control in _with_keys(recipe, "weights", weights_key):
-            params = control.weights(own, params)
+            params = _returned(control, "weights", control.weights(own, params))
         scores = (made := forward(params)).scores_BxK
         value = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
         for own, control in _with_keys(recipe, "loss", loss_key):
-            value = value + control.loss(own, made, forward)
+            added = _returned(control, "loss", control.loss(own, made, forward))
+            if shape := jnp.shape(added):
+                raise TypeError(f"{type(control).__name__}.loss returned {shape}, not one number")
+            value = value + added
         return value, (scores.argmax(-1) == labels).mean()
 
     # Both gradients of SAM use the same keys, so it perturbs the very loss that it descends.
@@ -131,6 +134,12 @@ def _keys(recipe, key, step):
     # 2**31 is far from those numbers, so the other keys are independent of them.
     others = jax.random.fold_in(key, 2**31)
     return key, *jax.random.split(others, 3)
+
+
+def _returned(control, method, value):
+    if value is None:
+        raise TypeError(f"{type(control).__name__}.{method} returned None; is its return missing?")
+    return value
 
 
 def _with_keys(recipe, method, key):
