@@ -33,7 +33,9 @@ def main() -> None:
         return
     if name in ("", "-h", "--help", "help"):
         lines = "\n".join(f"  {command:14} {about}" for command, about in known.items())
-        print(f"usage: sast-jax COMMAND [flags]\n\n{lines}")
+        from experiments import cli  # which imports JAX, as a name that is wrong need not
+
+        cli.show(f"usage: sast-jax COMMAND [flags]\n\n{lines}")
         return
     print(f"error: {name!r} is no command; choose from {', '.join(known)}", file=sys.stderr)
     sys.exit(2)

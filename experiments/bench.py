@@ -11,7 +11,6 @@ recordings, where there are some. ``--out`` receives ``report.html`` and ``.md``
 
 import dataclasses
 import json
-import pathlib
 
 from absl import flags
 
@@ -34,7 +33,7 @@ _CORRUPTIONS = cli.define_settings("corruptions", CorruptionKeys())
 
 
 def main() -> None:
-    path = pathlib.Path(_NETWORK.value).expanduser()
+    path = files.place(_NETWORK.value)
     out = files.folder_asked_for(_OUT.value or f"{path.stem}.bench", "report.html")
     tried = _TRIED(_NETWORK.value)
     if (out / "report.html").is_file():

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import itertools
 import math
 import os
@@ -20,6 +19,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments import messages
+from sast_jax import files
 from sast_jax.errors import InputError
 from sast_jax.runs import interrupts, processes, programs
 
@@ -98,6 +98,8 @@ def load_config(file: str) -> ConfigDict:
     Raises:
       InputError: there is no such file, or it returns none.
     """
+    if file.startswith("-"):
+        raise InputError(f"--config names no file before {file}; write --config=FILE")
     path, colon, variant = file.partition(":")
     place = _file(path)
     if not pathlib.Path(place).is_file():
@@ -105,7 +107,7 @@ def load_config(file: str) -> ConfigDict:
         raise InputError(f"--config={file}: no such file; those that come with this are {shipped}")
     try:
         made = runpy.run_path(place)["get_config"](*[variant] if colon else [])
-    except Exception as error:  # whatever a bad config file raises
+    except (Exception, SystemExit) as error:  # whatever a bad config file raises
         what = (
             "no get_config()" if "get_config" in str(error) else f"{type(error).__name__}: {error}"
         )
@@ -198,7 +200,7 @@ def define_foreign() -> Callable[[str], Any]:
             raise InputError(f"--dt={dt.value} must be above 0 seconds")
         meaning = foreign.Meaning(source.value, dt.value, reset.value, readout.value, order.value)
         return foreign.load(
-            pathlib.Path(file).expanduser(),
+            files.place(file),
             folder.value,
             meaning,
             dataset=dataset.value,
@@ -223,6 +225,9 @@ def run(
       argument: name of an argument without a flag, which ``main`` is then given; "" for none.
     """
 
+    # A process may be started without them, and names of files may hold bytes that are no text.
+    sys.stdout, sys.stderr = (_printable(stream) for stream in (sys.stdout, sys.stderr))
+
     def checked(argv):
         given = argv[1:]
         if argument and len(given) != 1:
@@ -234,10 +239,18 @@ def run(
     app.run(lambda argv: _ended(checked, argv, costly), flags_parser=_parse)
 
 
+def _printable(stream):
+    """A stream that takes any text; one that is closed takes it to nowhere."""
+    if stream is None:
+        return open(os.devnull, "w")  # as long as the process
+    if hasattr(stream, "reconfigure"):  # not where a test or a notebook has its own
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
 def _parse(argv):
     if messages.asks_for_help(argv[1:]):
-        with _reader_may_leave():
-            print(messages.help_text(_CONFIG_OF[0] if _CONFIG_OF else "", _GROUPS), flush=True)
+        show(messages.help_text(_CONFIG_OF[0] if _CONFIG_OF else "", _GROUPS))
         sys.exit(0)
     try:
         return flags.FLAGS(argv)
@@ -280,15 +293,26 @@ def _guard(main, argv, costly):
     except interrupts.StoppedError as error:
         _fail(error, interrupts.STOPPED)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        room = "; make room, then go on" if full else ""
-        where = error.filename or _unnamed()
-        _fail(f"{where}: {error.strerror or error}{room}", USER_ERROR)
+        _fail_of_system(error)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         told = "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
         if not told and not isinstance(error, MemoryError):
             raise
         _fail(f"out of memory ({error}); lower {costly}", USER_ERROR)
+
+
+def show(text: str) -> None:
+    """Prints what was asked for in the place of a run, such as ``--help``."""
+    try:
+        with _reader_may_leave():
+            print(text, flush=True)
+    except OSError as error:
+        _fail_of_system(error)
+
+
+def _fail_of_system(error):
+    room = "; make room, then go on" if files.is_full(error) else ""
+    _fail(f"{error.filename or _unnamed()}: {error.strerror or error}{room}", USER_ERROR)
 
 
 def _start_backend():
@@ -325,8 +349,8 @@ def _reader_may_leave() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(CUT_OFF)
+        # At once, as threads that save a checkpoint may wait for each other in a teardown.
+        os._exit(CUT_OFF)
 
 
 def _interrupted(*_):

@@ -25,7 +25,9 @@ from tonic import download_utils
 from tqdm import tqdm
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.errors import InputError
+from sast_jax.runs import workdirs
 
 SILENCE = 60  # seconds without an answer before a host counts as gone
 _BLOCK = 2**20
@@ -53,9 +55,10 @@ _PATH = flags.DEFINE_string("path", None, "folder to write to; data/<dataset> by
 
 def main() -> None:
     usual = pathlib.Path("data", _DATASET.value)
-    folder = pathlib.Path(_PATH.value or usual).expanduser()
+    folder = files.place(_PATH.value or usual)
     socket.setdefaulttimeout(SILENCE)
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     chosen = SETS[_DATASET.value]
     for url, name, md5 in (
         (chosen.train_url, chosen.train_filename, chosen.train_md5),
@@ -73,7 +76,9 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
     The file gets its name only once its checksum is right, so that no run reads a part of it.
 
     Raises:
-      InputError: the host does not answer, what came is not the file, or another file has its name.
+      InputError: the host does not answer, what came is not the file, another file has its name, or
+        another process fetches into the folder.
+      OSError: the disk is full.
     """
     whole, part, anew = (folder / f"{name}{end}" for end in ("", ".part", ".new"))
     if download_utils.check_integrity(str(whole), md5):
@@ -84,22 +89,26 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
             f"{whole}: is there but is not the published file (md5 {md5}); move it away, or name "
             "another --path"
         )
-    try:
-        came = _download(url, part, anew)
-        with open(came, "rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != md5:
-            came.unlink()  # nothing that could go on
-            raise RuntimeError(f"what came has the checksum {found}")
-        os.replace(came, whole)
-        part.unlink(missing_ok=True)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        raise InputError(
-            f"{whole}: could not be fetched from {url} ({error}); try again, or fetch it with a "
-            f"browser, save it as {whole} (md5 {md5}) and start this command again"
-        ) from error
-    finally:
-        anew.unlink(missing_ok=True)
+    with workdirs.held(folder, "this download", "--path"):
+        try:
+            came = _download(url, part, anew)
+            with open(came, "rb") as file:
+                found = hashlib.file_digest(file, "md5").hexdigest()
+            if found != md5:
+                came.unlink()  # nothing that could go on
+                raise RuntimeError(f"what came has the checksum {found}")
+            os.replace(came, whole)
+            part.unlink(missing_ok=True)
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and files.is_full(error):
+                with files.naming(whole):
+                    raise  # what came is kept, and goes on once there is room
+            raise InputError(
+                f"{whole}: could not be fetched from {url} ({error}); try again, or fetch it with "
+                f"a browser, save it as {whole} (md5 {md5}) and start this command again"
+            ) from error
+        finally:
+            anew.unlink(missing_ok=True)
 
 
 def _download(url, part, anew) -> pathlib.Path:

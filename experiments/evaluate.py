@@ -18,7 +18,6 @@ A network trained on simulated recordings has seen the digits of N-MNIST's train
 """
 
 import json
-import pathlib
 
 from absl import flags
 
@@ -40,7 +39,7 @@ _CORRUPTIONS = cli.define_settings("corruptions", CorruptionKeys())
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
-    found = reloaded.load(pathlib.Path(_CHECKPOINT.value).expanduser())
+    found = reloaded.load(files.place(_CHECKPOINT.value))
     record, settings = found.record, found.settings.changed(_HARDWARE() | _CORRUPTIONS())
     found = found._replace(settings=settings)
     hardware = settings.hardware

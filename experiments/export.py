@@ -22,7 +22,6 @@ there is a C compiler. Both have a README, which says how many test recordings o
 import dataclasses
 import io
 import math
-import pathlib
 
 import nir
 from absl import flags
@@ -67,7 +66,7 @@ def main() -> None:
     out = files.folder_asked_for(_OUT.value, mark) if mark else files.asked_for(_OUT.value)
     if not 0 < _DT.value < math.inf:
         raise InputError(f"--dt={_DT.value} must be above 0 seconds")
-    found = reloaded.load(pathlib.Path(_CHECKPOINT.value).expanduser())
+    found = reloaded.load(files.place(_CHECKPOINT.value))
     found = found._replace(settings=found.settings.changed(_HARDWARE()))
     if not 0 <= _RUN.value < len(found.runs):
         raise InputError(f"--run={_RUN.value}: choose from 0 to {len(found.runs) - 1}")

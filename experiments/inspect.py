@@ -35,7 +35,7 @@ _UNIT = flags.DEFINE_string("unit", "", "of the times of text and arrays: s, ms,
 
 
 def main(name: str) -> None:
-    file, path = files.asked_for(_JSON.value), pathlib.Path(name).expanduser()
+    file, path = files.asked_for(_JSON.value), files.place(name)
     if path.is_dir():
         found, stream = _folder(path), None
     else:

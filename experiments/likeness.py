@@ -12,6 +12,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.data import packing, recordings, sets
 from sast_jax.data.layouts import nmnist_archives
 from sast_jax.data.simulated import digits, likeness
@@ -22,18 +23,21 @@ _BINS = 31  # of 10 ms
 
 
 def main() -> None:
-    split = nmnist_archives.find_split(_DATA_PATH.value, "train")
+    folder = files.place(_DATA_PATH.value)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; name one with raw recordings of N-MNIST")
+    split = nmnist_archives.find_split(folder, "train")
     numbers_N = np.empty(0) if split is None or split.numbers_N is None else split.numbers_N
     chosen = np.flatnonzero((numbers_N > 0) & (numbers_N <= 1000))
     if split is None or len(chosen) != 1000:
-        raise InputError(f"{_DATA_PATH.value}: training recordings 1 to 1000 are not all there")
+        raise InputError(f"{folder}: training recordings 1 to 1000 are not all there")
 
     def frames(data):
         return packing.pack(data, time_bins=_BINS, duration=recordings.DURATION)
 
     real = frames(nmnist_archives.select(split, chosen))
     described = likeness.describe(real)
-    print(f"{len(chosen)} real recordings from {_DATA_PATH.value}")
+    print(f"{len(chosen)} real recordings from {folder}")
     print(f"REAL_EVENTS = ({described['events']:.1f}, {described['events_std']:.1f})")
     print(f"REAL_FALLING = {described['falling']:.4f}")
     print("REAL_PROFILE_31x2 =", np.round(real.profile_TxC, 1).tolist())

@@ -8,6 +8,7 @@ The second one keeps the summary of a sweep, ``results/sweeps/<name>.json``, and
 
 import json
 import pathlib
+import re
 
 import matplotlib.figure
 import numpy as np
@@ -34,9 +35,11 @@ _OUT = flags.DEFINE_string("out", str(FIGURES), "folder to draw to")
 def main() -> None:
     if bool(_KEEP.value) != bool(_NAME.value):
         raise InputError("--keep=WORKDIR and --name=NAME belong together")
+    if not re.fullmatch(r"[\w-]*", _NAME.value):
+        raise InputError(f"--name={_NAME.value!r} must be letters, digits, - and _")
     if _KEEP.value:
-        keep(pathlib.Path(_KEEP.value).expanduser(), _NAME.value)
-    folder = pathlib.Path(_OUT.value).expanduser()
+        keep(files.place(_KEEP.value), _NAME.value)
+    folder = files.place(_OUT.value)
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn().items():
         files.write_figure(folder / f"{name}.png", figure)
@@ -52,20 +55,22 @@ def keep(workdir: pathlib.Path, name: str) -> None:
     done = workdirs.finished(workdir)
     if done is None:
         raise InputError(f"{workdir}: no results.json; let the sweep end first")
-    kept = {key: done[key] for key in ("config", "data", "summary")}
-    wanted = tuple(f"{prefix}{key}" for prefix in ("", "validation_") for key in KEPT)
-    kept["summary"] = [
-        {
-            key: value
-            for key, value in row.items()
-            if key in ("n", "diverged") or _is_of(key, wanted)
-        }
-        | {key: row[key] for key in ("rho", "slope", "learning_rate")}
-        for row in done["summary"]
-    ]
+    try:
+        kept = {key: done[key] for key in ("config", "data")}
+        kept |= {"summary": [_needed(row) for row in done["summary"]]}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{workdir}: its results.json is damaged ({error!r})") from error
     file = RESULTS / "sweeps" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write(file, json.dumps(kept, indent=1))
+
+
+def _needed(row) -> dict:
+    """What plots need of a setting's row."""
+    wanted = tuple(f"{prefix}{key}" for prefix in ("", "validation_") for key in KEPT)
+    counts = ("n", "diverged")
+    found = {key: value for key, value in row.items() if key in counts or _is_of(key, wanted)}
+    return found | {key: row[key] for key in ("rho", "slope", "learning_rate")}
 
 
 def _is_of(key, wanted) -> bool:

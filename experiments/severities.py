@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.data import corruptions, recordings
 from sast_jax.data.sets import selection
 from sast_jax.errors import InputError
@@ -36,7 +37,7 @@ def main() -> None:
     if unknown:
         known = ",".join(corruptions.KINDS)
         raise InputError(f"--kinds={min(unknown)}: not known; choose from {known}")
-    accuracy = hard_accuracy(pathlib.Path(_CHECKPOINT.value).expanduser())
+    accuracy = hard_accuracy(files.place(_CHECKPOINT.value))
     clean = accuracy(None)
     print(f"hard accuracy of recordings as they are: {100 * clean:.2f} %")
     rows = []

@@ -9,11 +9,10 @@ recordings. Writes ``theory.html``, ``theory.md``, ``theory.json`` and plots int
 recordings have to be those that the runs were trained on.
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import cli
+from sast_jax import files
 from sast_jax.theory import page, report
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "workdir of the run", required=True)
@@ -25,7 +24,7 @@ _POINTS = flags.DEFINE_integer("points", 8, "moments of training that are measur
 
 
 def main() -> None:
-    workdir = pathlib.Path(_CHECKPOINT.value).expanduser()
+    workdir = files.place(_CHECKPOINT.value)
     done = report.report(workdir, _DATA_PATH.value, _RECORDINGS.value, _POINTS.value)
     print("\n".join(page.conclusions(done)))
     print(f"report: {workdir / 'theory.html'}")

@@ -19,6 +19,7 @@ from absl import flags
 
 from experiments import cli
 from experiments.sam_family import family
+from sast_jax import files
 from sast_jax.errors import InputError
 from sast_jax.runs import workdirs
 from sast_jax.runs.study import cost, kept_rows, trainings
@@ -33,16 +34,24 @@ _ROUNDS = flags.DEFINE_integer("rounds", 10, "turns of the timing; 0: no timing"
 
 
 def main() -> None:
-    folder = pathlib.Path(_WORKDIR.value).expanduser()
+    folder = files.place(_WORKDIR.value)
     unknown = set(_REGIMES.value) - set(family.REGIMES)
     if unknown:
         raise InputError(f"--regimes={min(unknown)} is none of {', '.join(family.REGIMES)}")
+    if folder.is_dir() and (others := _others(folder)):
+        raise InputError(f"{folder}: holds other things ({others[0]}); name another --workdir")
     regime, variant = family.REGIMES[_REGIMES.value[0]], family.VARIANTS["SAM"]
     source = family.settings(regime, variant, _DATA_PATH.value).data.load()
     folder.mkdir(parents=True, exist_ok=True)
     with workdirs.held(folder):
         for name in _REGIMES.value:
             _compare(name, folder, source.fingerprint)
+
+
+def _others(folder) -> list[str]:
+    """What a folder holds that no comparison wrote."""
+    inside = sorted(path.name for path in folder.iterdir())
+    return [name for name in inside if name not in family.REGIMES and not name.startswith(".")]
 
 
 def _compare(name: str, folder: pathlib.Path, recordings: str) -> None:

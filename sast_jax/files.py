@@ -1,6 +1,7 @@
 """Files of users and runs: checked before the work, and replaced in one step after it."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -20,6 +21,28 @@ _OF_A_RUN = (  # or of a study
     *("landscape.json", "assessment.json", "assessment.html", "assessment.md", "rows.json"),
     *("times.json", "deployment.npz"),
 )
+
+
+def place(name: str | os.PathLike) -> pathlib.Path:
+    """The path of a name that a user gave, with ``~`` as their home folder.
+
+    Raises:
+      InputError: it names a home folder that is not known, or no path at all.
+    """
+    text = os.fspath(name)
+    if not text:
+        raise InputError("an empty name is no file or folder; '.' is the folder you are in")
+    if "\0" in text:
+        raise InputError(f"{text!r}: no path, as it holds a byte of 0")
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text}: no such home folder; write the path without ~") from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that a disk has no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_left_over(path: pathlib.Path) -> bool:
@@ -43,7 +66,7 @@ def asked_for(name: str | None) -> pathlib.Path | None:
     """
     if name is None:
         return None
-    path = pathlib.Path(name).expanduser()
+    path = place(name)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
@@ -71,7 +94,8 @@ def read_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
 
 def write(path: pathlib.Path, content: str | bytes) -> None:
     """Replaces a file in one step, so that nobody sees half of it; writes into a link or device."""
-    content = content.encode() if isinstance(content, str) else content
+    # Names of files may hold bytes that are no text.
+    content = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with naming(path):
         if path.is_symlink() or (path.exists() and not path.is_file()):
             path.write_bytes(content)
@@ -138,7 +162,7 @@ def folder_asked_for(name: str, mark: str) -> pathlib.Path:
     Raises:
       InputError: it cannot be written, or holds a run or other things.
     """
-    path = pathlib.Path(name).expanduser()
+    path = place(name)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file; name a folder")
     if (path / "checkpoints").is_dir():

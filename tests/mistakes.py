@@ -35,6 +35,8 @@ MISTAKES = {
         ("nmnist", "--config=missing.py"),
         ("nmnist", "--config={}/no_config.py"),
         ("nmnist", "--config={}/broken.py"),
+        ("nmnist", "--config={}/exits.py"),
+        ("nmnist", "--config", "--config.rho=0.1"),
         ("nmnist", "--config=nmnist_papr"),
         ("nmnist", "--config=dvs_gesture"),
         ("train", "--config.epochs=1"),
@@ -63,12 +65,20 @@ MISTAKES = {
         ("inspect", "{}/nowhere"),
         ("inspect", "{}/file.txt"),
         ("inspect", "{}/empty"),
+        ("inspect", ""),
+        ("inspect", "~nobody_of_this_name/data"),
+        ("likeness", "--data_path={}/file.txt"),
+        ("likeness", "--data_path={}/data"),
     ],
     "Workdirs and files": [
         ("nmnist", *QUICK, "--config.workdir={}/run", "--config.rho=0.1"),
         ("nmnist", *QUICK, "--config.workdir={}/data"),
         ("nmnist", *QUICK, "--config.workdir={}/file.txt"),
         ("nmnist", *QUICK, "--config.workdir=/proc/run"),
+        ("nmnist", *QUICK, "--config.workdir={}/run/plots/again"),
+        ("nmnist", *QUICK, "--config.workdir=~nobody_of_this_name/run"),
+        ("variants", "--data_path={}/data", "--workdir={}/run"),
+        ("variants", "--data_path={}/data", "--regimes=best"),
         ("nmnist", *QUICK, "--config.workdir={}/fresh", "--config.initial={}/nowhere"),
         ("evaluate",),
         ("evaluate", "--checkpoint={}/nowhere"),
@@ -99,6 +109,7 @@ MISTAKES = {
         ("theory", RUN, "--points=1"),
         ("severities", RUN, "--kinds=fog"),
         ("plots", "--keep={}/empty", "--name=a"),
+        ("plots", "--keep={}/run", "--name=../a"),
         ("download", "--dataset=cifar"),
         ("benchmark", "--device=maybe"),
     ],
@@ -111,6 +122,7 @@ def prepare(folder, trained) -> None:
     (folder / "empty").mkdir()
     (folder / "file.txt").write_text("hello\n")
     (folder / "no_config.py").write_text("config = 1\n")
+    (folder / "exits.py").write_text("raise SystemExit(0)\n")
     (folder / "broken.py").write_text("def get_config(): return 1 / 0\n")
     cut = folder / "cut"
     cut.mkdir()

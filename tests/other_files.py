@@ -8,6 +8,7 @@ import io
 import json
 
 import gesture_writing
+import h5py
 import nmnist_files
 import numpy as np
 import small
@@ -93,9 +94,50 @@ def nir(folder):
     return "net.nir", [(folder / "net.nir").read_bytes()], lambda path: _unit(Graph.read(path))
 
 
+def spoken(folder):
+    rng = np.random.default_rng(0)
+    (folder / "shd").mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        with h5py.File(folder / "shd" / f"shd_{split}.h5", "w") as file:
+            kinds = {"times": np.float32, "units": np.uint16}
+            rows = {key: file.create_dataset(f"spikes/{key}", 12, h5py.vlen_dtype(kind))
+                    for key, kind in kinds.items()}  # fmt: skip
+            for i in range(12):
+                rows["times"][i] = np.sort(rng.random(30)).astype(np.float32)
+                rows["units"][i] = rng.integers(0, 700, 30).astype(np.uint16)
+            file["labels"] = np.arange(12) % 20
+
+    def read(path):
+        if not len(sets.ShdData(source="folder", path=str(path.parent)).load().train.labels_N):
+            return "a set without recordings"
+
+    return "shd/shd_train.h5", [(folder / "shd" / "shd_train.h5").read_bytes()], read
+
+
+def kept_list(folder):
+    key, kept = {"a": 1}, [["name", 12, 1.5]]
+    cache.listing(folder, key, lambda: kept)
+    (file,) = folder.glob("*.json")
+
+    def read(path):
+        if cache.listing(path.parent, key, lambda: kept) != kept:
+            return "another list than was kept"
+
+    return f"list/{file.name}", [file.read_bytes()], read
+
+
+def log(folder):
+    lines = "".join(json.dumps({"epoch": epoch, "run": 0}) + "\n" for epoch in range(1, 9))
+    return (
+        "run/metrics.jsonl",
+        [lines.encode()],
+        lambda path: _unit(workdirs.trim_metrics(path.parent, 6)),
+    )
+
+
 NUMBERS = list(range(10**6, 10**6 + 60))
 DONE = {"config": {"rho": 0.1}, "runs": [{"seed": NUMBERS}], "summary": [{"n": NUMBERS}]}
-MENDED = ("cache",)  # which is made again where it is damaged
+MENDED = ("cache", "list")  # which is made again where it is damaged
 READERS = {
     "digits.zip": digits,
     "gestures.tar.gz": gestures,
@@ -113,6 +155,9 @@ READERS = {
         lambda path: _unit(kept_rows.kept(path)),
     ),
     "NIR": nir,
+    "SHD": spoken,
+    "list": kept_list,
+    "metrics.jsonl": log,
 }
 
 

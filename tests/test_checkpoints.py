@@ -1,5 +1,7 @@
 """States come back bit for bit, and what is not a checkpoint is named."""
 
+import collections
+import json
 import os
 import pathlib
 import shutil
@@ -133,6 +135,86 @@ def test_the_checkpoint_before_a_damaged_one_is_taken(tmp_path, item, capsys):
     again = Checkpoints(tmp_path)
     assert again.restore(lambda record: jax.eval_shape(lambda: states[0]))[0] == {"epoch": 6}
     again.close()
+
+
+def test_a_bit_that_turned_over_is_seen(tmp_path, capsys):
+    written = Checkpoints(tmp_path)
+    states = [stepping.initialise(small.recipe(), small.hyper(seeds=(seed,))) for seed in (0, 1)]
+    for number, state in enumerate(states, start=4):
+        written.save(number, state, {"epoch": number, "seconds": [0.25]})
+    written.close()
+    rng, taken = np.random.default_rng(1), collections.Counter()
+    paths = [path for path in sorted((tmp_path / "5").rglob("*")) if path.is_file()]
+    of_arrays = max(paths, key=lambda path: path.stat().st_size)
+    for path in [*paths, *[of_arrays] * 40]:
+        whole = path.read_bytes()
+        data = bytearray(whole)
+        if not data:
+            continue
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(bytes(data))
+        read = Checkpoints(tmp_path)
+        record, state = read.restore(lambda record: jax.eval_shape(lambda: states[0]))
+        read.close()
+        path.write_bytes(whole)
+        told = capsys.readouterr().out
+        assert record == {"epoch": record["epoch"], "seconds": [0.25]}
+        assert (record["epoch"] == 4) == ("warning" in told), told
+        for a, b in zip(raw(state), raw(states[record["epoch"] - 4]), strict=True):
+            np.testing.assert_array_equal(a, b)
+        taken[record["epoch"]] += 1
+    assert taken[4] > 10  # bits between the arrays change nothing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 1},
+        {"epoch": "5"},
+        {"state_checksum": 0},
+        {"record_checksum": 0},
+        {"record_checksum": None},
+        {"state_checksum": None, "record_checksum": 0},
+    ],
+    ids=str,
+)
+def test_a_record_that_was_changed_is_seen(tmp_path, change, capsys):
+    written = Checkpoints(tmp_path)
+    state = stepping.initialise(small.recipe(), small.hyper())
+    for number in (4, 5):
+        written.save(number, state, {"epoch": number})
+    written.close()
+    (file,) = [path for path in (tmp_path / "5" / "record").rglob("*") if b"epoch" in _bytes(path)]
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    read = Checkpoints(tmp_path)
+    record, _ = read.restore(lambda record: jax.eval_shape(lambda: state))
+    read.close()
+    assert record == {"epoch": 4}
+    assert "/5: its record is damaged; " in capsys.readouterr().out
+
+
+def test_a_record_without_checksums_is_of_an_earlier_version_and_may_not_fit(tmp_path, capsys):
+    written = Checkpoints(tmp_path)
+    state = stepping.initialise(small.recipe(), small.hyper())
+    for number in (4, 5):
+        written.save(number, state, {"epoch": number})
+    written.close()
+    for number in (4, 5):
+        found = [p for p in (tmp_path / f"{number}" / "record").rglob("*") if b"epoch" in _bytes(p)]
+        found[0].write_text(json.dumps({"epoch": number} if number == 4 else {"epochs": number}))
+    read = Checkpoints(tmp_path)
+
+    def like_of(record):
+        assert record["epoch"]  # or a KeyError, as a reader of records may raise
+        return jax.eval_shape(lambda: state)
+
+    assert read.restore(like_of)[0] == {"epoch": 4}
+    read.close()
+    assert "/5: its record cannot be used ('epoch'); " in capsys.readouterr().out
+
+
+def _bytes(path):
+    return path.read_bytes() if path.is_file() else b""
 
 
 def test_a_state_of_other_shapes_is_refused(tmp_path):

@@ -20,6 +20,7 @@ from commands import ROOT, SMALL, command, final_weights, kill, start, wait_for_
 from experiments import download
 from sast_jax.data.simulated import likeness
 from sast_jax.errors import InputError
+from sast_jax.runs import workdirs
 
 
 @pytest.fixture(scope="module")
@@ -420,7 +421,7 @@ def test_download_takes_a_whole_file_once_and_refuses_a_wrong_one(server, tmp_pa
     (folder / "train.zip.part").write_bytes(content[:1000])  # an earlier download was cut off
     download.fetch(f"{url}/train.zip", folder, "train.zip", md5)
     assert (folder / "train.zip").read_bytes() == content
-    assert [path.name for path in folder.iterdir()] == ["train.zip"]
+    assert [path.name for path in folder.glob("[!.]*")] == ["train.zip"]
 
     (offered / "train.zip").unlink()
     download.fetch(f"{url}/train.zip", folder, "train.zip", md5)  # asks nobody
@@ -430,6 +431,24 @@ def test_download_takes_a_whole_file_once_and_refuses_a_wrong_one(server, tmp_pa
     with pytest.raises(InputError, match=r"test.zip: could not be fetched .* with a browser"):
         download.fetch(f"{url}/test.zip", folder, "test.zip", md5)
     assert not (folder / "test.zip").exists()
+
+
+def test_a_second_download_into_a_folder_names_the_first(server, tmp_path):
+    with (
+        workdirs.held(tmp_path),
+        pytest.raises(
+            InputError, match=r"process \d+ on .* is at this download; .* another --path"
+        ),
+    ):
+        download.fetch(f"{server[1]}/train.zip", tmp_path, "train.zip", "0" * 32)
+
+
+def test_a_download_onto_a_full_disk_says_so(server, tmp_path):
+    (server[0] / "train.zip").write_bytes(bytes(10))
+    (tmp_path / "train.zip.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        download.fetch(f"{server[1]}/train.zip", tmp_path, "train.zip", "0" * 32)
+    assert caught.value.filename == str(tmp_path / "train.zip")
 
 
 def test_download_names_a_host_that_does_not_answer(tmp_path):
@@ -497,3 +516,38 @@ def test_a_reader_that_leaves_ends_a_command_quietly():
     process = start("keys", within=("sh", "-c", '"$@" | head -1; exit 0', "sh"))
     out, err = process.communicate(timeout=60)
     assert (out, err) == ("# Settings\n", "")
+
+
+def test_a_reader_that_leaves_ends_training(tmp_path):
+    nmnist_files.dataset(tmp_path / "data", per_class=8)
+    flags = (
+        *SMALL,
+        f"--config.data.path={tmp_path / 'data'}",
+        f"--config.workdir={tmp_path / 'run'}",
+    )
+    shell = 'exec 3>"$0"; { "$@" 2>&1; echo $? >&3; } | head -1'
+    process = start("nmnist", *flags, within=("sh", "-c", shell, tmp_path / "code"))
+    out, _ = process.communicate(timeout=120)
+    assert out.startswith("Data: N-MNIST") and out.count("\n") == 1
+    assert (tmp_path / "code").read_text() == "141\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_command_without_streams_works_on(closed, tmp_path):
+    nmnist_files.dataset(tmp_path / "data", per_class=1)
+    shell = f'"$@" {closed}; code=$?; exit $code'
+    process = start("inspect", str(tmp_path / "data"), within=("sh", "-c", shell, "sh"))
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("typed", [("-m", "experiments"), ("-m", "experiments.inspect", "--help")])
+def test_help_that_nobody_can_keep_is_one_line(typed):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *typed], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: standard output: No space left on device; make room, then go on\n"
+    )

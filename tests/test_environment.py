@@ -16,7 +16,7 @@ ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=$1 tmpfs $2 || exit 3
 disk=$2 kept=$3; shift 3
 "$@" 2> $kept/err; echo $? > $kept/code
-mount -o remount,size=64m $disk
+mount -o remount,size=1g $disk
 "$@" && cp -r $disk/run $kept/run
 """
 ALONE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -66,6 +66,20 @@ def test_neither_home_nor_cache(recordings, tmp_path, monkeypatch):
     assert code == 0
     told = [line for line in err.splitlines() if "cache" in line]
     assert told and all("no cache kept (Not a directory)" in line for line in told)
+
+
+def test_a_user_who_is_not_known_has_no_home(recordings, tmp_path, monkeypatch):
+    unknown = "unshare", "--user", "--map-user=12345"
+    if subprocess.run([*unknown, "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody be somebody else")
+    for variable in ("HOME", "XDG_CACHE_HOME", "SAST_CACHE", "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    code, _, err = command("inspect", str(recordings), within=unknown)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("error: no home folder to keep a cache in; name a folder with the variab")
+    monkeypatch.setenv("SAST_CACHE", str(tmp_path))
+    code, _, err = command("inspect", str(recordings), within=unknown)
+    assert code == 0, err
 
 
 @pytest.mark.parametrize(

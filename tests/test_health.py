@@ -17,6 +17,11 @@ ALIKE = [[3, 0, 0], [2, 0, 0], [4, 0, 0]]
         ({"hard_silent": 1.0}, [], ""),  # scores of currents need no output spikes
         ({"hard_ties": 0.2}, ["ties hard"], "20.0 % of the hard answers are ties; take more"),
         (
+            {"hard_ties": 0.2, "hard_rates": [0.38, 0.49]},
+            ["ties hard"],
+            "20.0 % of the hard answers are ties; lower network.gain, or take readout=current",
+        ),
+        (
             {"hard_ties": 0.8, "hard_silent": 0.7, "hard_rates": [0.1, 0.0]},
             ["silent hard"],
             "70.0 % of the recordings leave the output silent with hard spikes; layer 2 never "

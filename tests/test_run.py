@@ -1,6 +1,7 @@
 """The main job in one process on a few recordings: files, sweeps, validation, divergence."""
 
 import json
+import random
 import re
 
 import jax
@@ -155,6 +156,29 @@ def test_a_finished_run_is_reported_again_not_trained(swept, capsys):
     assert "is finished" in capsys.readouterr().out
 
 
+def test_results_of_a_run_that_were_damaged_are_named(tmp_path, no_pages):
+    nmnist_files.dataset(tmp_path / "data")
+    given = settings(tmp_path, epochs=1, brief=True)
+    file, done = tmp_path / "run" / "results.json", train(given)
+    whole, rng = file.read_text(), random.Random(1)
+    keys = re.findall(r'"\w+": ', whole)
+    read = refused = 0
+    for number in range(60):
+        key, other = rng.choice(keys), rng.choice(('"x": ', '"seed": [],', '"hard_rates": 3,', ""))
+        file.write_text(whole.replace(key, other + key * (other != '"x": '), rng.choice((1, -1))))
+        try:
+            train(given)
+            read += 1
+        except InputError as error:
+            assert str(file) in str(error), number
+            refused += 1
+    assert read and refused
+    for broken in ({"runs": [{"seed": 0}]}, {"runs": [3]}, {"summary": [1]}):
+        file.write_text(json.dumps(done | broken))
+        with pytest.raises(InputError, match=r"results\.json: damaged, or of another version"):
+            train(given)
+
+
 def test_a_run_is_calibrated_on_what_it_holds_out(tmp_path, monkeypatch):
     nmnist_files.dataset(tmp_path / "data", per_class=4)
     config = settings(tmp_path, **{"data.validation": 0.2, "epochs": 1})
@@ -200,7 +224,8 @@ def test_simulated_recordings_are_called_so(tmp_path, capsys):
 
 def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
-    with pytest.raises(InputError, match=r"no longer finite in epoch 1.*checkpoints/0$"):
+    said = r"no longer finite in epoch 1; lower learning_rate from 1e\+38( or rho .*)?\. .*/0$"
+    with pytest.raises(InputError, match=said):
         train(settings(tmp_path, learning_rate=1e38))
     kept = Checkpoints(tmp_path / "run" / "checkpoints")
     config = settings(tmp_path, learning_rate=1e38)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,3 +254,24 @@ def test_schedules_that_are_spread_over_the_run_are_named(tmp_path, changes, tol
     else:
         with pytest.raises(InputError, match=f"over which {told} are spread.*--config.initial="):
             workdirs.claim(made, "x")
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_a_workdir_that_is_taken_away_ends_training(left, tmp_path, monkeypatch, no_pages):
+    nmnist_files.dataset(tmp_path / "data")
+    own = passes.blocks
+
+    def losing(*given):
+        for block in own(*given):
+            if block.epoch == 1:
+                shutil.rmtree(tmp_path / "run", ignore_errors=True)  # a save may be at it
+                if left != "nothing":
+                    (tmp_path / "run").mkdir(exist_ok=True)
+            yield block
+
+    monkeypatch.setattr(passes, "blocks", losing)
+    with pytest.raises(InputError, match="run: gone, or emptied, while its run was being trained"):
+        jobs.train(jobs.settings(tmp_path, epochs=4))
+    monkeypatch.setattr(passes, "blocks", own)
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    jobs.train(jobs.settings(tmp_path, epochs=4))

@@ -3,12 +3,15 @@
 import os
 import pathlib
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import nmnist_files
 import psutil
 import pytest
-from commands import SMALL, command, start
+from commands import ROOT, SMALL, command, start
 from test_kills import CLUSTER, SCENARIOS
 
 pytestmark = pytest.mark.usefixtures("own_programs")
@@ -31,6 +34,7 @@ COMMANDS = {
     "theory": (RUN,),
     "severities": (RUN,),
     "inspect": ("{}/data",),
+    "likeness": ("--data_path={}/raw",),
     "plots": ("--out={}/new",),
     "benchmark": ("--json={}/b.json",),
 }
@@ -43,6 +47,7 @@ def folder(tmp_path_factory):
     nmnist_files.dataset(folder / "data", per_class=8)
     own = "from sast_jax.runs import settings\n\ndef get_config(): return settings.config('nmnist')"
     (folder / "own.py").write_text(own)
+    nmnist_files.dataset(folder / "raw", per_class=101, splits=("train",))
     return folder
 
 
@@ -91,6 +96,27 @@ def test_sigterm_ends_every_command(module, folder, request):
     process = start(module, *arguments)
     wait_until_caught(process, signal.SIGTERM)
     ends_with_one_line(process)
+
+
+STALLED = """
+import sys
+from experiments import cli, download
+download.SETS["nmnist"].train_url = sys.argv.pop()
+cli.run(download.main)
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_download(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/train.zip"
+        typed = [sys.executable, "-c", STALLED, f"--path={tmp_path}", url]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(typed, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+        asked, _ = silent.accept()
+        with asked:  # and is not answered
+            ends_with_one_line(process)
+    assert not list(tmp_path.glob("train*"))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -175,3 +176,33 @@ def test_lines_logged_after_the_checkpoint_go(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("junk\n")
     with pytest.raises(InputError, match=r"metrics\.jsonl: damaged"):
         workdirs.trim_metrics(tmp_path, 2)
+
+
+def test_a_folder_within_a_run_is_refused(tmp_path):
+    run = workdirs.claim(settings(workdir=str(tmp_path / "run")), "data")
+    within = settings(workdir=str(run / "plots" / "again"))
+    workdirs.claim(within, "data")  # as those of a study lie in its folder
+    (run / "checkpoints").mkdir()
+    shutil.rmtree(run / "plots")
+    with pytest.raises(InputError, match=r"again: within the run .*run; name another"):
+        workdirs.claim(within, "data")
+
+
+@pytest.mark.parametrize(
+    "change", [{"epochs": "x"}, {"experiment": [1]}, {"sam": 3}, {"data": None}]
+)
+def test_a_config_of_other_types_is_another_run(tmp_path, change):
+    folder = workdirs.claim(settings(workdir=str(tmp_path / "run")), "data")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError, match="holds another run"):
+        workdirs.claim(settings(workdir=str(folder), resume=True), "data")
+
+
+def test_only_a_run_is_told_how_it_goes_on(tmp_path):
+    folder = workdirs.claim(settings(workdir=str(tmp_path / "run"), schedule="constant"), "data")
+    longer = settings(workdir=str(folder), schedule="constant", epochs=settings().epochs + 1)
+    with pytest.raises(InputError, match=r"it goes on with --config\.resume=True"):
+        workdirs.claim(longer, "data")
+    with pytest.raises(InputError, match=r"here\); name another --config.workdir"):
+        workdirs.compare(folder, {"epochs": 1}, {"epochs": 2})

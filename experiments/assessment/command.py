@@ -217,7 +217,7 @@ def _identity(config, fingerprint) -> dict:
 def _workdir(config, fingerprint) -> pathlib.Path:
     identity = _identity(config, fingerprint)
     default = pathlib.Path("runs", "assessment", cache.digest(identity)[:12])
-    workdir = pathlib.Path(config.workdir or default).expanduser()
+    workdir = files.place(config.workdir or default)
     file = workdir / "config.json"
     if file.exists():
         workdirs.compare(workdir, files.read_json(file, dict), identity)

@@ -59,7 +59,7 @@ def _here():
     if _DATA_PATH.value is None:
         split = None
     else:  # first, as a wrong path would end it
-        folder = pathlib.Path(_DATA_PATH.value).expanduser()
+        folder = files.place(_DATA_PATH.value)
         split = reading.split(folder)
     for time_bins in _TIME_BINS.value:
         rows = steps.steps(time_bins, _SIZE.value)

@@ -22,6 +22,7 @@ from absl import flags
 from experiments import cli
 from experiments.benchmark import reading
 from experiments.benchmark.spikingjelly_run import EPOCHS, SIZE, TIME_BINS
+from sast_jax import files
 from sast_jax.errors import InputError
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings", required=True)
@@ -45,7 +46,7 @@ OURS = {  # of nmnist_robust
 
 
 def main() -> None:
-    folder = pathlib.Path(_DATA_PATH.value).expanduser().resolve()
+    folder = files.place(_DATA_PATH.value).resolve()
     reading.split(folder)  # raises its own error if there are no recordings
     rows = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sast_jax.data.packing import Frames
+from sast_jax.errors import InputError
 
 _SCRATCH, _LEFT = ".making-", 24 * 3600  # seconds after which a writer is taken for dead
 
@@ -53,21 +54,34 @@ def listing(folder: str | os.PathLike, key: dict, make: Callable[[], list]) -> l
     path = pathlib.Path(folder, f"{digest(key)}.json")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         stored = json.loads(path.read_text())
-        if stored["key"] == key:
+        if stored["key"] == key and stored["digest"] == digest(stored["list"]):
             return stored["list"]
     made = make()
-    _keep(path, lambda whole: whole.write_text(json.dumps({"key": key, "list": made})))
+    stored = {"key": key, "list": made, "digest": digest(made)}
+    _keep(path, lambda whole: whole.write_text(json.dumps(stored)))
     return made
 
 
 def folder() -> pathlib.Path:
-    """``$SAST_CACHE``, or the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-    return pathlib.Path(os.environ.get("SAST_CACHE") or pathlib.Path(base, "sast_jax"))
+    """``$SAST_CACHE``, or the user's cache folder.
+
+    Raises:
+      InputError: neither is known.
+    """
+    if stated := os.environ.get("SAST_CACHE"):
+        return pathlib.Path(stated)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return pathlib.Path(base, "sast_jax")
+    try:
+        return pathlib.Path.home() / ".cache" / "sast_jax"
+    except RuntimeError as error:
+        raise InputError(
+            "no home folder to keep a cache in; name a folder with the variable SAST_CACHE"
+        ) from error
 
 
-def digest(key: dict) -> str:
-    """A short name for a key of values that JSON can hold."""
+def digest(key: dict | list) -> str:
+    """A short name for values that JSON can hold."""
     return hashlib.sha256(_text(key).encode()).hexdigest()[:24]
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 SILENT, FULL, TIED = 0.25, 0.9, 0.1
+BUSY = 0.3  # of all steps: several times what sound settings have
 
 
 class Fault(NamedTuple):
@@ -74,7 +75,9 @@ def _advice(run, what) -> str:
     if what == "saturated":
         return f"lower network.gain, or learning_rate from {run['learning_rate']:g}"
     if what == "ties":
-        return "take more data.time_bins, or readout=current"
+        busy = max(run.get("hard_rates") or (0.0,)) > BUSY
+        first = "lower network.gain" if busy else "take more data.time_bins"
+        return f"{first}, or take readout=current"
     if run["rho"]:
         return f"lower rho from {run['rho']:g} (0 trains without SAM), or train longer"
     if what == "silent":

@@ -3,22 +3,27 @@
 A checkpoint holds the whole training state (parameters, optimizer state, step, random key) with its
 leading run axis. A JSON record beside it says what is needed to build the networks again. The
 newest two are kept: the newest is always whole, as Orbax writes it elsewhere and then renames it,
-and the one before is there for files that are damaged later.
+and the one before is there for files that are damaged later. The record is sealed with checksums
+of the state and of itself, so that a bit that has turned over is seen.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from sast_jax.errors import InputError
 from sast_jax.training import epochs, sweeps
 
+_STATE, _RECORD = "state_checksum", "record_checksum"
 _CAUSE = re.compile(r"[^: ][^:]*(?= \[os_error_code=)")  # at the end of a line full of paths
 
 
@@ -54,7 +59,7 @@ class Checkpoints:
           InputError: this one, or the one before, cannot be written.
         """
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(state_R), record=ocp.args.JsonSave(record)
+            state=ocp.args.StandardSave(state_R), record=ocp.args.JsonSave(_sealed(record, state_R))
         )
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,12 +83,14 @@ class Checkpoints:
         failed = None
         for step in steps:
             try:
-                record = self._item(step, record=ocp.args.JsonRestore())
+                record, checksum = self._record(step)
                 abstract = jax.tree.map(
                     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-                    like_of(record),
+                    self._believed(step, like_of, record),
                 )
                 state = self._item(step, state=ocp.args.StandardRestore(abstract))
+                if checksum not in (None, _checksum(state)):
+                    raise _UnreadableError(f"{self.folder / str(step)}: its arrays are damaged")
             except _UnreadableError as error:
                 failed = failed or error
                 continue
@@ -106,6 +113,24 @@ class Checkpoints:
 
     def _steps(self) -> list[int]:
         return sorted(self._manager.all_steps(), reverse=True)
+
+    def _record(self, step) -> tuple[dict, int | None]:
+        """The record of a checkpoint and the checksum of its state; earlier versions had none."""
+        record = self._item(step, record=ocp.args.JsonRestore())
+        seal = {key: record.pop(key, None) for key in (_STATE, _RECORD)}
+        if seal == dict.fromkeys(seal):
+            return record, None
+        if seal[_RECORD] != _crc(record | {_STATE: seal[_STATE]}):
+            raise _UnreadableError(f"{self.folder / str(step)}: its record is damaged")
+        return record, seal[_STATE]
+
+    def _believed(self, step, like_of, record):
+        try:
+            return like_of(record)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise _UnreadableError(
+                f"{self.folder / str(step)}: its record cannot be used ({error})"
+            ) from error
 
     def _item(self, step, **item):
         try:
@@ -150,6 +175,43 @@ def contents(record: dict, state_R: Any, steps: int) -> Any:
     if not record.get("steps"):
         return state_R
     return state_R, epochs.no_progress(len(state_R.step), steps)
+
+
+def _sealed(record, state_R) -> dict:
+    """The record with the checksums of the state and of itself."""
+    whole = json.loads(json.dumps(record)) | {_STATE: _checksum(state_R)}
+    return whole | {_RECORD: _crc(whole)}
+
+
+def _crc(record) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def _checksum(tree) -> int:
+    """A number that changes with each bit of the arrays, on however many devices they lie."""
+    return int(jax.device_get(_sum_of_words(jax.tree.leaves(tree))))
+
+
+@jax.jit
+def _sum_of_words(leaves):
+    total = jnp.uint32(0)
+    for leaf in leaves:
+        words = _words(leaf)
+        # All factors are odd, so the power of two by which a bit changes its word never becomes 0.
+        place = jax.lax.iota(jnp.uint32, words.size).reshape(words.shape)
+        factor = place * jnp.uint32(0x3C6EF372) + jnp.uint32(1)
+        total = total * jnp.uint32(31) + jnp.sum(words * factor, dtype=jnp.uint32)
+    return total
+
+
+def _words(leaf) -> jax.Array:
+    """The bits of an array in numbers of 32."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    if leaf.dtype == bool:
+        return leaf.astype(jnp.uint32)
+    width = {1: jnp.uint8, 2: jnp.uint16}.get(leaf.dtype.itemsize, jnp.uint32)
+    return jax.lax.bitcast_convert_type(leaf, width).astype(jnp.uint32)
 
 
 class _UnreadableError(Exception):

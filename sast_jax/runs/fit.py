@@ -81,7 +81,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
     Raises:
       StoppedError: SIGTERM has come, and the state is saved.
       DivergedError: no run is finite any more.
-      InputError: the runs do not fit in memory.
+      InputError: the runs do not fit in memory, or the workdir is gone.
     """
     _check_memory(job)
     checkpoints = Checkpoints(job.workdir / "checkpoints")
@@ -94,6 +94,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             progress = progress._replace(
                 steps=block.steps, within=(so_far + block.seconds_R).tolist()
             )
+            workdirs.require_here(job.workdir)
             stops, late = asked(), time.monotonic() - saved > 60 * job.checkpoint_minutes > 0
             stops, due = processes.any_says(stops), processes.any_says(late)
             if block.metrics is not None:
@@ -123,11 +124,16 @@ def _begin(job, checkpoints) -> tuple[stepping.RunState, Progress, epochs.StepMe
         checkpoints.save(0, state_R, _record(job, progress))
         return state_R, progress, None
     steps = job.recipe.batches.steps
-    record, saved = checkpoints.restore(lambda record: contents(record, state_R, steps))
+
+    def like_of(record):
+        _progress(record, len(job.runs))
+        return contents(record, state_R, steps)
+
+    record, saved = checkpoints.restore(like_of)
     checkpoints.drop_newer()  # they are damaged
-    if record["environment"] != machine.environment():
+    if record.get("environment") != machine.environment():
         print("warning: resumed on another machine or version, so not bit for bit the same")
-    progress = Progress(**{key: record[key] for key in Progress._fields if key in record})
+    progress = _progress(record, len(job.runs))
     state_R, within_R = saved if progress.steps else (saved, None)
     return state_R, progress, within_R
 
@@ -137,9 +143,11 @@ def _end_epoch(job, checkpoints, log, block, progress) -> Progress:
     epoch, metrics = progress.epoch + 1, block.metrics
     if not (metrics.finite.any() or job.to_the_end):
         checkpoints.close()
+        lower = [key for key in ("learning_rate", "rho") if any(run[key] for run in job.runs)]
+        of_it = " or ".join(f"{key} from {max(run[key] for run in job.runs):g}" for key in lower)
         raise DivergedError(
-            f"the loss is no longer finite in epoch {epoch}; lower the learning rate or rho. The "
-            f"last good checkpoint is {checkpoints.folder / str(checkpoints.latest())}"
+            f"the loss is no longer finite in epoch {epoch}; lower {of_it}. The last good "
+            f"checkpoint is {checkpoints.folder / str(checkpoints.latest())}"
         )
     total = np.array(progress.train_seconds) + progress.within
     ended = Progress(epoch, total.tolist(), metrics.finite.tolist())
@@ -216,6 +224,14 @@ def _check_memory(job):
 
 def _record(job: Job, progress: Progress) -> dict:
     return job.about | {"environment": machine.environment()} | progress._asdict()
+
+
+def _progress(record: dict, runs: int) -> Progress:
+    """The progress of that many runs that a checkpoint's record holds."""
+    found = Progress(**{key: record[key] for key in Progress._fields if key in record})
+    if not runs == len(found.train_seconds) == len(found.finite):
+        raise ValueError(f"it is of {len(found.finite)} runs, and there are {runs}")
+    return found
 
 
 def _mean(measured, key) -> str:

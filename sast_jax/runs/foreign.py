@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sast_jax import files
 from sast_jax.data import packing, sets
 from sast_jax.data.sets import detection, selection
 from sast_jax.data.sets.loading import Source
@@ -97,7 +98,7 @@ def load(
     except InputError as error:
         kinds = "|".join(sets.SETS)
         told = dataset or graph.about.get("producer") == PRODUCER
-        there = pathlib.Path(folder).expanduser().is_dir()
+        there = files.place(folder).is_dir()
         more = f"; --dataset={kinds} states what the folder holds" if there and not told else ""
         raise InputError(f"{error}{more}") from error
     chosen_N = selection.chosen(source, split, above)
@@ -179,7 +180,7 @@ def _data(graph, folder, dataset, changes) -> sets.Data:
     about, own = graph.about, graph.about.get("producer") == PRODUCER
     try:
         if not own or dataset not in ("", about.get("experiment")):
-            path = pathlib.Path(folder).expanduser()
+            path = files.place(folder)
             found = detection.published_in(path)
             kind = sets.SETS[dataset] if dataset else found[0] if found else sets.OwnData
             data = kind().elsewhere(folder)

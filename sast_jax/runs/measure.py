@@ -133,11 +133,14 @@ def few(train: packing.Frames | None, settings: Settings) -> packing.Frames | No
 
 def show(done: dict) -> None:
     """Prints what ``results.json`` holds."""
-    for text in (tables.runs(done), tables.hardware(done), tables.corruptions(done)):
-        if text:
-            print(text)
-    for line in results.remarks(done["runs"]):
-        print(f"note: {line}")
+    print("\n".join(lines(done)))
+
+
+def lines(done: dict) -> list[str]:
+    """What :func:`show` prints."""
+    texts = (tables.runs(done), tables.hardware(done), tables.corruptions(done))
+    notes = [f"note: {line}" for line in results.remarks(done["runs"])]
+    return [text for text in texts if text] + notes
 
 
 def raise_failure(runs: list[dict], command: str) -> None:
@@ -149,7 +152,8 @@ def raise_failure(runs: list[dict], command: str) -> None:
 
     A network that no formats can hold is no failure of theirs; a note of :func:`show` names it.
     """
-    for row in (row for run in runs for row in [*run["hardware"], *run["corruptions"]]):
+    kinds = ("hardware", "corruptions")
+    for row in (row for run in runs for kind in kinds for row in run.get(kind, ())):
         if "error" in row and not row.get("unsupported"):
             raise InputError(
                 f"{row['condition']}: {row['error']}. All else is measured; try other formats with "

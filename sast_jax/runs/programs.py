@@ -26,7 +26,7 @@ def keep() -> None:
       InputError: ``$SAST_PROGRAMS`` is no number.
     """
     given = os.environ.get("SAST_PROGRAMS", str(MEGABYTES))
-    if not given.isdigit():
+    if not (given.isascii() and given.isdigit()):
         raise InputError(f"SAST_PROGRAMS={given!r} must be a number of megabytes; 0 keeps nothing")
     # An attribute that JAX sets and does not declare.
     own = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]

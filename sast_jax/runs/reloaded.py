@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sast_jax import files
 from sast_jax.data import packing, sets
 from sast_jax.data.layouts import split as splits_lib
 from sast_jax.data.sets import selection
@@ -80,7 +81,7 @@ def _made(
         settings = settings_lib.read(record["config"], record["experiment"])
         if record["simulated"]:  # even if real recordings have come to the default folder since
             settings = settings.changed({"data.source": "simulated"})
-    except InputError as error:
+    except (InputError, TypeError, AttributeError) as error:
         raise InputError(f"{workdir}: its checkpoint is of another version: {error}") from error
     shape, classes = tuple(record["frame_shape"]), record["classes"]
     recipe = build.recipe(settings, shape, classes, record["train_rows"])
@@ -172,7 +173,7 @@ def initial(
       InputError: the networks or the numbers of runs differ, or recordings that are held out here
         were trained on there.
     """
-    workdir = pathlib.Path(settings.initial).expanduser()
+    workdir = files.place(settings.initial)
     if not (workdir / "checkpoints").is_dir():
         raise InputError(f"config.initial={settings.initial!r}: no run there; name its workdir")
     there = load(workdir)

@@ -14,6 +14,7 @@ from sast_jax import files
 from sast_jax.data import packing
 from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
+from sast_jax.errors import InputError
 from sast_jax.evaluation import calibration, swap
 from sast_jax.reports import plots, results, run_page
 from sast_jax.runs import (
@@ -123,8 +124,25 @@ def results_of(
             processes.together("reported")
         else:
             print(f"{workdir}: this run is finished; these are its results")
-            done = (workdirs.finished(workdir) or {}) if processes.is_first() else {}
+            done = _kept(workdir) if processes.is_first() else {}
     return done, workdir
+
+
+def _kept(workdir) -> dict:
+    """The results of a finished run, if they can be shown.
+
+    Raises:
+      InputError: they cannot.
+    """
+    done = workdirs.finished(workdir) or {}
+    try:
+        measure.lines(done)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{workdir / 'results.json'}: damaged, or of another version ({error!r}); remove "
+            "it, and the same command with --config.resume=True measures the run again"
+        ) from error
+    return done
 
 
 def _conclude(

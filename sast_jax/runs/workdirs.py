@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import pathlib
 import socket
@@ -23,6 +22,7 @@ _NOT_THE_RUN = (
     "data.allow_overlap",
 )
 _LOCK, _OWNER = ".lock", ".owner"
+ANOTHER = "name another --config.workdir"
 
 
 def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
@@ -35,9 +35,7 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
     experiment = settings.data.name
     whole = settings.as_dict() | {"experiment": experiment, "data_fingerprint": fingerprint}
     digest = cache.digest(identity(whole))[:12]
-    workdir = pathlib.Path(
-        settings.workdir or pathlib.Path("runs", experiment, digest)
-    ).expanduser()
+    workdir = files.place(settings.workdir or pathlib.Path("runs", experiment, digest))
     # A folder belongs to a run from the moment that it has a config.json. Two processes may both
     # come as far as this; the lock of held() lets one of them go on.
     identity_file = workdir / "config.json"
@@ -45,7 +43,9 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
         there = files.read_json(identity_file, dict)
         if settings.resume and _is_longer(there, whole):
             _lengthen(workdir, settings, there["epochs"], whole)
-        compare(workdir, files.read_json(identity_file, dict), whole)
+        longer = not settings.resume and _is_longer(there, whole)
+        way = "it goes on with --config.resume=True" if longer else ANOTHER
+        compare(workdir, files.read_json(identity_file, dict), whole, way)
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not settings.resume:
             with held(workdir):  # raises its own error if the run is being trained right now
@@ -55,6 +55,9 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
                 "the folder, or name another --config.workdir"
             )
         return workdir
+    for above in workdir.absolute().parents:
+        if (above / "config.json").is_file() and (above / "checkpoints").is_dir():
+            raise InputError(f"{workdir}: within the run {above}; {ANOTHER}")
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir}: is a file; name a folder with --config.workdir")
     if holds_anything(workdir):
@@ -74,7 +77,8 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
 def _is_longer(there: dict, here: dict) -> bool:
     """Whether a run is that of a folder with more epochs, and all else the same."""
     there, here = identity(there), identity(here)
-    longer = there.get("epochs", math.inf) < here["epochs"]
+    before = there.get("epochs")
+    longer = isinstance(before, int) and before < here["epochs"]
     return longer and there | {"epochs": 0} == here | {"epochs": 0}
 
 
@@ -111,7 +115,7 @@ def identity(whole: dict) -> dict:
     """The settings, and the data, that change what is computed; by keys with dots."""
     # Through JSON, so that a tuple equals the list that a file has in its place.
     nest = flat(json.loads(json.dumps(whole)))
-    before = _before(nest.get("data.name", nest.get("experiment")))
+    before = _before(str(nest.get("data.name", nest.get("experiment"))))
     return {
         key: value
         for key, value in nest.items()
@@ -119,7 +123,7 @@ def identity(whole: dict) -> dict:
     }
 
 
-def _before(data_set: str | None) -> dict:
+def _before(data_set: str) -> dict:
     """Keys of later versions, with the value that reproduces runs made before they existed."""
     # A key with such a value is left out of an identity, so that folders of that time are still
     # those of the same run.
@@ -131,26 +135,29 @@ def _before(data_set: str | None) -> dict:
     return json.loads(json.dumps(known))
 
 
-def compare(workdir: pathlib.Path, there: dict, here: dict) -> None:
+def compare(workdir: pathlib.Path, there: dict, here: dict, way: str = ANOTHER) -> None:
     """Compares the ``config.json`` of a folder with the run that is to use it.
 
     Raises:
-      InputError: they compute different things.
+      InputError: they compute different things; ``way`` is the way out.
     """
     there, here = identity(there), identity(here)
-    for key in dict.fromkeys([*here, *there]):
-        if there.get(key) != here.get(key):
-            if key == "data_fingerprint":
-                raise InputError(
-                    f"{workdir}: holds a run on other recordings (their names, sizes or times "
-                    "differ); name another --config.workdir"
-                )
-            longer = key == "epochs" and _is_longer(there, here)
-            on = "; it goes on with --config.resume=True" if longer else ""
+    if key := difference(there, here):
+        if key == "data_fingerprint":
             raise InputError(
-                f"{workdir}: holds another run ({key} is {there.get(key)!r} there and "
-                f"{here.get(key)!r} here){on or '; name another --config.workdir'}"
+                f"{workdir}: holds a run on other recordings (their names, sizes or times "
+                f"differ); {ANOTHER}"
             )
+        raise InputError(
+            f"{workdir}: holds another run ({key} is {there.get(key)!r} there and "
+            f"{here.get(key)!r} here); {way}"
+        )
+
+
+def difference(there: dict, here: dict) -> str | None:
+    """The first key whose values differ, or None."""
+    keys = dict.fromkeys([*here, *there])
+    return next((key for key in keys if there.get(key) != here.get(key)), None)
 
 
 def flat(nest: Any, prefix: str = "") -> dict:
@@ -162,6 +169,15 @@ def flat(nest: Any, prefix: str = "") -> dict:
         for key, part in nest.items()
         for k, v in flat(part, f"{prefix}.{key}".strip(".")).items()
     }
+
+
+def require_here(workdir: pathlib.Path) -> None:
+    """Raises InputError if the folder of a run was taken away, or emptied, during the run."""
+    if not (workdir / "config.json").exists():
+        raise InputError(
+            f"{workdir}: gone, or emptied, while its run was being trained; remove what is left of "
+            "it, and the same command trains anew"
+        )
 
 
 def finished(workdir: pathlib.Path) -> dict | None:
@@ -176,16 +192,23 @@ def finished(workdir: pathlib.Path) -> dict | None:
 
 
 @contextlib.contextmanager
-def held(workdir: pathlib.Path) -> Iterator[None]:
+def held(
+    workdir: pathlib.Path, what: str = "this run", flag: str = "--config.workdir"
+) -> Iterator[None]:
     """Keeps a second process out of the folder.
 
+    Args:
+      workdir: the folder.
+      what: is done in it.
+      flag: names it.
+
     Raises:
-      InputError: another process is at this run, or the disk has no locks.
+      InputError: another process is at it, or the disk has no locks.
     """
     if reason := _no_lock(workdir / _LOCK):
         raise InputError(
             f"{workdir}: cannot be locked ({reason}), as some network disks and all read-only ones "
-            "cannot; name a --config.workdir on another disk"
+            f"cannot; name a {flag} on another disk"
         )
     # The system takes the lock from a process that dies, so a file that is left blocks nobody.
     lock, owner = filelock.FileLock(workdir / _LOCK), workdir / _OWNER
@@ -194,7 +217,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     except filelock.Timeout as error:
         who = owner.read_text() if owner.exists() else "another process"
         raise InputError(
-            f"{workdir}: {who} is at this run; wait for it, or name another --config.workdir"
+            f"{workdir}: {who} is at {what}; wait for it, or name another {flag}"
         ) from error
     try:
         for path in filter(files.is_left_over, workdir.iterdir()):

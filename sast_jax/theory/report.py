@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import pathlib
 from typing import Any
 
@@ -37,10 +38,14 @@ def report(
       points: moments of training, the start included and the end not.
 
     Raises:
-      InputError: there is no run, its recordings are cut into windows, its recordings are gone, or
-        one of its runs diverges.
+      InputError: there is no run, its folder cannot be written, its recordings are cut into windows
+        or are gone, or one of its runs diverges.
     """
     found = reloaded.load(workdir)
+    if not os.access(workdir, os.W_OK):
+        raise InputError(
+            f"{workdir}: cannot be written, and the report belongs there; copy the run"
+        )
     if getattr(found.settings.data, "windows", 1) > 1:
         raise InputError(
             f"{workdir}: certificates are of single answers, and windows of a recording answer "

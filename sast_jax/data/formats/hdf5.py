@@ -14,6 +14,7 @@ import numpy as np
 
 from sast_jax.data.formats import tables
 from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, refused
+from sast_jax.data.hdf5 import child
 from sast_jax.errors import InputError, needed
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -63,8 +64,9 @@ def _read(file, data, name, order, unit) -> Stream:
     kind = _kind(file)
     unit = unit or ("us" if kind != "HDF5" else "")
     made = tables.stream(found, kind, name, unit=unit, sensor=sensor, odd=odd)
-    if "t_offset" in file and not file["t_offset"].dtype.hasobject:
-        made = made._replace(t_M=made.t_M + int(file["t_offset"][()]))
+    offset = child(file, "t_offset") if "t_offset" in file else None
+    if offset is not None and not offset.dtype.hasobject:
+        made = made._replace(t_M=made.t_M + int(offset[()]))
     return made
 
 
@@ -96,7 +98,7 @@ def _candidates(file) -> Iterator[tuple[str, dict]]:
     while waiting and seen < _MOST_OBJECTS:
         group = waiting.pop(0)
         seen += 1
-        children = {key: group.get(key) for key in group}  # None for a link that leads nowhere
+        children = {key: child(group, key) for key in group}
         arrays = {key: value for key, value in children.items() if hasattr(value, "dtype")}
         if found := tables.named(arrays):
             yield group.name, found

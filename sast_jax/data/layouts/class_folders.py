@@ -120,7 +120,7 @@ def _without(root, items: Iterable[Item]) -> list[str]:
         path.relative_to(root).as_posix()
         for split, top in (_splits(root) or {"": root}).items()
         for path in sorted(top.iterdir())
-        if path.is_dir() and not finding.hidden(path) and (split, path.name) not in there
+        if path.is_dir() and not finding.hidden(path) and (split, _text(path.name)) not in there
     ]
     if not absent:
         return []
@@ -154,7 +154,7 @@ def _items(root) -> tuple[list[Item], list[str]]:
             inside = path.relative_to(top).parts
             name = path.relative_to(root).as_posix()
             if len(inside) > 1 and not _is_paper(path):
-                items.append(Item(name, str(path), split, inside[0]))
+                items.append(Item(name, str(path), split, _text(inside[0])))
             else:
                 others.append(name)
     for path in sorted(root.iterdir()) if splits else ():
@@ -163,6 +163,11 @@ def _items(root) -> tuple[list[Item], list[str]]:
             others += [entry.relative_to(root).as_posix() for entry in below]
     items.sort(key=lambda item: (item.split == "test", natural(item.label), item.name))
     return items, others
+
+
+def _text(name: str) -> str:
+    """The name of a folder as text that can be written and drawn, whatever bytes it has."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _is_paper(path) -> bool:

@@ -8,17 +8,18 @@ Cramer et al., The Heidelberg spiking data sets for the systematic evaluation of
 networks, IEEE Transactions on Neural Networks and Learning Systems 33(7):2744, 2022.
 """
 
+import contextlib
 import functools
 import io
 import pathlib
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from sast_jax.data import recordings
+from sast_jax.data.hdf5 import child
 from sast_jax.data.layouts import finding
 from sast_jax.data.layouts.split import Split, content, kept_contents
 from sast_jax.errors import InputError, needed
@@ -40,9 +41,9 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
     path = finding.named(pathlib.Path(folder), f"shd_{split}.h5", f"shd_{split}.h5.zip")
     if path is None:
         return None
-    with _opened(path) as file:
-        labels_N = np.asarray(file["labels"][()]).astype(np.int64)
-        sizes = {key: len(file[f"spikes/{key}"]) for key in ("times", "units")}
+    with _opened(path) as columns:
+        labels_N = np.asarray(columns["labels"][()]).astype(np.int64)
+        sizes = {key: len(columns[key]) for key in ("times", "units")}
     if set(sizes.values()) != {len(labels_N)} or not len(labels_N):
         raise InputError(f"{path}: {len(labels_N)} labels for {sizes} recordings; fetch it again")
     if labels_N.min() < 0 or labels_N.max() >= len(CLASSES):
@@ -50,9 +51,9 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
     fingerprint = recordings.fingerprint(recordings.stamp(path, path.parent))
 
     def read(indices) -> Iterator[np.ndarray]:
-        with _opened(path) as file:
+        with _opened(path) as columns:
             for i in indices:
-                yield _row(file, int(i), f"{path}/{i}")
+                yield _row(columns, int(i), f"{path}/{i}")
 
     def contents():
         everything = range(len(labels_N))
@@ -94,10 +95,10 @@ def joined(rows, names) -> recordings.Events:
     return events._replace(x_M=events.x_M.astype(np.uint16))
 
 
-def _row(file, i, name) -> np.ndarray:
+def _row(columns, i, name) -> np.ndarray:
     try:
-        times_M = np.asarray(file["spikes/times"][i], np.float64)
-        units_M = np.asarray(file["spikes/units"][i], np.int64)
+        times_M = np.asarray(columns["times"][i], np.float64)
+        units_M = np.asarray(columns["units"][i], np.int64)
     except Exception as error:  # whatever HDF5 raises of damaged data
         raise InputError(f"{name}: cannot be read ({error}); fetch the file again") from error
     sound = times_M.shape == units_M.shape and np.isfinite(times_M).all()
@@ -106,16 +107,24 @@ def _row(file, i, name) -> np.ndarray:
     return np.stack([np.rint(times_M * 1e6).astype(np.int64), units_M], axis=1)
 
 
-def _opened(path) -> Any:
+@contextlib.contextmanager
+def _opened(path) -> Iterator[dict[str, Any]]:
+    """The arrays of the labels, and of the times and units of spikes."""
     h5py: Any = needed("h5py", "recordings")
     try:
         packed = path.suffix.lower() == ".zip"
-        file = h5py.File(io.BytesIO(_unpacked(path, path.stat().st_mtime_ns)) if packed else path)
-        if not all(key in file for key in ("spikes/times", "spikes/units", "labels")):
-            raise InputError(f"{path}: lacks spikes/times, spikes/units or labels; not SHD")
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        whole = io.BytesIO(_unpacked(path, path.stat().st_mtime_ns)) if packed else path
+        with h5py.File(whole) as file:
+            spikes, columns = child(file, "spikes"), {"labels": child(file, "labels")}
+            for key in ("times", "units"):
+                columns[key] = None if spikes is None else child(spikes, key)
+            if any(column is None for column in columns.values()):
+                raise InputError(f"{path}: lacks spikes/times, spikes/units or labels; not SHD")
+            yield columns
+    except InputError:
+        raise
+    except Exception as error:  # whatever reading a damaged file raises
         raise InputError(f"{path}: not a whole HDF5 file ({error}); fetch it again") from error
-    return file
 
 
 @functools.lru_cache(2)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sast_jax import files
 from sast_jax.data import cache, recordings
 from sast_jax.data.formats import Stream, tables
 from sast_jax.data.layouts import finding
@@ -45,7 +46,7 @@ def find(name: str, folder: str | os.PathLike) -> Gathered:
             f"config.data.tonic={name!r} must be one of {', '.join(names())}, as the installed "
             "tonic has them"
         )
-    root = str(pathlib.Path(folder).expanduser())
+    root = str(files.place(folder))
     splits = _splits(name)
     sets = {split: _opened(name, root, split) for split in splits}
     place = pathlib.Path(next(iter(sets.values())).location_on_system)

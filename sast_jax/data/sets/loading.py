@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sast_jax import files
 from sast_jax.data import cache, corruptions, packing, recordings, survey
 from sast_jax.data.layouts import finding, split as splits_lib
 from sast_jax.data.layouts.split import Split
@@ -168,7 +169,7 @@ def load(
     limits = {split: both[split] for split in splits}
     if source == "simulated":
         return _simulated(published, framing, limits, seed, ())
-    folder = pathlib.Path(path).expanduser()
+    folder = files.place(path)
     if found := located(published, folder, tuple(limits), source == "tonic"):
         place, parts = found
         words = f"recordings from {place}"

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import os
-import pathlib
 
+from sast_jax import files
 from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
 from sast_jax.data.formats import ORDER, UNIT
 from sast_jax.data.layouts import choosing, class_folders, facts, gathered, tonic_sets
@@ -127,7 +127,7 @@ class OwnData(Unmoved):
 
     def elsewhere(self, path):
         there = super().elsewhere(path)
-        places = [pathlib.Path(one).expanduser().resolve() for one in (path, self._place())]
+        places = [files.place(one).resolve() for one in (path, self._place())]
         if places[0] == places[1]:
             return there
         return dataclasses.replace(there, test_share=1.0, test_list="", person="")
@@ -188,7 +188,7 @@ class OwnData(Unmoved):
         found = self._found()
         everything = range(len(found.items))
         if self.test_list:
-            test = choosing.listed(pathlib.Path(self.test_list).expanduser(), found)
+            test = choosing.listed(files.place(self.test_list), found)
             how = f"the test recordings are those that {self.test_list} names, and no others"
         elif any(item.split for item in found.items):
             test = [i for i in everything if found.items[i].split == "test"]
@@ -211,7 +211,7 @@ class OwnData(Unmoved):
     def _found(self) -> Gathered:
         if self.tonic:
             return tonic_sets.find(self.tonic, self.path or tonic_sets.FOLDER)
-        return class_folders.find(pathlib.Path(self.path).expanduser(), self.order, self.unit)
+        return class_folders.find(files.place(self.path), self.order, self.unit)
 
     def _drawn(self, found) -> tuple[list[int], str]:
         share, seed = self.test_share, self.seed

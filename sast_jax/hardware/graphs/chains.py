@@ -4,13 +4,16 @@ Networks here are chains of layers. A layer may have a recurrent connection: a n
 takes the spikes of a node of neurons, and nothing else, and leads back to it.
 """
 
+import collections
 import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from sast_jax.data import hdf5
 from sast_jax.errors import InputError, UnsupportedError, needed
 
 nir: Any = needed("nir", "export")
+h5py: Any = needed("h5py", "export")
 
 
 class Link(NamedTuple):
@@ -38,6 +41,8 @@ def read(path: pathlib.Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
+        with h5py.File(path) as file:
+            collections.deque(hdf5.arrays(file), maxlen=0)  # which are all in this file
         graph = nir.read(path)
     except Exception as error:  # whatever a damaged file raises
         reason = str(error).partition("\n")[0] or type(error).__name__

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sast_jax import files
 from sast_jax.errors import InputError
+from sast_jax.runs import workdirs
 
 
 def folder(name: str) -> str:
@@ -39,8 +40,11 @@ def made(
     done, abouts, lock = kept(file), json.loads(json.dumps(abouts)), threading.Lock()
     for name, about in abouts.items():  # all of them, before any is made
         if name in done and done[name]["about"] != about:
+            there, here = workdirs.flat(done[name]["about"]), workdirs.flat(about)
+            key = workdirs.difference(there, here)
             raise InputError(
-                f"{file}: its row {name!r} rests on other settings or recordings; move it away"
+                f"{file}: its row {name!r} rests on other settings or recordings ({key} is "
+                f"{there.get(key)!r} there and {here.get(key)!r} here); move it away"
             )
     file.parent.mkdir(parents=True, exist_ok=True)
     places = {name: number for number, name in enumerate(abouts, start=1)}

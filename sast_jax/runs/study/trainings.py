@@ -169,7 +169,7 @@ def of(scheduler: str, fingerprint: str) -> InTurn | OnCluster:
 
 def alone(given: Settings) -> list[Settings]:
     """The runs of a sweep as settings of their own, in its order, in folders beside its own."""
-    runs, folder = build.grid(given), pathlib.Path(given.workdir).expanduser().absolute()
+    runs, folder = build.grid(given), files.place(given.workdir).absolute()
     found, nothing = [], {f"sweep.{name}": () for name in SWEPT} | {"sweep.seeds": 1}
     for number, one in enumerate(runs):
         values = {SWEPT_KEYS.get(name, name): one[name] for name in SWEPT}

@@ -1,0 +1,83 @@
+"""No HDF5 file makes a reader open another one."""
+
+import h5py
+import numpy as np
+import pytest
+from other_files import nir, spoken
+
+from sast_jax.data import formats, hdf5
+from sast_jax.data.layouts import spoken_hdf5
+from sast_jax.errors import InputError
+from sast_jax.hardware.graphs.network import Graph
+
+SECRET = bytes(range(64))
+
+
+def external(group, name, path):
+    del group[name]
+    group.create_dataset(name, 8, np.int64, external=[(str(path), 0, h5py.h5f.UNLIMITED)])
+
+
+def link(group, name, path):
+    del group[name]
+    group[name] = h5py.ExternalLink(str(path), "/secret")
+
+
+def virtual(group, name, path):
+    del group[name]
+    layout = h5py.VirtualLayout(8, np.int64)
+    layout[:] = h5py.VirtualSource(str(path), "secret", 8)
+    group.create_virtual_dataset(name, layout)
+
+
+@pytest.fixture(params=[external, link, virtual])
+def away(request, tmp_path):
+    """Replaces an array of a group by one that lies in another file."""
+    path = tmp_path / "secret"
+    if request.param is external:
+        path.write_bytes(SECRET)
+    else:
+        with h5py.File(path, "w") as file:
+            file["secret"] = np.arange(8)
+    return lambda group, name: request.param(group, name, path)
+
+
+def test_events(tmp_path, away):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for letter in "xypt":
+            file[f"events/{letter}"] = np.arange(8) % 2
+    assert len(formats.read(tmp_path / "a.h5").t_M) == 8
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        away(file["events"], "t")
+    with pytest.raises(InputError, match=r"a\.h5: .*its t lies in another file"):
+        formats.read(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("place, name", [("spikes", "times"), ("spikes", "units"), ("/", "labels")])
+def test_spoken_words(tmp_path, away, place, name):
+    spoken(tmp_path)
+    assert len(spoken_hdf5.find_split(tmp_path / "shd", "train").labels_N) == 12
+    with h5py.File(tmp_path / "shd" / "shd_train.h5", "r+") as file:
+        away(file[place], name)
+    with pytest.raises(InputError, match=rf"its {name} lies in another file"):
+        spoken_hdf5.find_split(tmp_path / "shd", "train")
+
+
+def test_networks(tmp_path, away):
+    nir(tmp_path)
+    assert len(Graph.read(tmp_path / "net.nir").links) == 4
+    with h5py.File(tmp_path / "net.nir", "r+") as file:
+        weights = [array for array in hdf5.arrays(file) if array.name.endswith("weight")]
+        away(weights[0].parent, "weight")
+    with pytest.raises(InputError, match=r"net\.nir: .*its weight lies in another file"):
+        Graph.read(tmp_path / "net.nir")
+
+
+def test_links_within_a_file_may_lead_back_or_nowhere(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a/b/values"] = np.arange(3)
+        file["a/b/back"] = file["a"]
+        file["again"] = h5py.SoftLink("/a/b/values")
+        file["nowhere"] = h5py.SoftLink("/c")
+        assert hdf5.child(file, "nowhere") is None
+        assert sorted(array.name for array in hdf5.arrays(file)) == ["/a/b/values", "/again"]
