@@ -321,7 +321,7 @@ def _start_backend():
     Raises:
       InputError: it is not there.
     """
-    named = jax.config.jax_platforms
+    named = jax.config.jax_platforms  # type: ignore[attr-defined]  # which JAX sets
     if named in (None, "", "cpu"):
         return
     try:

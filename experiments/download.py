@@ -108,7 +108,8 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
                 f"a browser, save it as {whole} (md5 {md5}) and start this command again"
             ) from error
         finally:
-            anew.unlink(missing_ok=True)
+            for left in (anew, folder / workdirs.LOCK):  # the data set's folder keeps no trace
+                left.unlink(missing_ok=True)
 
 
 def _download(url, part, anew) -> pathlib.Path:

@@ -115,7 +115,7 @@ def several(
             if isinstance(value, str):
                 return Fault(value, commas)
             if why := each(value):
-                return Fault(value, why)
+                return why if isinstance(why, Fault) else Fault(value, why)
         return "free of repetitions" if once and len(set(values)) < len(values) else None
 
     return setting(default, about, wanted, before)
@@ -178,7 +178,7 @@ class Checked:
     """A dataclass that checks its fields when it is made, where they are plain numbers or texts."""
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # of a subclass
             value, wanted = getattr(self, field.name), field.metadata.get("wanted")
             # A value may be traced, or an array with one number a neuron: nothing is known of it.
             if wanted and isinstance(value, numbers.Real | str):

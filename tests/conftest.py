@@ -1,44 +1,16 @@
 """Strict numerics everywhere, caches of the tests' own, and where the real recordings are."""
 
-import functools
 import os
 import pathlib
 
 import jax
-import optax
 import pytest
+import strict
 
 from sast_jax.runs import run
 from sast_jax.training import passes
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
-
-def _let_optax_promote():
-    """Optax's own sums of counts (int32), rates and gradients of another precision stay."""
-
-    def promoting(function):
-        @functools.wraps(function)
-        def call(*args, **kwargs):
-            with jax.numpy_dtype_promotion("standard"):
-                return function(*args, **kwargs)
-
-        return call
-
-    for place, name in (
-        (optax.tree, "bias_correction"),
-        (optax.tree, "update_moment"),
-        (optax.MultiSteps, "update"),
-        (optax, "apply_updates"),
-    ):
-        setattr(place, name, promoting(getattr(place, name)))
-    transform = optax._src.transform
-    by_schedule = transform.scale_by_schedule
-    transform.scale_by_schedule = lambda schedule: by_schedule(promoting(schedule))
-
-
-_let_optax_promote()
+strict.numerics()
 
 
 def _set(name, value):

@@ -1,9 +1,9 @@
 """A process that has imported the libraries and forks a fresh command whenever it is asked for one.
 
 Commands are then processes of their own, as a user starts them, without importing JAX and Orbax
-each time. Nothing is computed before a fork, as JAX's threads would not survive it. Run as
-``python forkserver.py``; a request is a line of JSON on standard input, an answer one on standard
-output.
+each time, and under the numerics of the tests. Nothing is computed before a fork, as JAX's threads
+would not survive it. Run as ``python forkserver.py``; a request is a line of JSON on standard
+input, an answer one on standard output.
 """
 
 import json
@@ -11,8 +11,11 @@ import os
 import runpy
 import sys
 
+import strict
+
 
 def _preload() -> None:
+    strict.numerics()
     import sast_jax.hardware.nir_graph
     import sast_jax.hardware.stablehlo
     import sast_jax.runs.study.cost
@@ -29,6 +32,7 @@ def _child(request) -> None:
         file = os.open(name, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if number else 0))
         os.dup2(file, number)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, "rw"[n > 0]) for n in range(3))
+    strict.deprecations()
     sys.argv = [request["module"], *request["arguments"]]
     code = 0
     try:

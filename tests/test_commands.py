@@ -293,7 +293,9 @@ def test_a_checkpoint_of_another_version_is_named(trained, tmp_path, old, new, m
     for file in (tmp_path / "checkpoints").glob("*/record/metadata"):
         text = file.read_text()
         assert old in text
-        file.write_text(text.replace(old, new))
+        changed = json.loads(text.replace(old, new))
+        del changed["state_checksum"], changed["record_checksum"]  # as in records of that time
+        file.write_text(json.dumps(changed))
     code, _, err = command("evaluate", f"--checkpoint={tmp_path}")
     assert (code, "is of another version" in err, message in err) == (2, True, True)
 
@@ -421,7 +423,7 @@ def test_download_takes_a_whole_file_once_and_refuses_a_wrong_one(server, tmp_pa
     (folder / "train.zip.part").write_bytes(content[:1000])  # an earlier download was cut off
     download.fetch(f"{url}/train.zip", folder, "train.zip", md5)
     assert (folder / "train.zip").read_bytes() == content
-    assert [path.name for path in folder.glob("[!.]*")] == ["train.zip"]
+    assert [path.name for path in folder.iterdir()] == ["train.zip"]
 
     (offered / "train.zip").unlink()
     download.fetch(f"{url}/train.zip", folder, "train.zip", md5)  # asks nobody

@@ -431,6 +431,17 @@ def test_the_optimizers_own_momentum_is_the_same_without_copies(base):
     assert numbers[1] == numbers[2] + 2 * sum(x.size for x in jax.tree.leaves(params))
 
 
+@pytest.mark.parametrize("name", ["momentum_sam", "own_momentum", "stale"])
+def test_eval_params_takes_stacked_states(name):
+    tx, w_R = CHAINS[name](), {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(2)}
+    state_R = jax.vmap(tx.init)(w_R)
+    updates_R, state_R = jax.vmap(tx.update)(w_R, state_R, w_R)
+    w_R = optax.apply_updates(w_R, updates_R)
+    found, each = eval_params(state_R, w_R), jax.vmap(eval_params)(state_R, w_R)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), found, each)
+    assert (found["b"] != w_R["b"]).all()
+
+
 @pytest.mark.parametrize("base, kept", [(optax.sgd(0.1), 0), (optax.chain(ADAM, ADAM), 2)])
 def test_an_optimizer_without_one_momentum_has_none_of_its_own(base, kept):
     with pytest.raises(ValueError, match=f"keeps {kept}; give momentum_sam a momentum"):

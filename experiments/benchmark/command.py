@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tabulate
@@ -74,7 +76,7 @@ def _here():
 
 def _on_a_device():
     ends = time.monotonic() + 60 * _MINUTES.value
-    parts = {
+    parts: dict[str, Callable[..., tuple[str, Any]]] = {
         f"step of {time_bins} x {size}": lambda name, time_bins=time_bins, size=size: _table(
             name, steps.steps(time_bins, size), 20
         )

@@ -220,7 +220,7 @@ def _snntorch(weights, batch) -> dict[str, Peer]:
                 _linear(torch.nn.Linear(inputs, outputs), *own)
                 for inputs, outputs, *own in _layers(weights)
             )
-            self.cells = torch.nn.ModuleList(
+            self.cells: Any = torch.nn.ModuleList(
                 snntorch.Leaky(DECAY, THRESHOLD, spike, reset_mechanism="zero") for _ in weights
             )
 

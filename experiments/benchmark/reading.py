@@ -47,7 +47,6 @@ def rows(found: nmnist_archives.Split, scratch: pathlib.Path) -> dict[str, Row]:
     """
     count = len(found.names)
     chosen = np.linspace(0, count - 1, min(MEASURED_RECORDINGS, count)).astype(int)
-    size = {"time_bins": TIME_BINS, "duration": recordings.DURATION}
     to_frames = tonic.transforms.ToFrame(sensor_size=(34, 34, 2), n_time_bins=TIME_BINS)
     unpacked = [scratch / f"{i}.bin" for i in range(len(chosen))]
     for file, content in zip(unpacked, found.read(chosen), strict=True):
@@ -58,7 +57,8 @@ def rows(found: nmnist_archives.Split, scratch: pathlib.Path) -> dict[str, Row]:
             to_frames(tonic.io.read_mnist_file(file, dtype=tonic.datasets.NMNIST.dtype))
 
     def pack():
-        return packing.pack(nmnist_archives.select(found, chosen), **size)
+        some = nmnist_archives.select(found, chosen)
+        return packing.pack(some, time_bins=TIME_BINS, duration=recordings.DURATION)
 
     def from_cache():
         return cache.frames(str(scratch), {}, pack)

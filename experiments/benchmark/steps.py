@@ -102,6 +102,7 @@ def warps() -> dict[str, Row]:
     frames = Batch.random(given.data.time_bins, given.batch_size * GRID_STEPS).frames
     packed, labels = jnp.asarray(frames.packed_NxTxP), jnp.asarray(frames.labels_N)
     words, moved = Words.of(packed, yardstick.SHAPE), build.augment(given)
+    assert moved is not None  # as that config shifts and turns recordings
     hyper_R = build.hyperparameters(given)
     made = build.recipe(given, yardstick.SHAPE, yardstick.CLASSES, len(labels))
 

@@ -141,7 +141,7 @@ class Sparse:
         """The first recordings of the batch."""
         return self if size == len(self.lists.pixels_NxM) else self.lists[:size].joined()
 
-    def matmul(self, weights_IxO: jax.Array) -> jax.Array:
+    def matmul(self, weights_IxO: jax.Array | np.ndarray) -> jax.Array:
         """The product of each frame with a matrix, (T, B, O); its sums are in another order."""
         B, T = self.lists.starts_NxT1.shape[0], self.lists.starts_NxT1.shape[1] - 1
         product = jax.custom_derivatives.linear_call(

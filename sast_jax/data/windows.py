@@ -102,4 +102,5 @@ def _cut(events, length_N, window, count):
     order_M = np.argsort(columns[0], kind="stable")
     unsorted_N = np.zeros(count * len(length_N), bool)
     unsorted_N[::count] = events.unsorted_N
-    return Events(*(column[order_M] for column in columns), unsorted_N)
+    row_M, t_M, x_M, y_M, p_M = (column[order_M] for column in columns)
+    return Events(row_M, t_M, x_M, y_M, p_M, unsorted_N)

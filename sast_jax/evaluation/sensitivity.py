@@ -35,7 +35,7 @@ def gradient_norms(trained: Trained, packed_NxTxP: jax.Array, labels_N: jax.Arra
 
     def one(recording):
         packed_TxP, label = recording
-        frames = packing.unpack(packed_TxP, model.frame_shape).astype(jnp.float32)
+        frames = packing.unpack(packed_TxP, model.known_shape).astype(jnp.float32)
         gradients = jax.grad(loss, argnums=(0, 1))(trained.params, frames, label)
         return Norms(*(optax.tree.norm(gradient) for gradient in gradients))
 

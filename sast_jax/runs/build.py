@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from sast_jax.data import augmentation
 from sast_jax.errors import InputError
@@ -138,7 +139,7 @@ def _sharpness(settings):
     given, start = settings.sam, settings.first_epoch
     if given.method in links.AHEAD:
         return gradients.Ahead(links.AHEAD[given.method](), start)
-    kind = links.LINKS[given.method]
+    kind: Any = links.LINKS[given.method]
     names = [field.name for field in dataclasses.fields(kind) if hasattr(given, field.name)]
     link = kind(**{name: getattr(given, name) for name in names})
     independent = given.ascent_batch == "independent"

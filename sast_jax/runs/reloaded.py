@@ -51,7 +51,7 @@ def load(workdir: pathlib.Path) -> Reloaded:
 
     def like_of(record):
         _, recipe, hyper_R = _made(workdir, record)
-        return contents(record, stepping.shapes(recipe, hyper_R), recipe.batches.steps)
+        return contents(record, stepping.shapes(recipe, hyper_R), recipe.batches.known_steps)
 
     record, saved = checkpoints.restore(like_of)
     checkpoints.close()

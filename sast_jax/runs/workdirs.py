@@ -21,7 +21,7 @@ _NOT_THE_RUN = (
     *("data.name", "data.path", "data.source", "data.stream"),
     "data.allow_overlap",
 )
-_LOCK, _OWNER = ".lock", ".owner"
+LOCK, _OWNER = ".lock", ".owner"
 ANOTHER = "name another --config.workdir"
 
 
@@ -106,7 +106,7 @@ def _lengthen(workdir, settings, epochs, whole) -> None:
 def holds_anything(folder: pathlib.Path) -> bool:
     """Whether a folder holds more than a lock and files that a killed process left half written."""
     return folder.is_dir() and any(
-        path.name not in (_LOCK, _OWNER) and not files.is_left_over(path)
+        path.name not in (LOCK, _OWNER) and not files.is_left_over(path)
         for path in folder.iterdir()
     )
 
@@ -205,13 +205,13 @@ def held(
     Raises:
       InputError: another process is at it, or the disk has no locks.
     """
-    if reason := _no_lock(workdir / _LOCK):
+    if reason := _no_lock(workdir / LOCK):
         raise InputError(
             f"{workdir}: cannot be locked ({reason}), as some network disks and all read-only ones "
             f"cannot; name a {flag} on another disk"
         )
     # The system takes the lock from a process that dies, so a file that is left blocks nobody.
-    lock, owner = filelock.FileLock(workdir / _LOCK), workdir / _OWNER
+    lock, owner = filelock.FileLock(workdir / LOCK), workdir / _OWNER
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:

@@ -30,7 +30,12 @@ class SharedMomentumState(NamedTuple):
 
     @property
     def perturbation(self) -> optax.Updates:
-        return optax.tree.scale(self.scale, _momentum(self.base))
+        shape = jnp.shape(self.scale)  # () of one run, and (R,) where R states are stacked
+
+        def scaled(leaf):
+            return leaf * jnp.reshape(self.scale, shape + (1,) * (leaf.ndim - len(shape)))
+
+        return jax.tree.map(scaled, _momentum(self.base))
 
 
 def perturb_ahead(

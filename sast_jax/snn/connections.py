@@ -153,6 +153,8 @@ def _views(x_BxS, sides) -> list:
 class Moved(Connection):
     """A kernel that is moved over a map; a kind says how with ``sides``, rows and columns."""
 
+    sides: Any
+
     def receptive(self, spikes_BxS):
         return jnp.concatenate(_views(spikes_BxS, self.sides), axis=-1)
 
@@ -240,9 +242,9 @@ class Pooled(Connection):
         return *_sizes(self.sides, shape), shape[2]
 
 
-def along_outputs(x_O: jax.Array, like: jax.Array) -> jax.Array:
+def along_outputs(x_O: jax.Array | np.ndarray, like: jax.Array) -> jax.Array:
     """One value an output, shaped to broadcast along the last axis of another array."""
-    return x_O.reshape((1,) * (like.ndim - 1) + x_O.shape)
+    return jnp.reshape(x_O, (1,) * (like.ndim - 1) + x_O.shape)
 
 
 def shapes(network: Sequence[Connection], frame_shape: tuple[int, ...]) -> list[tuple[int, ...]]:

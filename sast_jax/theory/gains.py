@@ -92,7 +92,7 @@ def of_scores(
 
     def one(recording):
         packed_TxP, label = recording
-        frames = packing.unpack(packed_TxP, model.frame_shape).astype(jnp.float32)
+        frames = packing.unpack(packed_TxP, model.known_shape).astype(jnp.float32)
         z_K, pullback = jax.vjp(scores, frames)
         rows = jax.vmap(lambda e: pullback(e)[0].ravel())(jnp.eye(len(z_K)))
         # K x K instead of inputs x inputs, with the same largest eigenvalue.

@@ -56,7 +56,7 @@ class Shuffled(Batches):
     """
 
     def draw(self, key, recordings, size):
-        S, B = self.steps, self.size
+        S, B = self.known_steps, self.size
         return jax.random.permutation(key, recordings)[: S * B].reshape(S, B)[:, :size]
 
 
@@ -68,7 +68,7 @@ class Independent(Batches):
     """
 
     def draw(self, key, recordings, size):
-        S, B = self.steps, self.size
+        S, B = self.known_steps, self.size
         return jax.random.randint(key, (S, B), 0, recordings)[:, :size]
 
 

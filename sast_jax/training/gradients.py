@@ -74,6 +74,9 @@ class _Linked(Plain):
 
     takes_radius = True
 
+    link: Callable[[jax.typing.ArrayLike], optax.GradientTransformation]
+    independent: bool
+
     def __post_init__(self):
         require(_FROM_0, start=self.start)
         function(link=self.link)

@@ -136,7 +136,7 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
     lines = "".join(f"{m.filename} {m.file_size} {m.CRC}\n" for m in chosen)
 
     def read(indices):
-        where = path  # until the archive is open again
+        where = str(path)  # until the archive is open again
         try:
             with zipfile.ZipFile(path) as archive:
                 for i in indices:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from typing import Any
 
 from sast_jax import files
 from sast_jax.data import corruptions, packing, recordings as recordings_lib, survey, windows
@@ -126,7 +127,7 @@ class OwnData(Unmoved):
         )
 
     def elsewhere(self, path):
-        there = super().elsewhere(path)
+        there: Any = super().elsewhere(path)
         places = [files.place(one).resolve() for one in (path, self._place())]
         if places[0] == places[1]:
             return there
@@ -169,9 +170,9 @@ class OwnData(Unmoved):
             raise InputError(f"{own._place()}: no recording to test on ({how}); {way}")
         if not any(parts.values()):
             raise InputError(f"{own._place()}: no recordings for {' or '.join(splits)} ({how})")
-        first = next(split for split in parts if parts[split] is not None)
+        first, there = next((name, part) for name, part in parts.items() if part is not None)
         general = (*found.warnings, *((f"{own._place()}: {how}",) if how == _ALL else ()))
-        parts[first] = parts[first]._replace(warnings=(*general, *parts[first].warnings))
+        parts[first] = there._replace(warnings=(*general, *there.warnings))
         limits = {"train": own.train_limit, "test": own.test_limit}
         return of_splits(
             own._known(how),

@@ -123,8 +123,8 @@ class GraphNeuron(Neuron):
         if not kind.spikes:
             return state._replace(current=current, potential=potential), potential
         spikes = before if kind.delayed else spike(potential - self.threshold)
-        returns = own.recurrent is not None and self.lose
-        arrived = self.lose(state.step, spikes) if returns else spikes
+        returns = own.recurrent is not None
+        arrived = self.lose(state.step, spikes) if returns and self.lose else spikes
         return State(current, potential, spikes, arrived, state.step + 1), spikes
 
     def _after(self, potential, spikes):

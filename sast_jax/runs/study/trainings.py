@@ -206,7 +206,7 @@ def _task(
 def _pin(distributed):
     """A plugin that keeps each worker on a core of its own, with the threads it starts."""
 
-    class Pinned(distributed.WorkerPlugin):
+    class Pinned(distributed.WorkerPlugin):  # type: ignore[name-defined]
         def setup(self, worker):
             if hasattr(os, "sched_setaffinity"):  # not on every system
                 cores = sorted(os.sched_getaffinity(0))
