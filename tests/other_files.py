@@ -15,6 +15,8 @@ import small
 
 from sast_jax import files
 from sast_jax.data import cache, sets
+from sast_jax.data.layouts import choosing
+from sast_jax.data.layouts.gathered import Gathered, Item
 from sast_jax.hardware.graphs.network import Graph
 from sast_jax.runs import answers, workdirs
 from sast_jax.runs.study import kept_rows
@@ -94,6 +96,43 @@ def nir(folder):
     return "net.nir", [(folder / "net.nir").read_bytes()], lambda path: _unit(Graph.read(path))
 
 
+def recorded_gestures(kind):
+    """A file of IBM's recordings, which are cut into gestures by a table and chosen by a list."""
+
+    def make(folder):
+        rng = np.random.default_rng(0)
+        rows = [gesture_writing.learnable(rng, label) for label in range(11)]
+        for n, own in enumerate(rows):
+            own[:, 3] = 1000 * (own[:, 3] + 500 * n)  # microseconds
+        cuts = "".join(f"{n + 1},{500_000 * n},{500_000 * (n + 1)}\n" for n in range(11))
+        whole = {
+            "user01_led.aedat": gesture_writing.aedat(np.concatenate(rows)),
+            "user01_led_labels.csv": (gesture_writing.CSV + cuts).encode(),
+            "trials_to_train.txt": b"user01_led.aedat\n",
+        }
+        (damaged,) = [name for name in whole if name.endswith(kind)]
+
+        def read(path):
+            for name, content in whole.items():
+                if name != damaged and not (path.parent / name).exists():
+                    gesture_writing.write(path.parent, {name: content})
+            own = sets.GestureData(source="folder", path=str(path.parent))
+            if not len(own.load(("train",)).train.labels_N):
+                return "a set without recordings"
+
+        return f"{kind}/{damaged}", [whole[damaged]], read
+
+    return make
+
+
+def chosen(folder):
+    """A list of the recordings to test on."""
+    items = tuple(Item(f"a/{i}.npy", f"a/{i}.npy", "", "a") for i in range(9))
+    found = Gathered(items, ({},) * 9, ("a",), (), None, "", ())
+    names = "\r\n".join(item.name for item in items).encode()
+    return "list.txt", [names], lambda path: _unit(choosing.listed(path, found))
+
+
 def spoken(folder):
     rng = np.random.default_rng(0)
     (folder / "shd").mkdir(parents=True, exist_ok=True)
@@ -137,6 +176,7 @@ def log(folder):
 
 NUMBERS = list(range(10**6, 10**6 + 60))
 DONE = {"config": {"rho": 0.1}, "runs": [{"seed": NUMBERS}], "summary": [{"n": NUMBERS}]}
+EXACT = ("IBM list", "list of tests")  # of names, of which every byte counts
 MENDED = ("cache", "list")  # which is made again where it is damaged
 READERS = {
     "digits.zip": digits,
@@ -154,6 +194,10 @@ READERS = {
         {"plain": {"about": {"a": NUMBERS}, "row": {}}},
         lambda path: _unit(kept_rows.kept(path)),
     ),
+    "IBM recording": recorded_gestures("aedat"),
+    "IBM table": recorded_gestures("csv"),
+    "IBM list": recorded_gestures("train.txt"),
+    "list of tests": chosen,
     "NIR": nir,
     "SHD": spoken,
     "list": kept_list,
