@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from commands import ROOT, SMALL, command, start
 from test_kills import CLUSTER, SCENARIOS
+from test_own_recordings import folder as own_folder
 
 pytestmark = pytest.mark.usefixtures("own_programs")
 
@@ -22,9 +24,14 @@ RUN = "--checkpoint={}/run"
 COMMANDS = {
     "nmnist": TRAINS,
     "train": ("--config={}/own.py", *TRAINS),
-    "recordings": TRAINS,
-    "shd": ("--config.data.train_limit=64", TRAINS[-1]),
-    "dvs_gesture": ("--config.data.train_limit=16", TRAINS[-1]),
+    "recordings": (
+        *SMALL,
+        "--config.data.path={}/classes",
+        "--config.data.duration=100",
+        TRAINS[-1],
+    ),
+    "shd": ("--config.data.train_limit=64", "--config.batch_size=16", TRAINS[-1]),
+    "dvs_gesture": ("--config.data.train_limit=16", "--config.batch_size=8", TRAINS[-1]),
     "assessment": STUDIES,
     "variants": ("--data_path={}/data", "--workdir={}/new", "--seeds=2", "--rounds=0"),
     "evaluate": (RUN,),
@@ -47,6 +54,7 @@ def folder(tmp_path_factory):
     nmnist_files.dataset(folder / "data", per_class=8)
     own = "from sast_jax.runs import settings\n\ndef get_config(): return settings.config('nmnist')"
     (folder / "own.py").write_text(own)
+    own_folder(folder / "classes", classes=("a", "b"))
     nmnist_files.dataset(folder / "raw", per_class=101, splits=("train",))
     return folder
 
@@ -54,7 +62,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     """A finished run and its network in a file."""
-    quick = *SMALL, "--config.epochs=1", "--config.lif.reset=zero"
+    quick = *SMALL, "--config.epochs=1", "--config.lif.reset=zero", "--config.data.validation=0.2"
     for module, *arguments in (
         ("nmnist", *quick, f"--config.data.path={folder / 'data'}"),
         ("export", f"--out={folder / 'a.nir'}"),
@@ -80,6 +88,10 @@ def ends_with_one_line(process):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
+    is_one_line(err)
+
+
+def is_one_line(err):
     lines = [line for line in err.split("error: ")[1:] if line.strip()]
     assert len(lines) == 1 and "stopped by SIGTERM" in lines[0]
     assert "Traceback" not in err
@@ -96,6 +108,26 @@ def test_sigterm_ends_every_command(module, folder, request):
     process = start(module, *arguments)
     wait_until_caught(process, signal.SIGTERM)
     ends_with_one_line(process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1, 3, 6])
+@pytest.mark.parametrize("module", COMMANDS)
+def test_sigterm_ends_every_command_at_work(module, seconds, folder, trained):
+    arguments = [argument.replace("{}", str(folder)) for argument in COMMANDS[module]]
+    process = start(module, *arguments)
+    wait_until_caught(process, signal.SIGTERM)
+    try:
+        _, err = process.communicate(timeout=seconds)
+        assert process.returncode == 0, err  # it was faster
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+        # As it ends, Python lets go of its handlers.
+        assert process.returncode in (0, 143, -signal.SIGTERM), err
+        if process.returncode == 143:
+            is_one_line(err)
+    shutil.rmtree(folder / "new", ignore_errors=True)
 
 
 STALLED = """
