@@ -12,6 +12,7 @@ from sast_jax.sharpness import (
     perturb_ahead,
     sam,
     scale_to_norm,
+    shared_momentum_sam,
     sharpness_aware,
     vasso,
 )
@@ -47,7 +48,7 @@ MEMBERS = {  # (optimizer, radius) -> optimizer
     for name, link in FAMILY.items()
 } | {
     "momentum_sam": lambda base, rho=RHO: momentum_sam(base, rho, 0.8),
-    "own_momentum": lambda base, rho=RHO: momentum_sam(with_momentum(base), rho, None),
+    "shared_momentum": lambda base, rho=RHO: shared_momentum_sam(with_momentum(base), rho),
     "stale": lambda base, rho=RHO: perturb_ahead(base, scale_to_norm(rho)),
 }
 

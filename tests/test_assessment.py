@@ -353,7 +353,9 @@ def test_the_default_is_the_recipe_that_was_measured():
     assert differing == {
         *("data.validation", "resume"),  # and what is measured
         *("hardware.weight_bits", "hardware.draws", "corruptions.kinds"),
+        "sam.method",  # the same up to rounding, with Adam's own momentum
     }
+    assert (measured["sam.method"], default["sam.method"]) == ("momentum", "shared_momentum")
 
 
 def test_every_method_can_be_chosen_by_its_name():

@@ -62,6 +62,7 @@ CHANGES = {
     "grouped": lambda: {"sharpness": Grouped(2, links.Sam(), start=1)},
     "grouped, adaptive": lambda: {"sharpness": Grouped(2, links.Sam(adaptive=True))},
     "momentum": lambda: {"sharpness": Ahead(links.Momentum(0.8))},
+    "shared momentum": lambda: {"sharpness": Ahead(links.SharedMomentum())},
     "stale": lambda: {"sharpness": Ahead(links.Stale(), start=1)},
     "adaptive radius": lambda: {"sharpness": Sharpness(links.Sam(adaptive=True))},
     "unnormalised": lambda: {"sharpness": Sharpness(links.Unnormalised())},

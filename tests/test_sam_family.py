@@ -18,6 +18,7 @@ from sast_jax.sharpness import (
     ramp,
     sam,
     scale_to_norm,
+    shared_momentum_sam,
     vasso,
 )
 
@@ -401,7 +402,7 @@ def test_complex_parameters_are_refused():
     with pytest.raises(TypeError, match="real parameters"):
         CHAINS["stale"]().init(w)
     with pytest.raises(TypeError, match="real parameters"):
-        CHAINS["own_momentum"]().init(w)
+        CHAINS["shared_momentum"]().init(w)
 
 
 def test_eval_params_says_what_it_misses():
@@ -413,11 +414,11 @@ def test_eval_params_says_what_it_misses():
 
 
 @pytest.mark.parametrize("base", [optax.adam(0.1), optax.sgd(0.1, 0.9)], ids=["adam", "sgd"])
-def test_the_optimizers_own_momentum_is_the_same_without_copies(base):
+def test_the_optimizers_shared_momentum_is_the_same_without_copies(base):
     params, loss, xs, ys = problem()
-    own, apart = momentum_sam(base, RHO, None), momentum_sam(base, RHO, 0.9)
+    shared, apart = shared_momentum_sam(base, RHO), momentum_sam(base, RHO, 0.9)
     ends = []
-    for tx in (own, apart):
+    for tx in (shared, apart):
         w, state = params, tx.init(params)
         for x, y in zip(xs[:20], ys[:20], strict=True):
             updates, state = tx.update(jax.grad(loss)(w, x, y), state, w)
@@ -426,12 +427,14 @@ def test_the_optimizers_own_momentum_is_the_same_without_copies(base):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), *ends)
     at, plain = ends[0]
     assert size(combine(1, at, -1, plain)) == pytest.approx(RHO, rel=1e-4)
-    numbers = [sum(x.size for x in jax.tree.leaves(tx.init(params))) for tx in (own, apart, base)]
+    numbers = [
+        sum(x.size for x in jax.tree.leaves(tx.init(params))) for tx in (shared, apart, base)
+    ]
     assert numbers[0] == numbers[2] + 2  # a scale and a count of steps
     assert numbers[1] == numbers[2] + 2 * sum(x.size for x in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize("name", ["momentum_sam", "own_momentum", "stale"])
+@pytest.mark.parametrize("name", ["momentum_sam", "shared_momentum", "stale"])
 def test_eval_params_takes_stacked_states(name):
     tx, w_R = CHAINS[name](), {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(2)}
     state_R = jax.vmap(tx.init)(w_R)
@@ -442,10 +445,35 @@ def test_eval_params_takes_stacked_states(name):
     assert (found["b"] != w_R["b"]).all()
 
 
-@pytest.mark.parametrize("base, kept", [(optax.sgd(0.1), 0), (optax.chain(ADAM, ADAM), 2)])
-def test_an_optimizer_without_one_momentum_has_none_of_its_own(base, kept):
-    with pytest.raises(ValueError, match=f"keeps {kept}; give momentum_sam a momentum"):
-        momentum_sam(base, RHO, None).init(START)
+@pytest.mark.parametrize(
+    "base, said",
+    [
+        (optax.sgd(0.1), "keeps 0; use momentum_sam"),
+        (optax.chain(ADAM, ADAM), "keeps 2; use momentum_sam"),
+        (optax.sm3(0.1), "is not of all parameters"),
+        (optax.masked(ADAM, {"x": True, "y": False}), "is not of all parameters"),
+    ],
+    ids=["none", "two", "sums of squares", "masked"],
+)
+def test_an_optimizer_without_one_momentum_shares_none(base, said):
+    with pytest.raises(ValueError, match=said):
+        shared_momentum_sam(base, RHO).init(START)
+
+
+@jax.numpy_dtype_promotion("standard")  # which mixed precision is
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("base", [optax.adam(0.1, mu_dtype=jnp.bfloat16), optax.sgd(0.1, 0.9)])
+def test_a_shared_momentum_keeps_the_type_of_parameters(base, dtype):
+    with jax.enable_x64(dtype == jnp.float64):
+        w, tx = jnp.array([3.0, 4.0], dtype), shared_momentum_sam(base, RHO)
+
+        def step(carry, _):
+            w, state = carry
+            updates, state = tx.update(w, state, w)
+            return (optax.apply_updates(w, updates), state), None
+
+        (end, state), _ = jax.lax.scan(step, (w, tx.init(w)), None, 3)
+        assert end.dtype == eval_params(state, end).dtype == dtype
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config = nmnist_robust.get_config()
     config.epochs = 96
     config.rho = 0.4
-    config.sam.method = "momentum"
+    config.sam.method = "shared_momentum"
     config.sam.ascent_fraction = 1.0
     config.data.lost = 0.6
     config.data.added = 0.25

@@ -165,8 +165,9 @@ class SamKeys:
     method: str = choice(
         "sam",
         (*links.LINKS, *links.AHEAD),
-        'which perturbation; "momentum" and "stale" take one gradient a step; "random" is a random '
-        'direction, as a control; "gsam", "momentum" and "stale" need ascent_fraction=1',
+        'which perturbation; "momentum", "shared_momentum" (Adam\'s own, without copies) and '
+        '"stale" take one gradient a step; "random" is a random direction, as a control; these '
+        'three and "gsam" need ascent_fraction=1',
         elsewhere={"asam": "'sam' with config.sam.adaptive=True, which is ASAM"},
     )
     warmup: float = setting(

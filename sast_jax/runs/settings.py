@@ -189,6 +189,8 @@ def _check_sam(given: Settings) -> None:
             )
     if sam.adaptive and method != "sam":
         refuse("sam.adaptive", True, f"False with config.sam.method={method!r}")
+    if method == "shared_momentum" and given.optimizer != "adam":
+        refuse("sam.method", method, f"'momentum' with config.optimizer={given.optimizer!r}")
     part = sam.ascent_fraction != 1 or sam.ascent_batch != "same"
     ahead = method in links.AHEAD
     if part and (ahead or links.LINKS[method].whole_batch):

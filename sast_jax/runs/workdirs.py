@@ -220,8 +220,6 @@ def held(
             f"{workdir}: {who} is at {what}; wait for it, or name another {flag}"
         ) from error
     try:
-        for path in filter(files.is_left_over, workdir.iterdir()):
-            path.unlink()  # of a process that was killed
         files.write(owner, f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:

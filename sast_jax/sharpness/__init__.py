@@ -4,7 +4,14 @@ The package needs jax, numpy and optax alone, and nothing of the rest of sast_ja
 taken as it is. What it has for Flax is in :mod:`sast_jax.sharpness.flax`, which needs flax too.
 """
 
-from .ahead import PerturbedState, eval_params, momentum_sam, perturb_ahead
+from .ahead import (
+    PerturbedState,
+    SharedMomentumState,
+    eval_params,
+    momentum_sam,
+    perturb_ahead,
+    shared_momentum_sam,
+)
 from .ascents import (
     adaptive_scale_to_norm,
     bounded_scale_to_norm,
@@ -17,6 +24,7 @@ from .link import SharpnessAwareState, friendly_sam, gap_aware, sam, sharpness_a
 
 __all__ = [
     "PerturbedState",
+    "SharedMomentumState",
     "SharpnessAwareState",
     "adaptive_scale_to_norm",
     "bounded_scale_to_norm",
@@ -29,6 +37,7 @@ __all__ = [
     "ramp",
     "sam",
     "scale_to_norm",
+    "shared_momentum_sam",
     "sharpness_aware",
     "vasso",
     "within",

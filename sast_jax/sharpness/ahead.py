@@ -19,9 +19,9 @@ class PerturbedState(NamedTuple):
 
 
 class SharedMomentumState(NamedTuple):
-    """State of :func:`momentum_sam` with ``momentum=None``.
+    """State of :func:`shared_momentum_sam`: the optimizer's, steps done, and a scale.
 
-    The perturbation is the optimizer's momentum times ``scale``, so neither is kept twice.
+    The perturbation in the parameters is the optimizer's momentum times the scale.
     """
 
     base: optax.OptState
@@ -33,7 +33,8 @@ class SharedMomentumState(NamedTuple):
         shape = jnp.shape(self.scale)  # () of one run, and (R,) where R states are stacked
 
         def scaled(leaf):
-            return leaf * jnp.reshape(self.scale, shape + (1,) * (leaf.ndim - len(shape)))
+            scale = jnp.reshape(self.scale, shape + (1,) * (leaf.ndim - len(shape)))
+            return jnp.asarray(jnp.asarray(leaf, self.scale.dtype) * scale, leaf.dtype)
 
         return jax.tree.map(scaled, _momentum(self.base))
 
@@ -99,7 +100,7 @@ def _moved(params, step, ahead, behind):
 
 
 def momentum_sam(
-    base: optax.GradientTransformation, rho: ScalarOrSchedule, momentum: float | None = 0.9
+    base: optax.GradientTransformation, rho: ScalarOrSchedule, momentum: float = 0.9
 ) -> optax.GradientTransformationExtraArgs:
     r"""Momentum-SAM: the perturbation points against the momentum of the gradients.
 
@@ -107,22 +108,17 @@ def momentum_sam(
 
     The sign is the paper's: a step along :math:`-v` has just been made, and going further in that
     direction leads up again. The momentum here is of gradients alone; the paper's code for SGD also
-    includes weight decay in it.
+    includes weight decay in it. It is kept apart from the optimizer's own, at the cost of one more
+    copy of the parameters, so that any optimizer can be used; :func:`shared_momentum_sam` keeps
+    none.
 
     Args:
       base: the whole optimizer, as in :func:`perturb_ahead`; the paper's has the same momentum.
       rho: radius, as in :func:`sast_jax.sharpness.sam`.
-      momentum: :math:`\mu`, of a momentum that is kept apart from the optimizer's own, at the cost
-        of a copy of the parameters and one of the perturbation, so that any optimizer can be used.
-        None takes ``base``'s own: the first moment of Adam and its kin, or the trace of SGD with
-        momentum. It needs no copies, and where both decay alike it is the same up to rounding.
+      momentum: :math:`\mu`.
 
     Returns:
       A transformation, as of :func:`perturb_ahead`.
-
-    Raises:
-      ValueError: a number is out of its range; from ``init`` with ``momentum=None``, ``base`` keeps
-        no momentum or more than one.
 
     Examples:
       >>> import jax, jax.numpy as jnp, optax
@@ -137,36 +133,76 @@ def momentum_sam(
 
     Reference: Becker et al., Momentum-SAM, arXiv 2401.12033, algorithm 1.
     """
-    if momentum is None:
-        return _along_own_momentum(base, rho)
     require("momentum", momentum, lambda momentum: 0 <= momentum < 1, "from 0 to below 1")
     return perturb_ahead(
         base, optax.chain(optax.trace(momentum), scale_to_norm(rho), optax.scale(-1.0))
     )
 
 
-def _along_own_momentum(base, rho) -> optax.GradientTransformationExtraArgs:
+def shared_momentum_sam(
+    base: optax.GradientTransformation, rho: ScalarOrSchedule
+) -> optax.GradientTransformationExtraArgs:
+    r"""Momentum-SAM with the momentum that the optimizer keeps anyway, and no copies beside it.
+
+    .. math:: a_{t+1} = -\rho \, m_{t+1} / \lVert m_{t+1} \rVert
+
+    :math:`m` is the first moment of Adam and its kin, or the trace of SGD with momentum. With
+    ``optax.adam(rate, b1)`` and ``optax.sgd(rate, b1)`` it is :func:`momentum_sam` with
+    ``momentum=b1``, up to rounding. What comes before the momentum in a chain, such as clipping or
+    weight decay, is in :math:`m` here, and not in the momentum there.
+
+    Args:
+      base: the whole optimizer, as in :func:`perturb_ahead`, which keeps one momentum of all
+        parameters.
+      rho: radius, as in :func:`sast_jax.sharpness.sam`.
+
+    Returns:
+      A transformation, as of :func:`perturb_ahead`.
+
+    Raises:
+      ValueError: the radius is no radius; from ``init``, ``base`` does not keep one momentum.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from sast_jax.sharpness import eval_params, shared_momentum_sam
+      >>> tx = shared_momentum_sam(optax.sgd(0.25, momentum=0.9), rho=0.5)
+      >>> grad_fn = jax.grad(lambda w: jnp.sum(w**2))
+      >>> w = jnp.array([0.0, 4.0])
+      >>> updates, state = tx.update(grad_fn(w), tx.init(w), w)
+      >>> w = optax.apply_updates(w, updates)
+      >>> print(w, eval_params(state, w))
+      [0.  1.5] [0. 2.]
+
+    Reference: as of :func:`momentum_sam`.
+    """
     base = optax.with_extra_args_support(base)
     if not callable(rho):
         require("radius", rho, *NOT_NEGATIVE)
 
     def init_fn(params):
-        state = base.init(real_leaves(params, params))
-        _momentum(state)  # which raises if there is none
-        return SharedMomentumState(state, jnp.zeros([], jnp.int32), jnp.zeros([]))
+        real = real_leaves(params, params)
+        state = base.init(real)
+        shapes = (jax.tree.map(jnp.shape, tree) for tree in (_momentum(state), real))
+        if len({str(tree) for tree in shapes}) > 1:
+            raise ValueError("the optimizer's momentum is not of all parameters; use momentum_sam.")
+        dtype = jax.eval_shape(global_norm, real).dtype
+        return SharedMomentumState(state, jnp.zeros([], jnp.int32), jnp.zeros([], dtype))
 
     def update_fn(updates, state, params=None, **extra_args):
         if params is None:
-            raise ValueError("momentum_sam needs the parameters: update(grads, state, params).")
-        behind = state.perturbation
-        plain = optax.tree.sub(real_leaves(params, params), behind)
+            raise ValueError(
+                "shared_momentum_sam needs the parameters: update(grads, state, params)."
+            )
+        real, behind = real_leaves(params, params), state.perturbation
+        behind = jax.tree.map(lambda a, w: jnp.asarray(a, w.dtype), behind, real)
         step, base_state = base.update(
-            real_leaves(params, updates), state.base, plain, **extra_args
+            real_leaves(params, updates), state.base, optax.tree.sub(real, behind), **extra_args
         )
         radius = rho(state.steps) if callable(rho) else rho
         scale = jnp.asarray(-radius / global_norm(_momentum(base_state)), state.scale.dtype)
         state = SharedMomentumState(base_state, optax.safe_increment(state.steps), scale)
-        return _moved(params, step, state.perturbation, behind), state
+        ahead = jax.tree.map(lambda a, w: jnp.asarray(a, w.dtype), state.perturbation, real)
+        return _moved(params, step, ahead, behind), state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -180,8 +216,8 @@ def _momentum(state) -> optax.Updates:
     found = [node for node in jax.tree.leaves(state, is_leaf=keeps) if keeps(node)]
     if len(found) != 1:
         raise ValueError(
-            f"momentum_sam(momentum=None) takes the optimizer's own momentum, and it keeps "
-            f"{len(found)}; give momentum_sam a momentum, such as 0.9."
+            f"shared_momentum_sam takes the optimizer's momentum, and it keeps {len(found)}; use "
+            "momentum_sam, which keeps its own."
         )
     return found[0].trace if isinstance(found[0], optax.TraceState) else found[0].mu
 
@@ -194,9 +230,9 @@ def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
     function.
 
     Args:
-      state: of an optimizer with one :func:`perturb_ahead` or :func:`momentum_sam` for all of the
-        parameters in it, alone or inside of chains, ``MultiSteps``, ``apply_if_finite`` or
-        ``inject_hyperparams``.
+      state: of an optimizer with one :func:`perturb_ahead`, :func:`momentum_sam` or
+        :func:`shared_momentum_sam` for all of the parameters in it, alone or inside of chains,
+        ``MultiSteps``, ``apply_if_finite`` or ``inject_hyperparams``.
       params: as they are trained.
 
     Returns:
@@ -212,4 +248,8 @@ def eval_params(state: optax.OptState, params: optax.Params) -> optax.Params:
         raise ValueError(
             f"the state holds {len(found)} optimizers of perturb_ahead or momentum_sam and not one."
         )
-    return jax.tree.map(lambda w, a: w if a is None else w - a, params, found[0].perturbation)
+
+    def without(w, a):
+        return w if a is None else w - jnp.asarray(a, jnp.result_type(w))
+
+    return jax.tree.map(without, params, found[0].perturbation)

@@ -18,7 +18,7 @@ from sast_jax.errors import InputError
 from sast_jax.fields import COUNT, between, function, require
 from sast_jax.sharpness import eval_params
 from sast_jax.training.controls import Control
-from sast_jax.training.links import Momentum, Sam, Stale
+from sast_jax.training.links import Momentum, Sam, SharedMomentum, Stale
 
 Batch = tuple[jax.Array | Sparse, jax.Array]
 
@@ -194,7 +194,7 @@ class Ahead(Plain):
 
     takes_radius = True
 
-    perturb: Momentum | Stale = Momentum()
+    perturb: Momentum | SharedMomentum | Stale = Momentum()
     start: int = 0
 
     def __post_init__(self):

@@ -19,6 +19,7 @@ from sast_jax.sharpness import (
     perturb_ahead,
     sam,
     scale_to_norm,
+    shared_momentum_sam,
     sharpness_aware,
     vasso,
 )
@@ -115,14 +116,24 @@ class GapAware(Link):
 
 @dataclasses.dataclass(frozen=True)
 class Momentum:
-    """Perturbs ahead of time, against the momentum of the gradients; None: the optimizer's own."""
+    """Perturbs ahead of time, against the momentum of the gradients."""
 
-    momentum: float | None = None
+    momentum: float = 0.9
 
     def __call__(
         self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike
     ) -> optax.GradientTransformation:
         return momentum_sam(optimizer, radius, self.momentum)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedMomentum:
+    """Perturbs ahead of time, against the momentum that the optimizer keeps."""
+
+    def __call__(
+        self, optimizer: optax.GradientTransformation, radius: jax.typing.ArrayLike
+    ) -> optax.GradientTransformation:
+        return shared_momentum_sam(optimizer, radius)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,4 +155,4 @@ LINKS: dict[str, type[Link]] = {
     "random": RandomDirection,
     "gsam": GapAware,
 }
-AHEAD = {"momentum": Momentum, "stale": Stale}
+AHEAD = {"momentum": Momentum, "shared_momentum": SharedMomentum, "stale": Stale}
