@@ -57,8 +57,7 @@ def main() -> None:
     usual = pathlib.Path("data", _DATASET.value)
     folder = files.place(_PATH.value or usual)
     socket.setdefaulttimeout(SILENCE)
-    with files.naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     chosen = SETS[_DATASET.value]
     for url, name, md5 in (
         (chosen.train_url, chosen.train_filename, chosen.train_md5),
@@ -89,7 +88,7 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
             f"{whole}: is there but is not the published file (md5 {md5}); move it away, or name "
             "another --path"
         )
-    with workdirs.held(folder, "this download", "--path"):
+    with workdirs.locked(folder, "this download", "--path"):
         try:
             came = _download(url, part, anew)
             with open(came, "rb") as file:
@@ -108,7 +107,8 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
                 f"a browser, save it as {whole} (md5 {md5}) and start this command again"
             ) from error
         finally:
-            for left in (anew, folder / workdirs.LOCK):  # the data set's folder keeps no trace
+            # A lock is asked for at once or never, so nobody waits for the file that goes.
+            for left in (anew, folder / workdirs.LOCK):
                 left.unlink(missing_ok=True)
 
 

@@ -437,7 +437,7 @@ def test_download_takes_a_whole_file_once_and_refuses_a_wrong_one(server, tmp_pa
 
 def test_a_second_download_into_a_folder_names_the_first(server, tmp_path):
     with (
-        workdirs.held(tmp_path),
+        workdirs.locked(tmp_path, "this download", "--path"),
         pytest.raises(
             InputError, match=r"process \d+ on .* is at this download; .* another --path"
         ),

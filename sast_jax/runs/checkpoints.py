@@ -52,14 +52,15 @@ class Checkpoints:
 
         Args:
           number: larger than that of every checkpoint here.
-          state_R: any tree of arrays.
+          state_R: any tree of real arrays.
           record: values that JSON can hold.
 
         Raises:
           InputError: this one, or the one before, cannot be written.
         """
+        sealed = _sealed(record, state_R)
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(state_R), record=ocp.args.JsonSave(_sealed(record, state_R))
+            state=ocp.args.StandardSave(state_R), record=ocp.args.JsonSave(sealed)
         )
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ class Checkpoints:
                 record, checksum = self._record(step)
                 abstract = jax.tree.map(
                     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-                    self._believed(step, like_of, record),
+                    self._like(step, like_of, record, checksum is not None),
                 )
                 state = self._item(step, state=ocp.args.StandardRestore(abstract))
                 if checksum not in (None, _checksum(state)):
@@ -115,19 +116,21 @@ class Checkpoints:
         return sorted(self._manager.all_steps(), reverse=True)
 
     def _record(self, step) -> tuple[dict, int | None]:
-        """The record of a checkpoint and the checksum of its state; earlier versions had none."""
+        """The record of a checkpoint and the checksum of its state, None where it has no seal."""
         record = self._item(step, record=ocp.args.JsonRestore())
         seal = {key: record.pop(key, None) for key in (_STATE, _RECORD)}
-        if seal == dict.fromkeys(seal):
+        if all(checksum is None for checksum in seal.values()):
             return record, None
         if seal[_RECORD] != _crc(record | {_STATE: seal[_STATE]}):
             raise _UnreadableError(f"{self.folder / str(step)}: its record is damaged")
         return record, seal[_STATE]
 
-    def _believed(self, step, like_of, record):
+    def _like(self, step, like_of, record, sealed):
         try:
             return like_of(record)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
+            if sealed:  # it is what was written, so the fault lies elsewhere
+                raise
             raise _UnreadableError(
                 f"{self.folder / str(step)}: its record cannot be used ({error})"
             ) from error

@@ -94,7 +94,11 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             progress = progress._replace(
                 steps=block.steps, within=(so_far + block.seconds_R).tolist()
             )
-            workdirs.require_here(job.workdir)
+            if processes.any_says(workdirs.is_gone(job.workdir)):
+                raise InputError(
+                    f"{job.workdir}: gone, or emptied, while its run was being trained; remove "
+                    "what is left of it, and the same command trains anew"
+                )
             stops, late = asked(), time.monotonic() - saved > 60 * job.checkpoint_minutes > 0
             stops, due = processes.any_says(stops), processes.any_says(late)
             if block.metrics is not None:

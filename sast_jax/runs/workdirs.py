@@ -41,36 +41,34 @@ def claim(settings: Settings, fingerprint: str) -> pathlib.Path:
     identity_file = workdir / "config.json"
     if identity_file.exists():
         there = files.read_json(identity_file, dict)
-        if settings.resume and _is_longer(there, whole):
+        longer = _is_longer(there, whole)
+        if longer and settings.resume:
             _lengthen(workdir, settings, there["epochs"], whole)
-        longer = not settings.resume and _is_longer(there, whole)
-        way = "it goes on with --config.resume=True" if longer else ANOTHER
-        compare(workdir, files.read_json(identity_file, dict), whole, way)
+        else:
+            compare(
+                workdir, there, whole, "it goes on with --config.resume=True" if longer else ANOTHER
+            )
         unfinished = finished(workdir) is None and (workdir / "checkpoints").exists()
         if unfinished and not settings.resume:
             with held(workdir):  # raises its own error if the run is being trained right now
                 pass
             raise InputError(
                 f"{workdir}: holds this run, unfinished; go on with --config.resume=True, remove "
-                "the folder, or name another --config.workdir"
+                f"the folder, or {ANOTHER}"
             )
         return workdir
-    for above in workdir.absolute().parents:
+    for above in workdir.resolve().parents:
         if (above / "config.json").is_file() and (above / "checkpoints").is_dir():
             raise InputError(f"{workdir}: within the run {above}; {ANOTHER}")
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"{workdir}: is a file; name a folder with --config.workdir")
     if holds_anything(workdir):
-        raise InputError(
-            f"{workdir}: not empty and not a run of sast_jax; name another --config.workdir"
-        )
+        raise InputError(f"{workdir}: not empty and not a run of sast_jax; {ANOTHER}")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         files.write(identity_file, json.dumps(whole, indent=2))
     except OSError as error:
-        raise InputError(
-            f"{workdir}: cannot be written ({error.strerror}); name another --config.workdir"
-        ) from error
+        raise InputError(f"{workdir}: cannot be written ({error.strerror}); {ANOTHER}") from error
     return workdir
 
 
@@ -93,7 +91,7 @@ def _lengthen(workdir, settings, epochs, whole) -> None:
         listed = ", ".join(f"config.{key}={value}" for key, value in spread.items())
         raise InputError(
             f"{workdir}: has {epochs} epochs of this run, over which {listed} are spread, so that "
-            "a longer run differs from its first step on; name another --config.workdir, with "
+            f"a longer run differs from its first step on; {ANOTHER}, with "
             f"--config.initial={workdir} to start from its weights"
         )
     with held(workdir):
@@ -157,13 +155,13 @@ def compare(workdir: pathlib.Path, there: dict, here: dict, way: str = ANOTHER) 
 def difference(there: dict, here: dict) -> str | None:
     """The first key whose values differ, or None."""
     keys = dict.fromkeys([*here, *there])
-    return next((key for key in keys if there.get(key) != here.get(key)), None)
+    return next((key for key in keys if there.get(key, keys) != here.get(key, keys)), None)
 
 
 def flat(nest: Any, prefix: str = "") -> dict:
     """Nested dicts as one, by keys with dots."""
-    if not isinstance(nest, dict):
-        return {prefix: nest}
+    if not isinstance(nest, dict) or not nest:
+        return {prefix: nest} if prefix else {}
     return {
         k: v
         for key, part in nest.items()
@@ -171,13 +169,9 @@ def flat(nest: Any, prefix: str = "") -> dict:
     }
 
 
-def require_here(workdir: pathlib.Path) -> None:
-    """Raises InputError if the folder of a run was taken away, or emptied, during the run."""
-    if not (workdir / "config.json").exists():
-        raise InputError(
-            f"{workdir}: gone, or emptied, while its run was being trained; remove what is left of "
-            "it, and the same command trains anew"
-        )
+def is_gone(workdir: pathlib.Path) -> bool:
+    """Whether the folder of a run was taken away, or emptied."""
+    return not (workdir / "config.json").exists()
 
 
 def finished(workdir: pathlib.Path) -> dict | None:
@@ -192,35 +186,44 @@ def finished(workdir: pathlib.Path) -> dict | None:
 
 
 @contextlib.contextmanager
-def held(
-    workdir: pathlib.Path, what: str = "this run", flag: str = "--config.workdir"
-) -> Iterator[None]:
-    """Keeps a second process out of the folder.
-
-    Args:
-      workdir: the folder.
-      what: is done in it.
-      flag: names it.
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps a second process out of the folder of a run or a study; clears what killed ones left.
 
     Raises:
       InputError: another process is at it, or the disk has no locks.
     """
-    if reason := _no_lock(workdir / LOCK):
+    with locked(workdir, "this run", "--config.workdir"):
+        for path in filter(files.is_left_over, workdir.iterdir()):
+            path.unlink()
+        yield
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path, what: str, flag: str) -> Iterator[None]:
+    """Keeps a second process out of a folder.
+
+    Args:
+      folder: is there.
+      what: this process does in it, for the line that another one ends with.
+      flag: names the folder on the command line.
+
+    Raises:
+      InputError: another process is at it, or the disk has no locks.
+    """
+    if reason := _no_lock(folder / LOCK):
         raise InputError(
-            f"{workdir}: cannot be locked ({reason}), as some network disks and all read-only ones "
+            f"{folder}: cannot be locked ({reason}), as some network disks and all read-only ones "
             f"cannot; name a {flag} on another disk"
         )
     # The system takes the lock from a process that dies, so a file that is left blocks nobody.
-    lock, owner = filelock.FileLock(workdir / LOCK), workdir / _OWNER
+    lock, owner = filelock.FileLock(folder / LOCK), folder / _OWNER
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        who = owner.read_text() if owner.exists() else "another process"
-        raise InputError(
-            f"{workdir}: {who} is at {what}; wait for it, or name another {flag}"
-        ) from error
+        who = owner.read_text() if owner.exists() else "another process is at it"
+        raise InputError(f"{folder}: {who}; wait for it, or name another {flag}") from error
     try:
-        files.write(owner, f"process {os.getpid()} on {socket.gethostname()}")
+        files.write(owner, f"process {os.getpid()} on {socket.gethostname()} is at {what}")
         yield
     finally:
         owner.unlink(missing_ok=True)
