@@ -33,7 +33,7 @@ def main() -> None:
         return
     if name in ("", "-h", "--help", "help"):
         lines = "\n".join(f"  {command:14} {about}" for command, about in known.items())
-        from experiments import cli  # which imports JAX, as a name that is wrong need not
+        from experiments import cli  # here, as it loads JAX, which a wrong name does without
 
         cli.show(f"usage: sast-jax COMMAND [flags]\n\n{lines}")
         return

@@ -240,7 +240,7 @@ def run(
 
 
 def _printable(stream):
-    """A stream that takes any text; one that is closed takes it to nowhere."""
+    """The stream, which now takes any text; the null device in the place of a closed one."""
     if stream is None:
         return open(os.devnull, "w")  # as long as the process
     if hasattr(stream, "reconfigure"):  # not where a test or a notebook has its own
@@ -302,7 +302,7 @@ def _guard(main, argv, costly):
 
 
 def show(text: str) -> None:
-    """Prints what was asked for in the place of a run, such as ``--help``."""
+    """Prints a help text, and ends in one line if nobody can keep it."""
     try:
         with _reader_may_leave():
             print(text, flush=True)

@@ -9,7 +9,8 @@ start, and is measured on the test split. For plain training with as many gradie
 learning rate is chosen in the same way. Finished parts are kept, so an interrupted study continues
 where it was. FOLDER holds recordings in N-MNIST's layout. Times are measured last, in turns in one
 process; leave the machine otherwise idle then. ``--scheduler=local:2`` trains in two processes, and
-``--scheduler=tcp://HOST:PORT`` on any Dask cluster, with the same rows.
+``--scheduler=tcp://HOST:PORT`` on any Dask cluster; rows are the same
+up to rounding, as a worker has one core and adds in another order than several cores do.
 """
 
 import functools
@@ -79,7 +80,7 @@ def _compare(name: str, folder: pathlib.Path, recordings: str) -> None:
     configs = {
         key: config.changed({tuned: rows[key][tuned] for tuned in ("rho", "learning_rate")})
         for key, config in configs.items()
-        if "diverged" not in rows[key]
+        if "failed" not in rows[key]
     }
     times = {}
     if _ROUNDS.value and "Adam" in configs:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
 
 from sast_jax.errors import InputError
+from sast_jax.runs import checkpoints
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.training import stepping
 
@@ -61,6 +63,7 @@ def test_a_folder_without_checkpoints_is_named_and_not_made(tmp_path):
 
 _SAVE_ON_THE_SECOND_OF_TWO = """
 import jax, small, sys
+from sast_jax.runs import checkpoints
 from sast_jax.runs.checkpoints import Checkpoints
 from sast_jax.training import stepping
 with jax.default_device(jax.devices()[1]):
@@ -164,6 +167,41 @@ def test_a_bit_that_turned_over_is_seen(tmp_path, capsys):
             np.testing.assert_array_equal(a, b)
         taken[record["epoch"]] += 1
     assert taken[4] > 10  # bits between the arrays change nothing
+
+
+LEAVES = {
+    "float": np.array([0.0, -1.5, np.nan], np.float32),
+    "bfloat16": jnp.arange(3, dtype=jnp.bfloat16),
+    "int8": np.arange(3, dtype=np.int8),
+    "bool": np.array([True, False]),
+    "uint32": np.array([0, 2**32 - 1], np.uint32),
+    "0-d": np.int32(7),
+    "empty": np.zeros((0, 3), np.float32),
+    "stacked": np.arange(12, dtype=np.float32).reshape(3, 2, 2),
+}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_checksum_changes_with_each_bit(name):
+    leaf = np.asarray(LEAVES[name])
+    whole = checkpoints._checksum({"a": leaf, "b": np.ones(2, np.float32)})
+    assert whole == checkpoints._checksum({"a": jnp.asarray(leaf), "b": jnp.ones(2)})
+    bits = 1 if leaf.dtype == bool else 8
+    for at in range(leaf.nbytes):
+        for bit in range(bits):
+            data = bytearray(leaf.tobytes())
+            data[at] ^= 1 << bit
+            other = np.frombuffer(bytes(data), leaf.dtype).reshape(leaf.shape)
+            assert checkpoints._checksum({"a": other, "b": np.ones(2, np.float32)}) != whole
+
+
+def test_a_checksum_is_of_keys_and_wide_numbers_too():
+    key, other = jax.random.key(1), jax.random.key(2)
+    assert checkpoints._checksum(key) != checkpoints._checksum(other)
+    with jax.enable_x64(True):
+        wide = np.array([1.0, 2.0])
+        near = np.nextafter(wide, 3)
+        assert checkpoints._checksum(wide) != checkpoints._checksum(near)
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,11 @@ def test_messages_that_a_page_explains_are_those_of_the_code():
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 literals.add(node.value)
+            elif isinstance(node, ast.JoinedStr):  # a field stands for anything
+                parts = (
+                    part.value if isinstance(part, ast.Constant) else "..." for part in node.values
+                )
+                literals.add("".join(map(str, parts)))
     said = "\n".join(literals)
     tables = text(ROOT / "docs" / "troubleshooting.md").partition("## Workdirs")[2]
     for row in ROW.findall(tables):

@@ -60,7 +60,7 @@ def test_a_variant_that_diverges_is_named_below_the_others(place, monkeypatch):
     means = {f"{key}_mean": 0.5 for key in ("soft_accuracy", "hard_accuracy", "transfer_gap")}
     sound = means | {"hard_rate_mean": 0.1, "eigenvalue_mean": 2.0, "rho": 0.1}
     sound |= {key.replace("_mean", "_ci95"): None for key in sound if key.endswith("_mean")}
-    sound |= {"learning_rate": 1e-3, "gradients": 2.0}
+    sound |= {"learning_rate": 1e-3, "gradients": 2.0, "diverged": 0}  # runs, as in a summary
     tried = {"SAM": {"rho": (0.1, 0.2)}, "ASAM": {"rho": (0.1, 0.2)}}
     *table, last = family.table({"SAM": sound, "ASAM": lost}, tried, {}).splitlines()
     assert last == "ASAM: training diverges for every rho of (0.1, 0.2)"

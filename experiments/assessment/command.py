@@ -20,7 +20,8 @@ loss around them is measured too. Training times of a regime are measured after 
 turns in one process; leave the machine otherwise idle then. Writes ``assessment.html``, ``.md`` and
 ``.json``. Finished parts are kept, so an interrupted assessment continues where it was.
 ``--scheduler=local:2`` trains in two processes, and ``--scheduler=tcp://HOST:PORT`` on any Dask
-cluster, with the same rows.
+cluster; rows are the same up to rounding, as a worker has one core and adds in another order than
+several cores do.
 """
 
 import functools

@@ -129,12 +129,12 @@ def row(
     workdir: pathlib.Path,
     trained: InTurn | OnCluster,
 ) -> dict:
-    """A row of the table: the variant tuned, and measured; ``diverged`` says why there is none."""
+    """A row of the table: the variant tuned, and measured; ``failed`` says why there is none."""
     try:
         given = given.changed(tuned(given, regime, variant, workdir / "tuning", trained))
         found = measured(given, seeds, workdir / "final", trained)
     except DivergedError as error:
-        found = {"diverged": str(error)}
+        found = {"failed": str(error)}
     return found | {"gradients": cost.gradients(given)}
 
 
@@ -169,7 +169,7 @@ def table(
         at_an_end = values and done[variant][key] in (min(values), max(values))
         return f"{done[variant][key]:g}{'*' if at_an_end else ''}"
 
-    sound = {variant: row for variant, row in done.items() if "diverged" not in row}
+    sound = {variant: row for variant, row in done.items() if "failed" not in row}
     rows = [
         [variant, value(variant, "rho"), value(variant, "learning_rate")]
         + [
@@ -180,9 +180,7 @@ def table(
         + ["{1:.2f} ({0:.2f}-{2:.2f})".format(*times[variant]) if variant in times else "-"]
         for variant, row in sound.items()
     ]
-    lost = [
-        f"{variant}: {row['diverged']}" for variant, row in done.items() if variant not in sound
-    ]
+    lost = [f"{variant}: {row['failed']}" for variant, row in done.items() if variant not in sound]
     headers = ["", "rho", "learning rate", "soft %", "hard %", "gap", "hard rate %"]
     headers += ["top eigenvalue", "gradients a step", "time over Adam"]
     return "\n\n".join([tables.table(rows, headers, "github"), *lost])

@@ -134,7 +134,9 @@ def _kept(workdir) -> dict:
     Raises:
       InputError: they cannot.
     """
-    done = workdirs.finished(workdir) or {}
+    done = workdirs.finished(workdir)
+    if done is None:
+        raise InputError(f"{workdir}: its results are gone; start the same command again")
     try:
         measure.lines(done)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -44,8 +44,11 @@ def read(data: bytes, name: str, order: str = "", unit: str = "") -> Stream:
 
 
 def _read(file, data, name, order, unit) -> Stream:
-    places = list(_candidates(file))
+    elsewhere: list[str] = []
+    places = list(_candidates(file, elsewhere))
     if not places:
+        if elsewhere:
+            raise refused(name, elsewhere[0])
         if "spikes/times" in file and "spikes/units" in file:
             raise refused(
                 name,
@@ -92,13 +95,23 @@ def _texts(data: bytes) -> list[str]:
     return found
 
 
-def _candidates(file) -> Iterator[tuple[str, dict]]:
-    """Where events may be: a table, or a group with an array for each column."""
+def _candidates(file, elsewhere: list[str]) -> Iterator[tuple[str, dict]]:
+    """Where events may be: a table, or a group with an array for each column.
+
+    Args:
+      file: is searched.
+      elsewhere: is given what lies in other files, which are not read.
+    """
     waiting, seen = [file], 0
     while waiting and seen < _MOST_OBJECTS:
         group = waiting.pop(0)
         seen += 1
-        children = {key: child(group, key) for key in group}
+        children = {}
+        for key in group:
+            try:
+                children[key] = child(group, key)
+            except ValueError as error:
+                elsewhere.append(str(error))
         arrays = {key: value for key, value in children.items() if hasattr(value, "dtype")}
         if found := tables.named(arrays):
             yield group.name, found

@@ -42,8 +42,11 @@ def find_split(folder: pathlib.Path, split: str) -> Split | None:
     if path is None:
         return None
     with _opened(path) as columns:
-        labels_N = np.asarray(columns["labels"][()]).astype(np.int64)
-        sizes = {key: len(columns[key]) for key in ("times", "units")}
+        try:
+            labels_N = np.asarray(columns["labels"][()]).astype(np.int64)
+            sizes = {key: len(columns[key]) for key in ("times", "units")}
+        except Exception as error:  # whatever HDF5 raises of damaged data
+            raise _damaged(path, error) from error
     if set(sizes.values()) != {len(labels_N)} or not len(labels_N):
         raise InputError(f"{path}: {len(labels_N)} labels for {sizes} recordings; fetch it again")
     if labels_N.min() < 0 or labels_N.max() >= len(CLASSES):
@@ -111,20 +114,25 @@ def _row(columns, i, name) -> np.ndarray:
 def _opened(path) -> Iterator[dict[str, Any]]:
     """The arrays of the labels, and of the times and units of spikes."""
     h5py: Any = needed("h5py", "recordings")
-    try:
-        packed = path.suffix.lower() == ".zip"
-        whole = io.BytesIO(_unpacked(path, path.stat().st_mtime_ns)) if packed else path
-        with h5py.File(whole) as file:
+    with contextlib.ExitStack() as stack:
+        try:
+            packed = path.suffix.lower() == ".zip"
+            whole = io.BytesIO(_unpacked(path, path.stat().st_mtime_ns)) if packed else path
+            file = stack.enter_context(h5py.File(whole))
             spikes, columns = child(file, "spikes"), {"labels": child(file, "labels")}
             for key in ("times", "units"):
                 columns[key] = None if spikes is None else child(spikes, key)
-            if any(column is None for column in columns.values()):
-                raise InputError(f"{path}: lacks spikes/times, spikes/units or labels; not SHD")
-            yield columns
-    except InputError:
-        raise
-    except Exception as error:  # whatever reading a damaged file raises
-        raise InputError(f"{path}: not a whole HDF5 file ({error}); fetch it again") from error
+        except InputError:
+            raise
+        except Exception as error:  # whatever HDF5 raises of a damaged file
+            raise _damaged(path, error) from error
+        if any(column is None for column in columns.values()):
+            raise InputError(f"{path}: lacks spikes/times, spikes/units or labels; not SHD")
+        yield columns
+
+
+def _damaged(path, error) -> InputError:
+    return InputError(f"{path}: not a whole HDF5 file ({error}); fetch it again")
 
 
 @functools.lru_cache(2)

@@ -4,7 +4,6 @@ Networks here are chains of layers. A layer may have a recurrent connection: a n
 takes the spikes of a node of neurons, and nothing else, and leads back to it.
 """
 
-import collections
 import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -42,7 +41,7 @@ def read(path: pathlib.Path) -> Any:
         raise InputError(f"{path}: no such file")
     try:
         with h5py.File(path) as file:
-            collections.deque(hdf5.arrays(file), maxlen=0)  # which are all in this file
+            hdf5.require_whole(file)
         graph = nir.read(path)
     except Exception as error:  # whatever a damaged file raises
         reason = str(error).partition("\n")[0] or type(error).__name__
