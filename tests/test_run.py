@@ -156,7 +156,7 @@ def test_a_finished_run_is_reported_again_not_trained(swept, capsys):
     assert "is finished" in capsys.readouterr().out
 
 
-def test_results_of_a_run_that_were_damaged_are_named(tmp_path, no_pages):
+def test_results_of_a_run_that_were_damaged_are_named(tmp_path):
     nmnist_files.dataset(tmp_path / "data")
     given = settings(tmp_path, epochs=1, brief=True)
     file, done = tmp_path / "run" / "results.json", train(given)
