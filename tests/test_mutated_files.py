@@ -160,6 +160,25 @@ def test_other_damaged_files_end_in_one_line(tmp_path):
     check(list(other_files.READERS), 40, tmp_path)
 
 
+FOUND = {  # by many more, of kinds of which few are wrong
+    "digits.zip": (11180, 21072, 71911),  # sizes beyond 2 GB in the directory
+    "cache": (8069, 21729, 35211, 76031),  # headers of shorter arrays, and none
+}
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_rare_damage_is_seen(kind, tmp_path):
+    name, whole, reader = other_files.READERS[kind](tmp_path / "whole")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    for number in FOUND[kind]:
+        rng = random.Random(f"{kind} {number}")
+        (tmp_path / name).write_bytes(mutated(rng, rng.choice(whole)))
+        try:
+            assert reader(tmp_path / name) is None
+        except InputError as error:
+            assert str(tmp_path) in str(error)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [*event_files.WRITERS, *other_files.READERS])
 def test_very_many_damaged_files_end_in_one_line(kind, tmp_path):

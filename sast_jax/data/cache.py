@@ -9,11 +9,11 @@ import shutil
 import tempfile
 import time
 import warnings
-import zipfile
 from collections.abc import Callable
 
 import numpy as np
 
+from sast_jax import files
 from sast_jax.data.packing import Frames
 from sast_jax.errors import InputError
 
@@ -35,14 +35,13 @@ def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
     text = _text(key)
     path = pathlib.Path(folder, f"{digest(key)}.npz")
     try:
-        # Opened here, as NumPy leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            # The file's name is a digest; the whole key within settles that it is the right file.
-            if str(stored["key"]) == text:
-                found = {name: stored[name] for name in stored.files if name != "key"}
-                return Frames(**found | {"frame_shape": tuple(found["frame_shape"].tolist())})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile):
-        pass  # none yet, or damaged
+        found = files.unpacked(path)
+        # The file's name is a digest; the whole key within settles that it is the right file.
+        if str(found.pop("key")) == text:
+            shape = tuple(found.pop("frame_shape").tolist())
+            return Frames(**found, frame_shape=shape)
+    except Exception:  # whatever reading raises where there is none yet, or a damaged one
+        pass
     made = make()
     there = {name: array for name, array in made._asdict().items() if array is not None}
     _keep(path, lambda whole: np.savez(whole, key=np.array(text), **there))

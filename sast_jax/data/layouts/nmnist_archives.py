@@ -148,7 +148,8 @@ def _open_archive(path: pathlib.Path, split: str) -> Split:
             ) from error
 
     def contents():
-        return np.array([m.file_size << 32 | m.CRC for m in chosen], np.int64)
+        # A damaged directory may state any size.
+        return np.array([(m.file_size << 32 | m.CRC) % 2**63 for m in chosen], np.int64)
 
     notes = _unread(path, [m.filename for m in everything], names, split)
     named = tuple(f"{path}/{name}" for name in names)
