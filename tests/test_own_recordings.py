@@ -54,6 +54,15 @@ def same_frames(one, other):
         )
 
 
+def test_a_class_whose_name_is_no_text_is_shown_by_its_bytes(tmp_path):
+    folder(tmp_path / "data", classes=("a", os.fsdecode(b"b\xff")))
+    own = {"data.path": str(tmp_path / "data"), "data.sensor": (34, 34), "data.duration": 100}
+    own |= {"epochs": 1, "batch_size": 8, "workdir": str(tmp_path / "run"), "hardware.draws": 0}
+    done = run.run(settings.read(settings.config("recordings")).changed(own))
+    assert done["class_names"] == ["a", "b\\xff"]
+    assert "\\xff" in (tmp_path / "run" / "report.md").read_text()
+
+
 def test_mixed_formats_give_the_frames_of_one(tmp_path):
     size = {"sensor": (34, 34), "duration": 100}
     mixed = sast_jax.recordings(folder(tmp_path / "mixed", 16, KINDS), **size)
@@ -458,12 +467,3 @@ def test_many_files_are_read_by_several_processes(tmp_path):
     folder(tmp_path, 90, splits=("",))
     facts = class_folders.find(tmp_path).facts
     assert len(facts) == 270 and {fact["events"] for fact in facts} == {300}
-
-
-def test_a_class_whose_name_is_no_text_is_shown_by_its_bytes(tmp_path):
-    folder(tmp_path / "data", classes=("a", os.fsdecode(b"b\xff")))
-    own = {"data.path": str(tmp_path / "data"), "data.sensor": (34, 34), "data.duration": 100}
-    own |= {"epochs": 1, "batch_size": 8, "workdir": str(tmp_path / "run"), "hardware.draws": 0}
-    done = run.run(settings.read(settings.config("recordings")).changed(own))
-    assert done["class_names"] == ["a", "b\\xff"]
-    assert "\\xff" in (tmp_path / "run" / "report.md").read_text()

@@ -8,6 +8,7 @@ its checkpoint where it finds the folder.
 
 import contextlib
 import io
+import logging
 import os
 import pathlib
 import re
@@ -105,6 +106,7 @@ class OnCluster:
                     threads_per_worker=1,
                     dashboard_address=None,
                     memory_limit=0,
+                    silence_logs=logging.CRITICAL,  # what fails is raised here; the rest is noise
                 )
                 scheduler = self._ended.enter_context(cluster)
             client = distributed.Client(scheduler, timeout=10)
