@@ -19,9 +19,9 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments import messages
-from sast_jax import files
+from sast_jax import files, processes
 from sast_jax.errors import InputError
-from sast_jax.runs import interrupts, processes, programs
+from sast_jax.runs import interrupts, programs
 
 USER_ERROR = 2
 _CONFIGS = pathlib.Path(__file__).parent / "configs"

@@ -152,7 +152,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: not there or damaged ({reason})") from error
 
 
-def unpacked(path: pathlib.Path) -> dict[str, np.ndarray]:
+def unpacked(path: pathlib.Path | io.BytesIO) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` file, with their checksums; raises anything if it is damaged."""
     found = {}
     with zipfile.ZipFile(path) as archive:

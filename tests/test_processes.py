@@ -1,15 +1,19 @@
-"""Two processes train a run together as one does, also after one of them was killed."""
+"""Two processes read recordings and train a run together as one does, also after a kill."""
 
 import json
 import os
 import socket
 import sys
+import zipfile
 from subprocess import PIPE, Popen
 
 import nmnist_files
 import numpy as np
 import pytest
 from commands import ROOT, SMALL, command, final_weights, wait_for_epochs
+
+from sast_jax import files
+from sast_jax.data.sets import load_nmnist
 
 TWO_DEVICES = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
@@ -32,7 +36,7 @@ def arguments(data, workdir, epochs=6, *more):
     )
 
 
-def start_two(*given):
+def start_two(*given, what=("-m", "experiments.nmnist")):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -41,7 +45,7 @@ def start_two(*given):
         together = (f"--coordinator=localhost:{port}", "--processes=2", f"--process={number}")
         started.append(
             Popen(
-                [sys.executable, "-m", "experiments.nmnist", *given, *together],
+                [sys.executable, *what, *given, *together],
                 cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True, env=TWO_DEVICES,
             )
         )  # fmt: skip
@@ -56,6 +60,51 @@ def ended(processes):
 def same(here, there):
     for a, b in zip(here, there, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+READING = """
+import os, sys
+from sast_jax import errors, files, processes
+from sast_jax.data.layouts import nmnist_archives
+from sast_jax.data.sets import load_nmnist
+folder, made, *flags = sys.argv[1:]
+coordinator, count, number = (flag.partition("=")[2] for flag in flags)
+os.environ["SAST_CACHE"] = made + number
+processes.join(coordinator, int(count), int(number))
+decoded, decode = [], nmnist_archives.decode
+nmnist_archives.decode = lambda raw, names: decoded.extend(names) or decode(raw, names)
+try:
+    frames = load_nmnist("folder", folder, time_bins=4, splits=("train",)).train
+except errors.InputError as error:
+    sys.exit(str(error))
+files.write_arrays(files.place(f"{made}{number}.npz"), frames.arrays() | {"decoded": decoded})
+"""
+
+
+def test_each_of_two_processes_decodes_a_half(data, tmp_path, monkeypatch):
+    """Also where one of them has the frames already."""
+    made = str(tmp_path / "made")
+    monkeypatch.setenv("SAST_CACHE", f"{made}0")
+    alone = load_nmnist("folder", data, time_bins=4, splits=("train",)).train.arrays()
+    two = ended(start_two(str(data), made, what=("-c", READING)))
+    assert [code for code, *_ in two] == [0, 0], two
+    each = [files.read_arrays(files.place(f"{made}{number}.npz")) for number in range(2)]
+    decoded = [own.pop("decoded").tolist() for own in each]
+    assert [len(names) for names in decoded] == [20, 20] and len({*decoded[0], *decoded[1]}) == 40
+    for own in each:
+        assert own.keys() == alone.keys()
+        for name, array in own.items():
+            np.testing.assert_array_equal(array, alone[name], strict=True)
+
+
+def test_a_damaged_recording_ends_the_process_that_reads_it_and_the_other(data, tmp_path):
+    with zipfile.ZipFile(data / "train.zip") as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+    nmnist_files.write_zip(tmp_path / "train.zip", whole | {max(whole): b"???????"})
+    two = ended(start_two(str(tmp_path), str(tmp_path / "made"), what=("-c", READING)))
+    assert [code for code, *_ in two] == [1, 1], two
+    assert "another process ended with an error; it says which" in two[0][2]
+    assert max(whole) in two[1][2]
 
 
 @pytest.mark.slow

@@ -193,3 +193,21 @@ def test_some_recordings_come_with_all_of_their_windows():
     few = given.spread(4)
     assert few.recordings_N.tolist() == np.repeat([0, 3, 6, 9], 3).tolist()
     assert len(given.spread(100).labels_N) == 30
+
+
+@pytest.mark.parametrize("persons", [True, False])
+def test_parts_join_to_what_is_packed_at_once(persons):
+    data = some(chunk=1)[0]
+    data = data if persons else data._replace(subjects_N=None)
+
+    def pack(indices):
+        cut = windows.cut(
+            recordings.take(data, np.array(indices)), window=100_000, count=3, shrink=4
+        )
+        return packing.pack(cut, time_bins=4, duration=100_000)
+
+    together, apart = pack([0, 1, 2, 3]), packing.joined([pack([0, 1, 2]), pack([3])])
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
+    copy = packing.Frames.of(together.arrays())
+    assert copy.frame_shape == together.frame_shape and (copy.subjects_N is not None) == persons

@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,19 +33,26 @@ def frames(folder: str | os.PathLike, key: dict, make: Callable[[], Frames]) -> 
       key: everything that shapes the frames, as values that JSON can hold.
       make: makes the frames.
     """
-    text = _text(key)
-    path = pathlib.Path(folder, f"{digest(key)}.npz")
+    found = find(folder, key)
+    return keep(folder, key, make()) if found is None else found
+
+
+def find(folder: str | os.PathLike, key: dict) -> Frames | None:
+    """Frames that are kept under a key; None if there are none, or damaged ones."""
     try:
-        found = files.unpacked(path)
+        found = files.unpacked(_path(folder, key))
         # The file's name is a digest; the whole key within settles that it is the right file.
-        if str(found.pop("key")) == text:
-            shape = tuple(found.pop("frame_shape").tolist())
-            return Frames(**found, frame_shape=shape)
+        if str(found.pop("key")) == _text(key):
+            return Frames.of(found)
     except Exception:  # whatever reading raises where there is none yet, or a damaged one
         pass
-    made = make()
-    there = {name: array for name, array in made._asdict().items() if array is not None}
-    _keep(path, lambda whole: np.savez(whole, key=np.array(text), **there))
+    return None
+
+
+def keep(folder: str | os.PathLike, key: dict, made: Frames) -> Frames:
+    """Keeps frames under a key, if the folder can be written, and returns them."""
+    arrays: Any = made.arrays() | {"key": np.array(_text(key))}
+    _keep(_path(folder, key), lambda whole: np.savez(whole, **arrays))
     return made
 
 
@@ -82,6 +90,10 @@ def folder() -> pathlib.Path:
 def digest(key: dict | list) -> str:
     """A short name for values that JSON can hold."""
     return hashlib.sha256(_text(key).encode()).hexdigest()[:24]
+
+
+def _path(folder, key):
+    return pathlib.Path(folder, f"{digest(key)}.npz")
 
 
 def _keep(path, write):

@@ -6,8 +6,8 @@ Frames are stored eight pixels a byte, in the order (H, W, C), batch first, and 
 device.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,17 @@ class Frames(NamedTuple):
         shape = " x ".join(map(str, self.frame_shape))
         ends = f"classes {self.labels_N.min()} to {self.labels_N.max()}"
         return f"Frames: {what} of {self.packed_NxTxP.shape[1]} time bins, {shape}, {ends}"
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Frames":
+        """The frames of what :meth:`arrays` made of them."""
+        columns: dict[str, Any] = {**arrays, "frame_shape": tuple(arrays["frame_shape"].tolist())}
+        return cls(**columns)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What they hold, by name, as arrays; without what is None."""
+        there = {name: value for name, value in self._asdict().items() if value is not None}
+        return {name: np.asarray(value) for name, value in there.items()}
 
     @property
     def truth_M(self) -> np.ndarray:
@@ -193,6 +204,28 @@ def pack(
         np.arange(N) // data.windows,
         (H, W, C),
         data.subjects_N,
+    )
+
+
+def joined(parts: Sequence[Frames]) -> Frames:
+    """The frames of recordings that were packed in parts, as if they had been packed together."""
+
+    def column(name):
+        each = [getattr(part, name) for part in parts]
+        return None if each[0] is None else np.concatenate(each)
+
+    starts = np.cumsum([0, *(len(part.truth_M) for part in parts)])
+    numbered = [part.recordings_N + start for part, start in zip(parts, starts, strict=False)]
+    # Means are over rows, of sums that are whole numbers.
+    rows = [len(part.labels_N) for part in parts]
+    events = [np.rint(part.profile_TxC * own) for part, own in zip(parts, rows, strict=True)]
+    columns = ("packed_NxTxP", "labels_N", "numbers_N", "events_NxC", "subjects_N", "survey_N")
+    return Frames(
+        **{name: column(name) for name in columns},
+        profile_TxC=sum(events) / max(sum(rows), 1),
+        unsorted=np.int64(sum(int(part.unsorted) for part in parts)),
+        recordings_N=np.concatenate(numbered),
+        frame_shape=parts[0].frame_shape,
     )
 
 

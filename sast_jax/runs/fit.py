@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from sast_jax import files
+from sast_jax import files, processes
 from sast_jax.data import packing
 from sast_jax.errors import DivergedError, InputError
 from sast_jax.evaluation import swap
 from sast_jax.reports import health, results
-from sast_jax.runs import interrupts, machine, processes, workdirs
+from sast_jax.runs import interrupts, machine, workdirs
 from sast_jax.runs.checkpoints import Checkpoints, contents
 from sast_jax.training import epochs, passes, stepping, sweeps
 from sast_jax.training.recipe import Hyperparameters, Recipe

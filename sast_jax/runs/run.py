@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from sast_jax import files
+from sast_jax import files, processes
 from sast_jax.data import packing
 from sast_jax.data.sets import selection
 from sast_jax.data.sets.loading import Source
@@ -23,7 +23,6 @@ from sast_jax.runs import (
     fit,
     machine,
     measure,
-    processes,
     reloaded,
     workdirs,
 )

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
+from sast_jax import processes
 from sast_jax.data import sparse, streaming
 from sast_jax.data.packing import Frames
 from sast_jax.data.words import Words
@@ -35,10 +35,7 @@ def device_memory() -> int | None:
     if not known:
         return None
     free = known["bytes_limit"] - known["bytes_in_use"]
-    if jax.process_count() == 1:
-        return free
-    pages = multihost_utils.process_allgather(np.int32(free >> 12))  # 64 bits are not at hand
-    return int(pages.min()) << 12
+    return processes.least(free >> 12) << 12  # in pages, as 64 bits are not at hand
 
 
 def forget_programs() -> None:
@@ -219,9 +216,7 @@ class _Pace:
     def took(self, seconds: float):
         """Says how long the last block took."""
         wanted = int(min(2**30, PAUSE * self._last / max(seconds, 1e-9)))
-        if jax.process_count() > 1:
-            wanted = int(multihost_utils.broadcast_one_to_all(np.int32(wanted)))
-        self._steps = max(1, wanted)
+        self._steps = max(1, processes.of_first(wanted))
 
 
 class _Streamed:

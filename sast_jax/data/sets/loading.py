@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sast_jax import files
+from sast_jax import files, processes
 from sast_jax.data import cache, corruptions, packing, recordings, survey
 from sast_jax.data.layouts import finding, split as splits_lib
 from sast_jax.data.layouts.split import Split
@@ -30,6 +30,7 @@ class Recorded(NamedTuple):
       pack: (recordings, what corrupts them or None) -> frames.
       levels: of corruptions; see :class:`Published`.
       split: the same recordings, to compare them with others; None for simulated ones.
+      select: indices of some of them -> these recordings; None for simulated ones.
     """
 
     recordings: recordings.Recordings
@@ -37,13 +38,27 @@ class Recorded(NamedTuple):
     pack: Callable[[recordings.Recordings, Change], packing.Frames]
     levels: Mapping[str, tuple[float, ...]]
     split: Split | None = None
+    select: Callable[[np.ndarray], recordings.Recordings] | None = None
 
     def frames(self) -> packing.Frames:
-        """The frames, from the cache if they have been made before."""
-        return cache.frames(cache.folder(), self.key, self._made)
+        """The frames, from the cache if they have been made before.
 
-    def _made(self) -> packing.Frames:
-        watch, data = survey.Watch(), self.recordings
+        Of several processes each decodes a share of the recordings, and gives its frames to the
+        others.
+        """
+        folder, count = cache.folder(), len(self.recordings.labels_N)
+        if self.select is None or processes.alone() or count < processes.count():
+            return cache.frames(folder, self.key, lambda: self._made(self.recordings))
+        found, select = cache.find(folder, self.key), self.select
+        if processes.any_says(found is None) or found is None:
+            own = processes.own_share(count)
+            parts = processes.everyones(lambda: self._made(select(own)).arrays())
+            found = packing.joined([packing.Frames.of(part) for part in parts])
+            cache.keep(folder, self.key, found)
+        return found
+
+    def _made(self, data):
+        watch = survey.Watch()
         watched = data._replace(events=lambda: watch.through(data.events()))
         return self.pack(watched, None)._replace(survey_N=watch.table())
 
@@ -267,7 +282,8 @@ def of_splits(
         key["labels"] = cache.digest({"labels": [column.tolist() for column in columns]})
         key |= framing.key | framing.real
         own = splits_lib.part(split, indices)
-        recorded[name] = Recorded(data, key, framing.pack, known.levels, own)
+        select = functools.partial(_those, known, split, indices)
+        recorded[name] = Recorded(data, key, framing.pack, known.levels, own, select)
         fingerprints.append(split.fingerprint)
         names[name] = own.names
         notes += (*split.unread, *split.warnings)
@@ -277,6 +293,11 @@ def of_splits(
     notes += _people_shared(frames) + _classes_apart(known, frames)
     named = f"{known.name}, {words} ({_counts(frames)})"
     return _source(known, framing, named, False, "+".join(fingerprints), recorded, frames, notes)
+
+
+def _those(known, split, indices, some) -> recordings.Recordings:
+    """Some of the recordings that were drawn."""
+    return known.select(split, indices[some])
 
 
 def copies(splits, allow_overlap) -> list[str]:

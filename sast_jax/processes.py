@@ -1,24 +1,27 @@
 """Several processes, on one machine or on many, that train a run together.
 
-Each process runs the same command and reads the same recordings, and their devices train as those
-of one process do. The first process alone evaluates, logs, prints and reports. All of them must
-see the workdir, as on a shared disk.
+Each process runs the same command on the same recordings, of which it decodes a share, and their
+devices train as those of one process do. The first process alone evaluates, logs, prints and
+reports. All of them must see the workdir, as on a shared disk.
 """
 
 import contextlib
+import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from sast_jax import files
 from sast_jax.errors import InputError
 
 Found = TypeVar("Found")
 AUTO = "auto"
+_BLOCK = 2**22  # bytes that each process sends at once
 
 
 def join(coordinator: str, processes: int, process: int) -> None:
@@ -47,7 +50,13 @@ def join(coordinator: str, processes: int, process: int) -> None:
 
 def alone() -> bool:
     """Whether there are no other processes."""
-    return jax.process_count() == 1
+    # One that has not joined others need not start JAX to know.
+    return not jax.distributed.is_initialized() or jax.process_count() == 1
+
+
+def count() -> int:
+    """How many processes there are."""
+    return jax.process_count()
 
 
 def is_first() -> bool:
@@ -69,7 +78,7 @@ def first_decides(decide: Callable[[], bool]) -> bool:
             answer = int(decide())
         except InputError as error:
             answer, failed = -1, error
-    answer = int(multihost_utils.broadcast_one_to_all(jax.numpy.int32(answer)))
+    answer = of_first(answer)
     if failed is not None:
         raise failed
     if answer < 0:
@@ -77,11 +86,57 @@ def first_decides(decide: Callable[[], bool]) -> bool:
     return bool(answer)
 
 
+def of_first(number: int) -> int:
+    """The first process's number, of 32 bits; all of them ask together."""
+    if alone():
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def least(number: int) -> int:
+    """The least number, of 32 bits, of any process; all of them ask together."""
+    if alone():
+        return number
+    return int(multihost_utils.process_allgather(np.int32(number)).min())
+
+
 def any_says(yes: bool) -> bool:
     """Whether any process says yes; all of them ask together."""
-    if alone():
-        return yes
-    return bool(multihost_utils.process_allgather(np.int32(yes)).any())
+    return least(int(not yes)) == 0
+
+
+def own_share(count: int) -> np.ndarray:
+    """The indices of ``count`` things that are this process's to work on; next to one another."""
+    return np.array_split(np.arange(count), jax.process_count())[jax.process_index()]
+
+
+def everyones(make: Callable[[], Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """The arrays that each process makes, in the order of the processes, in all of them.
+
+    Raises:
+      InputError: in a process that could not make them, whatever it raised; in the others that
+        there is one.
+    """
+    own, failed = b"", None
+    try:
+        own = files.packed(make())
+    except InputError as error:
+        failed = error
+    if any_says(failed is not None):
+        raise failed or InputError("another process ended with an error; it says which")
+    # Sizes in blocks and a rest, as 64 bits are not at hand.
+    sizes = multihost_utils.process_allgather(np.array(divmod(len(own), _BLOCK), np.int32))
+    lengths = [int(blocks) * _BLOCK + int(rest) for blocks, rest in sizes.reshape(-1, 2)]
+    size, everyone = min(_BLOCK, max(lengths)), [bytearray() for _ in lengths]
+    for start in range(0, max(lengths), size):
+        block = np.zeros(size, np.uint8)
+        piece = np.frombuffer(own[start : start + size], np.uint8)
+        block[: len(piece)] = piece
+        sent = multihost_utils.process_allgather(block).reshape(-1, size)
+        for collected, part in zip(everyone, sent, strict=True):
+            collected += part.tobytes()
+    whole = (bytes(each[:length]) for each, length in zip(everyone, lengths, strict=True))
+    return [files.unpacked(io.BytesIO(each)) for each in whole]
 
 
 def first_then_others(function: Callable[[], Found]) -> Found:
