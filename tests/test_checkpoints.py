@@ -209,10 +209,10 @@ def test_a_checksum_is_of_keys_and_wide_numbers_too():
     [
         {"epoch": 1},
         {"epoch": "5"},
-        {"state_checksum": 0},
-        {"record_checksum": 0},
-        {"record_checksum": None},
-        {"state_checksum": None, "record_checksum": 0},
+        {"state_crc32": 0},
+        {"record_crc32": 0},
+        {"record_crc32": None},
+        {"state_crc32": None, "record_crc32": 0},
     ],
     ids=str,
 )

@@ -294,7 +294,7 @@ def test_a_checkpoint_of_another_version_is_named(trained, tmp_path, old, new, m
         text = file.read_text()
         assert old in text
         changed = json.loads(text.replace(old, new))
-        del changed["state_checksum"], changed["record_checksum"]  # as in records of that time
+        del changed["state_crc32"], changed["record_crc32"]  # as in records of that time
         file.write_text(json.dumps(changed))
     code, _, err = command("evaluate", f"--checkpoint={tmp_path}")
     assert (code, "is of another version" in err, message in err) == (2, True, True)
