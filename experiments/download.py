@@ -107,9 +107,7 @@ def fetch(url: str, folder: pathlib.Path, name: str, md5: str) -> None:
                 f"a browser, save it as {whole} (md5 {md5}) and start this command again"
             ) from error
         finally:
-            # A lock is asked for at once or never, so nobody waits for the file that goes.
-            for left in (anew, folder / workdirs.LOCK):
-                left.unlink(missing_ok=True)
+            anew.unlink(missing_ok=True)
 
 
 def _download(url, part, anew) -> pathlib.Path:

@@ -380,7 +380,8 @@ def _people_shared(frames) -> list[str]:
 
 def _unused(folder, wanted) -> list[str]:
     """A warning if recordings are simulated although the folder holds something else."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    found = folder.iterdir() if folder.is_dir() else ()
+    names = sorted(path.name for path in found if not path.name.startswith("."))
     if not names:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
