@@ -36,6 +36,8 @@ def test_what_lies_where_recordings_should_be_is_told(tmp_path, monkeypatch):
     assert warnings() == ()
     folder.mkdir(parents=True)
     assert warnings() == ()
+    (folder / ".lock").touch()
+    assert warnings() == ()
     (folder / "train.zip.part").write_bytes(b"half")
     said = "recordings are simulated: data/nmnist holds "
     wanted = ", but not train.zip or Train/ or test.zip or Test/"
