@@ -285,6 +285,8 @@ def _guard(main, argv, costly):
         if "coordinator" in flags.FLAGS:
             _join_others()
         _start_backend()
+        if not processes.alone():
+            processes.begin()
         with _reader_may_leave():
             main(argv)
             sys.stdout.flush()

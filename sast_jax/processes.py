@@ -7,10 +7,12 @@ reports. All of them must see the workdir, as on a shared disk.
 
 import contextlib
 import io
+import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -44,8 +46,30 @@ def join(coordinator: str, processes: int, process: int) -> None:
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--coordinator={coordinator}: no processes to join ({reason})") from error
+
+
+def begin() -> None:
+    """Meets the others, once they have joined, and silences all but the first.
+
+    Connecting gives up where one comes half a minute later than the other, as after reading files;
+    once they are connected they may.
+    """
+    together("begin")
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, as long as the process
+
+
+def agree(value: Any, what: str) -> None:
+    """Compares a value that JSON can hold with those of the others; all of them ask together.
+
+    Raises:
+      InputError: they differ.
+    """
+    if alone():
+        return
+    own = zlib.crc32(json.dumps(value, sort_keys=True).encode()) >> 1  # as 32 bits have a sign
+    if any_says(of_first(own) != own):
+        raise InputError(f"the processes differ in {what}; start each with the same command")
 
 
 def alone() -> bool:
@@ -68,7 +92,7 @@ def first_decides(decide: Callable[[], bool]) -> bool:
     """What the first process decides; the others wait for it.
 
     Raises:
-      InputError: in the first process whatever it raised; in the others that it did.
+      InputError: in the others that the first failed, which raises whatever it was.
     """
     if alone():
         return decide()
@@ -76,7 +100,7 @@ def first_decides(decide: Callable[[], bool]) -> bool:
     if is_first():
         try:
             answer = int(decide())
-        except InputError as error:
+        except Exception as error:  # whatever it is, the others wait
             answer, failed = -1, error
     answer = of_first(answer)
     if failed is not None:
@@ -114,13 +138,12 @@ def everyones(make: Callable[[], Mapping[str, np.ndarray]]) -> list[dict[str, np
     """The arrays that each process makes, in the order of the processes, in all of them.
 
     Raises:
-      InputError: in a process that could not make them, whatever it raised; in the others that
-        there is one.
+      InputError: in the others that a process could not make them, which raises whatever it was.
     """
     own, failed = b"", None
     try:
         own = files.packed(make())
-    except InputError as error:
+    except Exception as error:  # whatever it is, the others wait
         failed = error
     if any_says(failed is not None):
         raise failed or InputError("another process ended with an error; it says which")

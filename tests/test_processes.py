@@ -36,7 +36,7 @@ def arguments(data, workdir, epochs=6, *more):
     )
 
 
-def start_two(*given, what=("-m", "experiments.nmnist")):
+def start_two(*given, what=("-m", "experiments.nmnist"), each=((), ())):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -45,7 +45,7 @@ def start_two(*given, what=("-m", "experiments.nmnist")):
         together = (f"--coordinator=localhost:{port}", "--processes=2", f"--process={number}")
         started.append(
             Popen(
-                [sys.executable, *what, *given, *together],
+                [sys.executable, *what, *given, *each[number], *together],
                 cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True, env=TWO_DEVICES,
             )
         )  # fmt: skip
@@ -67,10 +67,11 @@ import os, sys
 from sast_jax import errors, files, processes
 from sast_jax.data.layouts import nmnist_archives
 from sast_jax.data.sets import load_nmnist
-folder, made, *flags = sys.argv[1:]
+made, folder, *flags = sys.argv[1:]
 coordinator, count, number = (flag.partition("=")[2] for flag in flags)
 os.environ["SAST_CACHE"] = made + number
 processes.join(coordinator, int(count), int(number))
+processes.begin()
 decoded, decode = [], nmnist_archives.decode
 nmnist_archives.decode = lambda raw, names: decoded.extend(names) or decode(raw, names)
 try:
@@ -86,7 +87,7 @@ def test_each_of_two_processes_decodes_a_half(data, tmp_path, monkeypatch):
     made = str(tmp_path / "made")
     monkeypatch.setenv("SAST_CACHE", f"{made}0")
     alone = load_nmnist("folder", data, time_bins=4, splits=("train",)).train.arrays()
-    two = ended(start_two(str(data), made, what=("-c", READING)))
+    two = ended(start_two(made, str(data), what=("-c", READING)))
     assert [code for code, *_ in two] == [0, 0], two
     each = [files.read_arrays(files.place(f"{made}{number}.npz")) for number in range(2)]
     decoded = [own.pop("decoded").tolist() for own in each]
@@ -101,10 +102,20 @@ def test_a_damaged_recording_ends_the_process_that_reads_it_and_the_other(data, 
     with zipfile.ZipFile(data / "train.zip") as archive:
         whole = {name: archive.read(name) for name in archive.namelist()}
     nmnist_files.write_zip(tmp_path / "train.zip", whole | {max(whole): b"???????"})
-    two = ended(start_two(str(tmp_path), str(tmp_path / "made"), what=("-c", READING)))
+    two = ended(start_two(str(tmp_path / "made"), str(tmp_path), what=("-c", READING)))
     assert [code for code, *_ in two] == [1, 1], two
     assert "another process ended with an error; it says which" in two[0][2]
     assert max(whole) in two[1][2]
+
+
+def test_processes_that_find_other_recordings_keep_none_of_them(data, tmp_path):
+    nmnist_files.dataset(tmp_path / "other", seed=1)
+    each = (str(data),), (str(tmp_path / "other"),)
+    two = ended(start_two(str(tmp_path / "made"), what=("-c", READING), each=each))
+    assert [code for code, *_ in two] == [1, 1], two
+    for _, _, err in two:
+        assert "the processes differ in the recordings that they find; start each with" in err
+    assert not list(tmp_path.glob("made*"))
 
 
 @pytest.mark.slow
@@ -129,7 +140,7 @@ def test_two_processes_train_as_one(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--config.data.stream=always", "--config.sweep.seeds=3")])
-def test_a_run_of_two_processes_goes_on_after_a_kill_and_in_one(data, tmp_path, more):
+def test_a_run_of_two_processes_goes_on_after_a_kill(data, tmp_path, more):
     given = arguments(data, tmp_path / "two", 40, *more)
     started = start_two(*given)
     wait_for_epochs(started[0], tmp_path / "two")
@@ -152,6 +163,15 @@ def test_a_wrong_setting_ends_both(data, tmp_path):
     assert [code for code, *_ in two] == [2, 2]
     assert "not empty and not a run of sast_jax" in two[0][2]
     assert "the first process ended with an error; it says which" in two[1][2]
+
+
+def test_processes_with_other_settings_end(data, tmp_path):
+    each = (), ("--config.data.stream=always",)
+    two = ended(start_two(*arguments(data, tmp_path / "two"), each=each))
+    assert [code for code, *_ in two] == [2, 2]
+    for _, _, err in two:
+        assert "the processes differ in their settings; start each with the same command" in err
+    assert not (tmp_path / "two").exists()
 
 
 @pytest.mark.parametrize(

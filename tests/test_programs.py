@@ -43,10 +43,10 @@ def test_a_folder_of_bounded_size_is_used(nothing_kept):
     assert jax.config.jax_compilation_cache_max_size == 2**30
 
 
-def test_a_folder_that_jax_knows_stays(nothing_kept):
-    jax.config.update("jax_compilation_cache_dir", "elsewhere")
+def test_a_folder_that_jax_knows_stays(nothing_kept, tmp_path):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "elsewhere"))
     programs.keep()
-    assert jax.config.jax_compilation_cache_dir == "elsewhere"
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "elsewhere")
 
 
 def test_a_variable_says_how_much_is_kept(nothing_kept, monkeypatch):

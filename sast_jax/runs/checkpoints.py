@@ -21,9 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from sast_jax import processes
 from sast_jax.errors import InputError
 from sast_jax.training import epochs, sweeps
 
+_TRIED = 3  # checkpoints, which are more than are kept
 _STATE, _RECORD = "state_crc32", "record_crc32"
 _CAUSE = re.compile(r"[^: ][^:]*(?= \[os_error_code=)")  # at the end of a line full of paths
 
@@ -78,30 +80,27 @@ class Checkpoints:
         Raises:
           InputError: there is none that can be read.
         """
-        here = sweeps.everywhere()
-        steps = self._steps()
+        known = [*self._steps(), *[-1] * _TRIED][:_TRIED]
+        steps = [step for step in map(processes.of_first, known) if step >= 0]
         if not steps:
             raise InputError(f"{self.folder}: no checkpoint here; train first, or name its workdir")
         failed = None
         for step in steps:
+            found, own = None, None
             try:
-                record, checksum = self._record(step)
-                abstract = jax.tree.map(
-                    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-                    self._like(step, like_of, record, checksum is not None),
-                )
-                state = self._item(step, state=ocp.args.StandardRestore(abstract))
-                if checksum not in (None, _checksum(state)):
-                    raise _UnreadableError(f"{self.folder / str(step)}: its arrays are damaged")
+                found = self._whole(step, like_of)
             except _UnreadableError as error:
-                failed = failed or error
+                own = error
+            if processes.any_says(found is None) or found is None:
+                other = f"{self.folder / str(step)}: another process cannot read it"
+                failed = failed or own or _UnreadableError(other)
                 continue
             if failed:
                 print(f"warning: {failed}; {self.folder / str(step)} is taken instead")
             self._restored = step
-            return record, state
+            return found
         self._manager.reload()
-        if self._steps() != steps:  # a training run has replaced them since
+        if processes.alone() and self._steps() != steps:  # a training run has replaced them since
             return self.restore(like_of)
         raise InputError(
             f"{failed}; it is damaged or of another version, so train again in another workdir"
@@ -115,6 +114,19 @@ class Checkpoints:
 
     def _steps(self) -> list[int]:
         return sorted(self._manager.all_steps(), reverse=True)
+
+    def _whole(self, step, like_of) -> tuple[dict, Any]:
+        """The record and the state of a checkpoint, which is neither missing nor damaged."""
+        record, checksum = self._record(step)
+        here = sweeps.everywhere()
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+            self._like(step, like_of, record, checksum is not None),
+        )
+        state = self._item(step, state=ocp.args.StandardRestore(abstract))
+        if checksum not in (None, _checksum(state)):
+            raise _UnreadableError(f"{self.folder / str(step)}: its arrays are damaged")
+        return record, state
 
     def _record(self, step) -> tuple[dict, int | None]:
         """The record of a checkpoint and the checksum of its state, None where it has no seal."""

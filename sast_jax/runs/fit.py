@@ -122,7 +122,7 @@ def _begin(job, checkpoints) -> tuple[stepping.RunState, Progress, epochs.StepMe
     """State and progress of the last checkpoint, or of the start, which is then saved."""
     state_R = sweeps.to_all(stepping.initialise(job.recipe, job.hyper_R, job.initial_R))
     progress = Progress(0, [0.0] * len(job.runs), [True] * len(job.runs))
-    if checkpoints.latest() is None:
+    if processes.first_decides(lambda: checkpoints.latest() is None):
         # Before the first epoch, so that a folder that cannot be written is noticed at once, and a
         # run that is cut off in its first epoch can be resumed.
         checkpoints.save(0, state_R, _record(job, progress))

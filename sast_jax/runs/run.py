@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import time
 from collections.abc import Iterator
 
 import jax.numpy as jnp
@@ -40,12 +41,15 @@ def run(given: Settings) -> dict:
     Everything else is already written.
     """
     done, workdir = results_of(given, page=not given.brief)
-    if not processes.is_first():
-        return done
-    measure.show(done)
-    if not given.brief:
-        print(f"report: {workdir / 'report.html'}")
-    measure.raise_failure(done["runs"], f"evaluate --checkpoint={workdir}")
+
+    def told():
+        measure.show(done)
+        if not given.brief:
+            print(f"report: {workdir / 'report.html'}")
+        measure.raise_failure(done["runs"], f"evaluate --checkpoint={workdir}")
+        return True
+
+    processes.first_decides(told)
     return done
 
 
@@ -67,6 +71,9 @@ def results_of(
       InputError: a setting or a file is wrong; nothing is overwritten before that is known.
     """
     given = dataclasses.replace(given, data=given.data.resolved())
+    places = ("data.path", "workdir")  # which may be mounted elsewhere
+    same = {k: str(v) for k, v in workdirs.flat(given.as_dict()).items() if k not in places}
+    processes.agree(same, "their settings")
     source = given.data.load()
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
@@ -117,9 +124,13 @@ def results_of(
                 to_the_end=to_the_end,
             )
             trained = fit.fit(job)
-            done = {}
+            done, before = {}, workdirs.state_of_results(workdir)
+            processes.together("trained")
             if processes.is_first():
                 done = _conclude(job, given, source, validation, page, *trained)
+            # The others look at the disk, as waiting among processes ends after half an hour.
+            while not processes.is_first() and workdirs.state_of_results(workdir) == before:
+                time.sleep(1)
             processes.together("reported")
         else:
             print(f"{workdir}: this run is finished; these are its results")

@@ -46,6 +46,7 @@ class Recorded(NamedTuple):
         Of several processes each decodes a share of the recordings, and gives its frames to the
         others.
         """
+        processes.agree(self.key, "the recordings that they find")
         folder, count = cache.folder(), len(self.recordings.labels_N)
         if self.select is None or processes.alone() or count < processes.count():
             return cache.frames(folder, self.key, lambda: self._made(self.recordings))

@@ -8,6 +8,7 @@ its checkpoint where it finds the folder.
 
 import contextlib
 import io
+import itertools
 import logging
 import os
 import pathlib
@@ -24,6 +25,7 @@ from sast_jax import files
 from sast_jax.errors import DivergedError, InputError, needed
 from sast_jax.runs import build, programs, run
 from sast_jax.runs.settings import SWEPT_KEYS, Settings
+from sast_jax.training import passes
 from sast_jax.training.recipe import SWEPT
 
 
@@ -111,6 +113,7 @@ class OnCluster:
                 scheduler = self._ended.enter_context(cluster)
             client = distributed.Client(scheduler, timeout=10)
         except (OSError, ValueError) as error:  # a ValueError for what is no address
+            self._ended.close()
             raise InputError(f"--scheduler={scheduler}: no scheduler answers there") from error
         self._client = self._ended.enter_context(client)
         if local:
@@ -183,6 +186,7 @@ def alone(given: Settings) -> list[Settings]:
 
 
 _ONE = threading.Lock()  # of a worker with several threads, which share what is printed
+_DONE, _FORGOTTEN = itertools.count(1), 16  # trainings, after which a worker forgets its programs
 
 
 def _task(
@@ -199,6 +203,8 @@ def _task(
         programs.keep()
         done, workdir = run.results_of(given, to_the_end=True, page=False)
         more = [measure(workdir) for measure in measures]
+        if next(_DONE) % _FORGOTTEN == 0:
+            passes.forget_programs()  # which a process can hold only so many of
     lines = [line for line in said.getvalue().splitlines() if line.startswith("warning")]
     lines += [f"warning: {one.message}" for one in warned]
     config = files.read_json(workdir / "config.json", dict)
