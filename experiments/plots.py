@@ -1,5 +1,7 @@
 """Draws the figures of ``RESULTS.md`` from the numbers that are kept in ``experiments/results``.
 
+All tables of a study are written as well, beside its rows: ``tables.md``.
+
     python -m experiments.plots
     python -m experiments.plots --keep=WORKDIR --name=rho_nmnist
 
@@ -15,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from experiments.assessment import figures
+from experiments.assessment import figures, page
 from sast_jax import files
 from sast_jax.errors import InputError
 from sast_jax.reports import plots
@@ -26,6 +28,11 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 FIGURES = pathlib.Path(__file__).parent / "figures"
 PUBLISHED = (0.30, 0.40)  # radii of the papers
 KEPT = ("soft_accuracy", "hard_accuracy", "transfer_gap")
+
+_TABLES = (
+    "Written by `python -m experiments.plots` from `rows.json` and `times.json`. Means over seeds "
+    "with 95 % intervals (Student's t); times over those of plain training."
+)
 
 _KEEP = flags.DEFINE_string("keep", "", "workdir of a finished sweep whose summary is to be kept")
 _NAME = flags.DEFINE_string("name", "", "name to keep it under")
@@ -44,6 +51,9 @@ def main() -> None:
     for name, figure in drawn().items():
         files.write_figure(folder / f"{name}.png", figure)
         print(folder / f"{name}.png")
+    for file, text in tables().items():
+        files.write(file, text)
+        print(file)
 
 
 def keep(workdir: pathlib.Path, name: str) -> None:
@@ -80,16 +90,34 @@ def _is_of(key, wanted) -> bool:
 def drawn() -> dict[str, matplotlib.figure.Figure]:
     """The figures by their names; those whose numbers are not there are left out."""
     made = {}
-    for file in sorted((RESULTS / "assessment").glob("*/*/rows.json")):
-        rows = {name: kept["row"] for name, kept in kept_rows.kept(file).items()}
-        timed = kept_rows.kept(file.with_name("times.json")).get("times", {"row": {}})["row"]
-        rows |= {name: rows[name] | {"time": time} for name, time in timed.items()}
-        name = "_".join(file.parent.parts[-2:])
+    for folder, rows in _studies().items():
+        name = "_".join(folder.parts[-2:])
         for kind in ("flatness", "corruptions", "curves"):
             made[f"{name}_{kind}"] = getattr(figures, kind)(rows)
     made |= _panels("rho", ("rho_nmnist", "rho_gestures"), "rho", PUBLISHED)
     made |= _panels("slope_and_rate", ("slope", "learning_rate"), None, ())
     return made
+
+
+def tables() -> dict[pathlib.Path, str]:
+    """All tables of the studies that are kept, by the files that they are written to."""
+    made = {}
+    for folder, rows in _studies().items():
+        about = files.read_json(folder.parent / "config.json", dict)
+        title = f"# {' '.join(folder.parts[-2:])}: all tables"
+        parts = [title, _TABLES, *page.details(folder, rows, about["severities"])]
+        made[folder / "tables.md"] = "\n\n".join(parts) + "\n"
+    return made
+
+
+def _studies() -> dict[pathlib.Path, dict[str, dict]]:
+    """The rows of the studies that are kept, with times where they were measured, by folder."""
+    found = {}
+    for file in sorted((RESULTS / "assessment").glob("*/*/rows.json")):
+        rows = {name: kept["row"] for name, kept in kept_rows.kept(file).items()}
+        timed = kept_rows.kept(file.with_name("times.json")).get("times", {"row": {}})["row"]
+        found[file.parent] = rows | {name: rows[name] | {"time": t} for name, t in timed.items()}
+    return found
 
 
 def _panels(name, sweeps, key, marks) -> dict[str, matplotlib.figure.Figure]:

@@ -1,9 +1,11 @@
 """The assessment: settings of every method, its page by hand, and a small one from end to end."""
 
+import ast
 import dataclasses
 import itertools
 import json
 import math
+import shlex
 import shutil
 
 import gesture_writing
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from commands import command
 
+from experiments import cli
 from experiments.assessment import (
     command as command_module,
     conclusions,
@@ -28,7 +31,7 @@ from sast_jax.runs import build, settings, workdirs
 from sast_jax.runs.study import trainings
 
 IN_TURN = trainings.InTurn()
-CONFIG = {"dataset": "nmnist", "base": "", "epochs": 12, "minutes": 15}
+CONFIG = {"dataset": "nmnist", "base": "", "epochs": 12, "minutes": 15, "data": {"path": ""}}
 
 
 def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
@@ -50,7 +53,7 @@ def row(hard, time=1.0, gaps=(0.5, 0.5, 0.5), **changes):
 
 
 def done(methods_, **regime):
-    config = CONFIG | {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2}}
+    config = CONFIG | {"tuning_seeds": 2, "seeds": 3, "data": {"validation": 0.2, "path": ""}}
     config |= {"severities": (3,)}
     about = {"about": "made up", "left_out": ["weight noise"], "methods": methods_} | regime
     made = {"config": config, "data": "none", "environment": {"device": "cpu"}}
@@ -586,16 +589,58 @@ def test_the_decision_names_the_best_for_each_need():
     assert found["events that are lost"].method == "plain"
     unknown = {"weights of 2 bits", "events that are added"} | {decision.NEEDS[0].title}
     assert not unknown & found.keys()  # of which something is not measured
-    keys = decision.keys_of(CONFIG, "default", "SAST", methods_["SAST"])
-    assert keys.split() == [
-        *("--config.rho=0.05", "--config.epochs=12", "--config.sam.ascent_fraction=1"),
-        "--config.learning_rate=0.0005",
+    made = decision.command_of(CONFIG, "default", "SAST", methods_["SAST"])
+    assert made.split() == [
+        *("python", "-m", "experiments.nmnist", "--config=nmnist_robust", "--config.epochs=12"),
+        *("--config.learning_rate=0.0005", "--config.rho=0.05", "--config.sam.ascent_fraction=1"),
     ]
-    shown = decision.table(CONFIG, "default", methods_)
-    assert "| hard spikes" in shown and "`--config.rho=0.05 " in shown
-    steep = methods_["plain"] | {"tuned": {"slope": 4.0}}
-    made = decision.keys_of(CONFIG, "default", "hard forward", steep)
-    assert "--config.forward=hard" in made and "--config.slope_end=16" in made
+    assert f"| `{made}`" in decision.table(CONFIG, "default", methods_)
+
+
+BASE_OF_GESTURES = """
+from experiments.configs import dvs_gesture
+
+def get_config():
+    config = dvs_gesture.get_config()
+    config.network.hidden = (32,)
+    return config
+"""
+
+
+@pytest.mark.parametrize("name", ["plain", "hard forward", "momentum-SAM", "rate penalty", "chip"])
+@pytest.mark.parametrize(
+    "dataset, regime, based",
+    [("nmnist", "default", 0), ("recordings", "default", 0), ("recordings", "default", 1),
+     ("nmnist", "paper", 0), ("dvs_gesture", "default", 1)],
+)  # fmt: skip
+def test_a_command_of_the_decision_trains_what_the_row_was(tmp_path, name, dataset, regime, based):
+    method = methods.METHODS[name]
+    if regime not in method.values:
+        return
+    file = tmp_path / "my base.py"
+    file.write_text(BASE_OF_GESTURES)
+    config = config_file.get_config()
+    config.update(dataset=dataset, base=str(file) if based else "", epochs=0)
+    config.data.path = "a folder"
+    own = {"tuned": {"learning_rate": 3e-4, method.key: 3e-4}, "taken": {}}
+    if method.taken:
+        own["taken"] = {method.taken: 0.07}
+    words = shlex.split(decision.command_of(config.to_dict(), regime, name, own))
+    assert words[:3] == ["python", "-m", f"experiments.{dataset}"]
+    begins = words[3].removeprefix("--config=") if words[3].startswith("--config=") else dataset
+    made = workdirs.flat(cli.load_config(begins).to_dict())
+    for word in words[3:]:
+        key, _, value = word.removeprefix("--config.").partition("=")
+        if word.startswith("--config."):
+            assert key in made or key.startswith("data.")
+            made[key] = value if isinstance(made.get(key, ""), str) else ast.literal_eval(value)
+    wanted = command_module._timed(config, regime, name, own).as_dict()
+    wanted = {k: v for k, v in workdirs.flat(wanted).items() if k in made}
+    ours = ("data.validation", "data.source", "resume", "workdir", "corruptions.kinds")
+    for key in [*ours, "hardware.weight_bits", "hardware.draws"]:
+        made.pop(key, None)
+        wanted.pop(key, None)
+    assert {k: tuple(v) if isinstance(v, list) else v for k, v in made.items()} == wanted
 
 
 def in_time(config, tmp_path, monkeypatch, seconds):
@@ -670,8 +715,9 @@ def test_a_config_of_ones_own_is_the_base_of_all_methods(tmp_path):
     made = command_module.untuned(config, "default", methods.METHODS["plain"])
     assert (made.network.hidden, made.data.name, made.data.time_bins) == ((32,), "recordings", 10)
     row_ = {"tuned": {"learning_rate": 2e-3}, "taken": {}}
-    keys = decision.keys_of(config.to_dict(), "default", "plain", row_)
-    assert keys == "--config.learning_rate=0.002"  # beside the file
+    made = decision.command_of(config.to_dict(), "default", "plain", row_)
+    assert made.startswith("python -m experiments.recordings --config.")
+    assert "--config.learning_rate=0.002" in made and "'--config.network.hidden=(32,)'" in made
 
 
 @pytest.mark.parametrize(

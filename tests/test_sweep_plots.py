@@ -55,6 +55,24 @@ def test_a_study_is_drawn_by_data_set_and_regime(kept):
     assert {line.get_xdata()[0] for line in axis.get_lines()} == {1.0, 1.8}
 
 
+def test_the_tables_are_those_of_the_rows():
+    """Those that are kept, and the deployment table of the page, to its digits."""
+    for file, written in plots.tables().items():
+        assert file.read_text() == written, "write it again: python -m experiments.plots"
+    (file,) = plots.tables()
+    known = {}
+    for line in file.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        known.setdefault(cells[0], set()).update(cells[1:])
+    page = (plots.RESULTS / "assessment.md").read_text()
+    table = page.partition("| | hard | INT4 |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(table) == 35
+    for line in table:
+        name, *cells = (cell.strip() for cell in line.strip("| ").split("|"))
+        for cell in cells[:6]:
+            assert cell in known[name], f"{name}: {cell}"
+
+
 def test_a_name_is_needed():
     code, _, err = command("plots", "--keep=somewhere")
     assert (code, err) == (2, "error: --keep=WORKDIR and --name=NAME belong together\n")

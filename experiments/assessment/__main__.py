@@ -1,4 +1,4 @@
-"""Is SAST worth it, against what, and at what cost: all methods on all conditions.
+"""Which training survives hard spikes, few bits, mismatch and corruptions, and at what cost.
 
 See :mod:`experiments.assessment.command`.
 """

@@ -1,4 +1,4 @@
-"""Is SAST worth it, against what, and at what cost: all methods, tuned alike, on all conditions.
+"""Which training survives hard spikes, few bits, mismatch and corruptions, and at what cost.
 
     python -m experiments.assessment --config.dataset=nmnist --config.data.path=FOLDER
     python -m experiments.assessment --config.dataset=dvs_gesture

@@ -1,17 +1,19 @@
 """The answer of an assessment: for each need the best method, its command and its cost."""
 
+import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import scipy
 
+from experiments import cli
 from experiments.assessment.findings import by_kind
 from experiments.assessment.measures import DEPLOYED, MEASURES, PLAIN, finite_values
-from experiments.assessment.methods import METHODS, base as base_of, with_slope_end
+from experiments.assessment.methods import METHODS, base as base_of, start, with_slope_end
 from sast_jax.evaluation import comparisons, intervals
 from sast_jax.reports import tables
-from sast_jax.runs import workdirs
+from sast_jax.runs import settings, workdirs
 
 LOST, ADDED = ("event drop", "dead pixels", "interruption"), ("noise", "hot pixels")
 
@@ -89,15 +91,21 @@ def choices(methods: Mapping[str, dict]) -> list[Choice]:
     return found
 
 
-def keys_of(config: Mapping, regime: str, name: str, row: Mapping) -> str:
-    """The keys that turn a regime's config into a method's, as on a command line."""
-    base = workdirs.flat(base_of(config["dataset"], regime, config["base"]).to_dict())
-    epochs = config["epochs"] or base["epochs"]
-    changes = {"rho": 0.0, "epochs": round(METHODS[name].longer * epochs)}
-    changes |= METHODS[name].changes | row["taken"]
-    changes |= with_slope_end(row["tuned"], base["slope"], base["slope_end"])
-    changed = {key: value for key, value in changes.items() if base.get(key) != value}
-    return " ".join(f"--config.{key}={_shown(value)}" for key, value in changed.items())
+def command_of(config: Mapping, regime: str, name: str, row: Mapping) -> str:
+    """The command that trains a method with the settings of its row, on all recordings."""
+    given = config["dataset"], regime, config["base"]
+    file, whole = start(*given), workdirs.flat(base_of(*given).to_dict())
+    begins = cli.load_config(file) if file else settings.config(config["dataset"])
+    epochs, slopes = config["epochs"] or whole["epochs"], (whole["slope"], whole["slope_end"])
+    whole |= {"rho": 0.0, "epochs": round(METHODS[name].longer * epochs)}
+    whole |= METHODS[name].changes | row["taken"] | with_slope_end(row["tuned"], *slopes)
+    if path := config["data"]["path"]:
+        whole["data.path"] = path
+    known = workdirs.flat(begins.to_dict())
+    changed = {key: value for key, value in whole.items() if known.get(key) != value}
+    words = [f"--config={file}"] if file else []
+    words += [f"--config.{key}={_shown(value)}" for key, value in changed.items()]
+    return " ".join(["python -m", f"experiments.{config['dataset']}", *map(shlex.quote, words)])
 
 
 def table(config: Mapping, regime: str, methods: Mapping[str, dict]) -> str:
@@ -111,9 +119,9 @@ def table(config: Mapping, regime: str, methods: Mapping[str, dict]) -> str:
         plain = "-" if choice.plain is None else f"{100 * choice.plain:.2f}"
         time = f"{row['time'][1]:.2f}" if "time" in row else "-"
         known = choice.method in METHODS
-        keys = f"`{keys_of(config, regime, choice.method, row)}`" if known else "-"
-        rows.append([choice.need, choice.method, shown, plain, time, keys])
-    heads = ["what you need", "method", "%", "plain %", "time over plain", "keys"]
+        command = f"`{command_of(config, regime, choice.method, row)}`" if known else "-"
+        rows.append([choice.need, choice.method, shown, plain, time, command])
+    heads = ["what you need", "method", "%", "plain %", "time over plain", "command"]
     return tables.table(rows, heads, "github")
 
 

@@ -258,6 +258,18 @@ def base(dataset: str, regime: str, file: str = "") -> ConfigDict:
     return made
 
 
+def start(dataset: str, regime: str, file: str = "") -> str:
+    """The config file of :func:`base` as a command line names it; empty where there is none.
+
+    There is none where the keys of data are another config's. The command of the data set then
+    starts from its own.
+    """
+    if file:
+        return file if settings.read(cli.load_config(file)).data.name == dataset else ""
+    made = REGIMES[regime].configs.get(dataset)
+    return made.__module__.rpartition(".")[2] if made else ""
+
+
 def grid(
     config: ConfigDict, made: Settings, regime: str, method: Method
 ) -> dict[str, tuple[float, ...]]:

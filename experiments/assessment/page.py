@@ -57,7 +57,7 @@ def write_assessment(workdir: pathlib.Path, done: dict) -> None:
     }
     whole = done | {"differences": compared, "conclusions": conclusions(done)}
     files.write(workdir / "assessment.json", json.dumps(results.finite(whole), indent=2))
-    pages.write_page(workdir, "assessment", "Is SAST worth it?", _page(workdir, done))
+    pages.write_page(workdir, "assessment", _TITLE, _page(workdir, done))
 
 
 def _estimate(row, key) -> tuple[float, list[float] | None] | None:
@@ -75,8 +75,23 @@ def _estimate(row, key) -> tuple[float, list[float] | None] | None:
 def _page(workdir, done) -> str:
     config = done["config"]
     parts = [
-        "# Is SAST worth it?",
-        f"Data: {done['data']}. The learning rate of every method is tuned, and a setting of its "
+        f"# {_TITLE}",
+        f"Data: {done['data']}.",
+        *done["caveats"],
+    ]
+    for regime, of_it in done["regimes"].items():
+        methods = of_it["methods"]
+        parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
+        parts += [_DECISION, decision.table(config, regime, methods), decision.standing(methods)]
+        if of_it["left_out"]:
+            names = ", ".join(of_it["left_out"])
+            parts += [f"**Left out**, as {config['minutes']} minutes were over: {names}."]
+        parts += [f"![Accuracies by method](plots/{regime}.png)"]
+        parts += [f"![{name}](plots/{regime}_{name}.png)" for name in FIGURES]
+        parts += details(workdir / regime, methods, config["severities"])
+    parts += [
+        "## How it was measured",
+        f"The learning rate of every method is tuned, and a setting of its "
         f"own if it has one, with {config['tuning_seeds']} seed(s) a trial on recordings held out "
         f"of the training split (data.validation={config['data']['validation']:.3g}). The score is "
         "the mean of six accuracies there: hard, INT4, INT2, mismatch 0.3 and 0.6, corrupted; of "
@@ -94,36 +109,35 @@ def _page(workdir, done) -> str:
         "norms over single recordings. Networks with a hard forward pass were never trained with "
         "smooth spikes; their soft accuracy, gap and losses are with a spike that is new to them. "
         "Time: of the whole training, median and quartiles.",
-        *done["caveats"],
     ]
-    for regime, of_it in done["regimes"].items():
-        methods = of_it["methods"]
-        parts += [f"## {regime}", f"{of_it['about'][0].upper()}{of_it['about'][1:]}."]
-        parts += [_DECISION, decision.table(config, regime, methods), decision.standing(methods)]
-        if compared := planned.kept(workdir / regime, methods, config["severities"]):
-            parts += ["### Planned comparisons", _PLANNED, compared]
-        parts += [listed_points(conclude(methods))]
-        parts += [
-            f"**Note.** {name}: {remark}"
-            for name, row in methods.items()
-            for remark in row["remarks"]
-        ]
-        if of_it["left_out"]:
-            names = ", ".join(of_it["left_out"])
-            parts += [f"**Left out**, as {config['minutes']} minutes were over: {names}."]
-        parts += [f"![Accuracies by method](plots/{regime}.png)"]
-        parts += ["### Beyond single columns", findings.told(methods)]
-        parts += [f"![{name}](plots/{regime}_{name}.png)" for name in FIGURES]
-        for title, columns in TABLES.items():
-            parts += [f"### {title}", table(methods, columns)]
-        clean = {name: row | row.get("clean", {}) for name, row in methods.items()}
-        columns = {key: MEASURES[key] for key in DEPLOYED}
-        parts += ["### Tuned for clean accuracy instead", table(clean, columns)]
-        parts += ["### What training costs", _cost_table(methods)]
-        parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]
-        parts += ["### What was tuned", _TUNED, _tuned_table(methods)]
     parts += [*pages.settings(config, done["environment"]), *_elsewhere(done)]
     return "\n\n".join(parts) + "\n"
+
+
+def details(folder: pathlib.Path, methods: dict[str, dict], severities: list[int]) -> list[str]:
+    """All tables of a regime, in Markdown, and what they show.
+
+    Args:
+      folder: of the regime, with the answers of its networks.
+      methods: its rows, by name.
+      severities: of the corruptions that they were measured on.
+    """
+    parts = ["### SAST against the others", listed_points(conclude(methods))]
+    if compared := planned.kept(folder, methods, severities):
+        parts = ["### Planned comparisons", _PLANNED, compared, *parts]
+    parts += [
+        f"**Note.** {name}: {remark}" for name, row in methods.items() for remark in row["remarks"]
+    ]
+    parts += ["### Beyond single columns", findings.told(methods)]
+    for title, columns in TABLES.items():
+        parts += [f"### {title}", table(methods, columns)]
+    clean = {name: row | row.get("clean", {}) for name, row in methods.items()}
+    columns = {key: MEASURES[key] for key in DEPLOYED}
+    parts += ["### Tuned for clean accuracy instead", table(clean, columns)]
+    parts += ["### What training costs", _cost_table(methods)]
+    parts += ["### Minus SAST, seed by seed", _DIFFERENCES, _difference_table(methods)]
+    parts += ["### What was tuned", _TUNED, _tuned_table(methods)]
+    return parts
 
 
 def _elsewhere(done) -> list[str]:
@@ -146,10 +160,14 @@ FIGURES = {
     "corruptions": figures.corruptions,
     "flatness": figures.flatness,
 }
+_TITLE = "Which training survives?"
 _DECISION = (
     "For each need the method with the highest mean over seeds on the test split, beside plain "
-    "training of as many epochs. Methods whose intervals overlap may be as good. Keys are added to "
-    "the regime's config."
+    "training of the regime's own epochs, of which some methods have several times as many. It is "
+    "shown on the recordings that it was chosen on, which flatters the best of many a little, and "
+    "methods whose intervals overlap may be as good. Time: of the whole training. The command "
+    "trains on all training recordings. Corruptions that lose events: event drop, dead pixels, "
+    "interruption; that add some: noise, hot pixels."
 )
 _PLANNED = (
     "What experiments/PROTOCOL.md planned before any row, not corrected: the first method minus "

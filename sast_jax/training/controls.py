@@ -190,7 +190,7 @@ class Guard(Control):
         0.0,
         0,
         math.inf,
-        "factor on the share of potentials near the threshold; 0: no guard",
+        "factor on the mean nearness of potentials to the threshold; 0: no guard",
         before=0.0,
     )
     margin: float = number(
