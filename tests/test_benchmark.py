@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmark import reading, steps, yardstick
+from experiments.benchmark import device, reading, steps, yardstick
 from sast_jax.data.layouts import nmnist_archives
 from sast_jax.runs import timing
 from sast_jax.training import stepping
@@ -49,13 +49,43 @@ def test_a_step_is_as_fast_as_bare_jax_and_faster_with_lists():
 def test_all_steps_begin_with_the_same_loss():
     rows = steps.steps(5, 8)
     ours = {name: row for name, row in rows.items() if name.startswith("sast_jax")}
-    assert len(ours) == 8 and all(row.memory > 0 for row in ours.values())
-    smooth = {row.loss for name, row in ours.items() if "1/8" not in name and "hard" not in name}
+    assert len(ours) == 9 and all(row.memory > 0 for row in ours.values())
+    odd = ("1/8", "hard", "bfloat16")
+    smooth = {row.loss for name, row in ours.items() if not any(word in name for word in odd)}
+    assert abs(ours["sast_jax, products of bfloat16"].loss - rows["bare JAX"].loss) < 0.05
     np.testing.assert_allclose(list(smooth), rows["bare JAX"].loss, rtol=1e-5)
     hard = {name: row.loss for name, row in rows.items() if "hard spikes" in name}
     same = [loss for name, loss in hard.items() if not name.startswith("spyx")]
     np.testing.assert_allclose(same, ours["sast_jax, hard spikes"].loss, rtol=1e-5)
     assert {name.split(",")[0] for name in hard} >= {"SpikingJelly", "snnTorch", "spyx"}
+
+
+def test_a_part_that_fails_on_a_device_takes_no_other_along(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(device.time, "monotonic", lambda: clock[0])
+
+    def slow(left):
+        clock[0] += 100
+        return {"left": left}
+
+    def broken(left):
+        raise RuntimeError("no such kernel")
+
+    given = {"broken": broken, "a": slow, "b": slow, "c": slow}
+    made = dict(device.within(given, minutes=4))
+    assert made == {
+        "broken": {"error": "RuntimeError('no such kernel')"},
+        "a": {"left": 240}, "b": {"left": 140}, "c": {"left": 40},
+    }  # fmt: skip
+    assert dict(device.within(given, minutes=2))["b"] is None
+
+
+def test_what_is_not_done_in_time_is_said(monkeypatch):
+    said = device.default_run(left=0.01)
+    assert said == {"error": "not done within 0 seconds"}
+    monkeypatch.setattr(device, "TESTS", ("tables",))
+    found = device.tests(left=100)
+    assert found["failed"] == [] and " passed" in found["last"]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from sast_jax.training import controls, passes, stepping
 from sast_jax.training.gradients import Ahead, Grouped, Plain, Sharpness
 
 pytestmark = pytest.mark.optimised
+ON_CPU = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere frames are faster")
 
 
 def made_up(T, shape, density, N=9):
@@ -98,6 +99,7 @@ SLOWER = [
     ],
     ids=str,
 )
+@ON_CPU
 def test_training_on_lists_is_training_on_frames(changes):
     hyper_R = small.hyper((0, 1), (0.1, 0.2) if changes.get("sharpness") != Plain() else (0, 0))
     dense, listed = (small.recipe(epochs=1, sparse=s, **changes) for s in (False, True))
@@ -116,6 +118,7 @@ def test_streamed_lists_train_as_resident_ones():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@ON_CPU
 def test_lists_are_taken_where_they_are_faster(monkeypatch):
     recipe, train = small.recipe(), few()
     monkeypatch.setattr(passes, "cores", lambda: 2)

@@ -79,7 +79,9 @@ def test_a_grid_too_large_for_the_device_is_trained_in_chunks(monkeypatch):
     assert temporary(10**9) == needed
     half = temporary(needed)
     assert temporary(half) < half < 0.8 * needed
-    with pytest.raises(InputError, match=r"needs 0.0 GB beside .* take at most 0% of them, or"):
+    with pytest.raises(
+        InputError, match=rf"grows with the {small.T} steps .* at most 0 of them, or"
+    ):
         temporary(1)
 
 

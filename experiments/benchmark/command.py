@@ -11,30 +11,26 @@ radii and five seeds, and its times include compiling. FOLDER holds recordings i
 without one, reading and the stages of a run are not measured. Leave the machine otherwise idle.
 
 `--device` measures what an accelerator has to show: steps of 20 and 100 steps of time with batches
-of 64 and 512, the grid, a run with SAM on simulated digits, and tests; what does not fit in
-`--minutes` is left out, and said.
+of 64 and 512, the default run on simulated digits, the grid, tests, the warp, and the kernels of
+SpikingJelly; what does not fit in `--minutes` is left out, and said.
 """
 
+import contextlib
+import importlib.metadata
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tabulate
 from absl import flags
 
-from experiments.benchmark import reading, steps
-from experiments.configs import nmnist_sast
+from experiments.benchmark import device, reading, steps
 from sast_jax import files
 from sast_jax.data import sets
+from sast_jax.errors import InputError
 from sast_jax.reports import pages
-from sast_jax.runs import machine, run, settings, timing
+from sast_jax.runs import machine, timing
 
 _DATA_PATH = flags.DEFINE_string("data_path", None, "folder with recordings to read")
 _ROUNDS = flags.DEFINE_integer("rounds", 60, "turns of the step", lower_bound=3)
@@ -42,19 +38,38 @@ _TIME_BINS = flags.DEFINE_multi_integer("time_bins", [20], "steps of time", lowe
 _SIZE = flags.DEFINE_integer("batch_size", 64, "recordings of a batch", lower_bound=8)
 _JSON = flags.DEFINE_string("json", None, "file to write the tables to")
 _DEVICE = flags.DEFINE_bool("device", False, "measure what an accelerator has to show")
-_MINUTES = flags.DEFINE_float("minutes", 8.0, "for --device, about", lower_bound=0.0)
+_MINUTES = flags.DEFINE_float("minutes", 8.0, "for --device", lower_bound=0.0)
+_STEPS_ONLY = flags.DEFINE_bool("steps_only", False, "measure the step and nothing else")
 
-TESTS = ("training", "epochs", "sweeps", "sam", "words", "sparse", "streaming", "lif", "evaluation")
+FLOOR = "its products and Adam"
+LIBRARIES = (
+    *("flax", "numpy", "optax", "torch"),
+    *("jaxpike", "snntorch", "spikingjelly", "spyx", "tonic"),
+)
 
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
-    found: dict = {"environment": machine.environment()}
+    found: dict = {"environment": machine.environment() | _versions()}
     print(pages.listed(found["environment"]), flush=True)
-    for name, part in (_on_a_device if _DEVICE.value else _here)():
+    parts = device.within(device.parts(_table), _MINUTES.value) if _DEVICE.value else _here()
+    for name, part in parts:
         found[name] = part
         if file is not None:  # after each table, so that nothing is lost where time is short
             files.write(file, json.dumps(found, indent=2))
+    known = {name: part for name, part in found.items() if part is not None}
+    wrong = [name for name, part in known.items() if part.get("error") or part.get("failed")]
+    if wrong:
+        raise InputError(f"failed on this device: {', '.join(wrong)}; what they said is above")
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _here():
@@ -64,40 +79,19 @@ def _here():
         folder = files.place(_DATA_PATH.value)
         split = reading.split(folder)
     for time_bins in _TIME_BINS.value:
-        rows = steps.steps(time_bins, _SIZE.value)
-        yield _table(f"step of {time_bins} x {_SIZE.value}", rows, _ROUNDS.value)
-    yield _table("warp", steps.warps(), 15)
+        name = f"step of {time_bins} x {_SIZE.value}"
+        yield name, _table(name, steps.steps(time_bins, _SIZE.value), _ROUNDS.value)
+    if _STEPS_ONLY.value:
+        return
+    yield "warp", _table("warp", steps.warps(), 15)
     if split is not None:
         with tempfile.TemporaryDirectory() as scratch:
-            yield _table("reading", reading.rows(split, pathlib.Path(scratch)), 3)
-        yield _stages(sets.NmnistData(path=str(folder)))
-    yield _table("grid", steps.grid(), 3)
+            yield "reading", _table("reading", reading.rows(split, pathlib.Path(scratch)), 3)
+        yield "stages", _stages(sets.NmnistData(path=str(folder)))
+    yield "grid", _table("grid", steps.grid(), 3)
 
 
-def _on_a_device():
-    ends = time.monotonic() + 60 * _MINUTES.value
-    parts: dict[str, Callable[..., tuple[str, Any]]] = {
-        f"step of {time_bins} x {size}": lambda name, time_bins=time_bins, size=size: _table(
-            name, steps.steps(time_bins, size), 20
-        )
-        for time_bins in (20, 100)
-        for size in (64, 512)
-    }
-    parts |= {
-        "grid": lambda name: _table(name, steps.grid(), 3),
-        "run with SAM": _run_with_sam,
-        "warp": lambda name: _table(name, steps.warps(), 15),
-        "tests": lambda name: _tests(name, ends - time.monotonic()),
-    }
-    for name, part in parts.items():
-        if time.monotonic() > ends - 30:
-            print(f"{name}: left out, for want of time", flush=True)
-            yield name, None
-        else:
-            yield part(name)
-
-
-def _table(name: str, rows: dict[str, steps.Row], rounds: int) -> tuple[str, dict]:
+def _table(name: str, rows: dict[str, steps.Row], rounds: int) -> dict:
     """Times rows in turns, prints them, and returns what JSON keeps of them."""
     seconds = steps.timed(rows, rounds)
     first, lines, kept = next(iter(rows)), [], {}
@@ -105,51 +99,23 @@ def _table(name: str, rows: dict[str, steps.Row], rounds: int) -> tuple[str, dic
         low, middle, high = timing.against(seconds[row], seconds[first])
         own = {"ms": 1e3 * float(np.median(seconds[row])), "ratio": [low, middle, high]}
         kept[row] = own | {"memory": memory, "loss": loss}
+        share = None
+        if FLOOR in rows:
+            share = own["share_of_floor"] = timing.against(seconds[FLOOR], seconds[row])[1]
         quartiles = f"{low:.3f}-{high:.3f}"
         megabytes = None if memory is None else memory / 1e6
-        lines.append([row, own["ms"], f"{middle:.3f}", quartiles, megabytes, loss])
-    heads = [name, "ms", "ratio to the first row", "quartiles", "MB at the peak", "first loss"]
+        lines.append([row, own["ms"], f"{middle:.3f}", quartiles, share, megabytes, loss])
+    heads = [name, "ms", "ratio to the first row", "quartiles", "floor over it"]
+    heads += ["MB at the peak", "first loss"]
     shown = tabulate.tabulate(
-        lines, heads, floatfmt=("", ".1f", "", "", ".0f", ".4f"), missingval="-"
+        lines, heads, floatfmt=("", ".1f", "", "", ".2f", ".0f", ".4f"), missingval="-"
     )
     print(f"\n{shown}", flush=True)
-    return name, kept
+    return kept
 
 
-def _stages(data: sets.Data) -> tuple[str, dict]:
+def _stages(data: sets.Data) -> dict[str, float]:
     seconds = reading.stages(data)
     print()
     print(tabulate.tabulate(seconds.items(), ["stage of a run", "s"], floatfmt=".2f"), flush=True)
-    return "stages", seconds
-
-
-def _run_with_sam(name: str) -> tuple[str, dict]:
-    """A run with SAM (``nmnist_sast.py``) on simulated digits: its seconds and what came of it."""
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        changes = {"data.source": "simulated", "workdir": f"{scratch}/run"}
-        given = settings.read(nmnist_sast.get_config()).changed(changes)
-        done, _ = run.results_of(given, page=False)
-    (own,) = done["runs"]
-    found = {key: own[key] for key in ("train_seconds", "soft_accuracy", "hard_accuracy")}
-    found |= {"seconds": time.perf_counter() - started, "data": done["data"]}
-    print(f"\n{name}: {found}", flush=True)
-    return name, found
-
-
-def _tests(name: str, seconds: float) -> tuple[str, str]:
-    """The last line that pytest prints for the tests of training."""
-    folder = pathlib.Path(__file__).parents[2]
-    chosen = [str(folder / "tests" / f"test_{own}.py") for own in TESTS]
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *chosen]
-    # This process holds most of the device's memory already.
-    own = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, cwd=folder, env=own
-        )
-        last = (done.stdout + done.stderr).strip().splitlines()[-1]
-    except subprocess.TimeoutExpired:
-        last = f"not done within {seconds:.0f} seconds"
-    print(f"\n{name}: {last}", flush=True)
-    return name, last
+    return seconds

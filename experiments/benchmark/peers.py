@@ -8,6 +8,7 @@ after the leak, so its loss is another one.
 import importlib.util
 import itertools
 import math
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -49,8 +50,12 @@ def installed(weights: list, batch: Batch) -> dict[str, Peer]:
     """The peers that are installed, with these weights: pairs of kernel (I, O) and bias."""
     made: dict[str, Peer] = {}
     for name, (module, make) in PEERS.items():
-        if importlib.util.find_spec(module) is not None:
+        if importlib.util.find_spec(module) is None:
+            continue
+        try:
             made |= {f"{name}{more}": peer for more, peer in make(weights, batch).items()}
+        except (ImportError, NotImplementedError, RuntimeError) as error:
+            print(f"{name} is not measured: {error}")
     return made
 
 
@@ -179,33 +184,28 @@ def _spikingjelly(weights, batch) -> dict[str, Peer]:
     import torch
     from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
-    device, made = _device(), {}
-    for backend in ("torch",) if device == "cpu" else ("torch", "triton", "cupy"):
-        parts = []
-        for inputs, outputs, *own in _layers(weights):
-            parts.append(_linear(layer.Linear(inputs, outputs, step_mode="m"), *own))
-            lif = neuron.LIFNode(
-                tau=1 / (1 - DECAY),
-                decay_input=False,
-                v_threshold=THRESHOLD,
-                v_reset=0.0,
-                surrogate_function=surrogate.Sigmoid(SLOPE),
-                step_mode="m",
-            )
-            parts.append(lif)
-        network = torch.nn.Sequential(*parts)
+    parts = []
+    for inputs, outputs, *own in _layers(weights):
+        parts.append(_linear(layer.Linear(inputs, outputs, step_mode="m"), *own))
+        lif = neuron.LIFNode(
+            tau=1 / (1 - DECAY),
+            decay_input=False,
+            v_threshold=THRESHOLD,
+            v_reset=0.0,
+            surrogate_function=surrogate.Sigmoid(SLOPE),
+            step_mode="m",
+        )
+        parts.append(lif)
+    network = torch.nn.Sequential(*parts)
 
-        def respond(inputs, network=network):
-            functional.reset_net(network)
-            return network(inputs)
+    def respond(inputs):
+        functional.reset_net(network)
+        return network(inputs)
 
-        try:
-            for lif in parts[1::2]:
-                lif.backend = backend
-            made[f", {backend}"] = _torch_step(network, respond, batch, device)
-        except (ImportError, NotImplementedError, ValueError, RuntimeError) as error:
-            print(f"SpikingJelly's backend {backend} is not measured: {error}")
-    return made
+    device = _device()
+    # It reads when it is imported which of its kernels a process takes.
+    kernel = "cpu" if device == "cpu" else os.environ.get("SJ_LIF_CUDA_IMPLEMENTATION", "auto")
+    return {f", {kernel}": _torch_step(network, respond, batch, device)}
 
 
 def _snntorch(weights, batch) -> dict[str, Peer]:

@@ -1,5 +1,6 @@
 """One step of training, a warp and a grid of runs, each timed in turns."""
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from sast_jax.data.words import Words
 from sast_jax.runs import build, settings, timing
 from sast_jax.training import epochs, stepping
 from sast_jax.training.batches import Shuffled
+from sast_jax.training.controls import Bfloat16Products
 from sast_jax.training.gradients import Sharpness
 
 GRID_EPOCHS, GRID_STEPS = 2, 15
@@ -72,10 +74,12 @@ def steps(time_bins: int, size: int) -> dict[str, Row]:
     }
     lists = jax.tree.map(jnp.asarray, Lists.of(batch.frames))
     inputs = {"sast_jax": (dense, batch.frames_TxBxHxWxC)}
-    if jax.default_backend() == "cpu":
-        inputs["sast_jax, lists of pixels"] = listed, lists
+    inputs["sast_jax, lists of pixels"] = listed, lists
     for (name, (given, own)), (more, ascent) in itertools.product(inputs.items(), ascents.items()):
         rows[name + more] = _compiled(jax.jit(step(made, given, ascent)), state, own)
+    narrow = dataclasses.replace(made, controls=(Bfloat16Products(),))
+    program = jax.jit(step(narrow, dense, ascents[""]))
+    rows["sast_jax, products of bfloat16"] = _compiled(program, state, batch.frames_TxBxHxWxC)
     hard, _, _ = yardstick.library(size, hard=True)
     for name, (given, own) in inputs.items():
         taken = _compiled(jax.jit(step(hard, given, ascents[""])), state, own)
@@ -125,6 +129,20 @@ def warps() -> dict[str, Row]:
     }
 
 
+@contextlib.contextmanager
+def _compiling_anew():
+    """Without what is compiled already, in memory and on disk."""
+    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]  # JAX sets it
+    jax.clear_caches()
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
+
+
 def grid() -> dict[str, Row]:
     """Compiling and training 25 runs, one after another and as one grid."""
     batches = Shuffled(64, GRID_STEPS)
@@ -142,13 +160,11 @@ def grid() -> dict[str, Row]:
         return jax.block_until_ready(metrics)
 
     def one_after_another():
-        jax.clear_caches()
-        return [train([pair]) for pair in pairs]
+        with _compiling_anew():
+            return [train([pair]) for pair in pairs]
 
     def together():
-        jax.clear_caches()
-        return train(pairs)
+        with _compiling_anew():
+            return train(pairs)
 
-    jax.config.update("jax_enable_compilation_cache", False)  # what is on disk costs no time
-    compilation_cache.reset_cache()
     return {"25 runs, one after another": Row(one_after_another), "grid": Row(together)}

@@ -308,7 +308,7 @@ def compile_in_chunks(
         if room is None or needed < 0.9 * room:
             return program
         if at_once == 1:
-            raise InputError(_too_long(recipe, needed, 0.9 * room))
+            raise InputError(_too_long(recipe, arguments, needed, 0.9 * room))
         at_once = -(-at_once // 2)
 
 
@@ -330,14 +330,25 @@ def memory_of(program: Any) -> int:
     return used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
 
 
-def _too_long(recipe, needed, room) -> str:
-    T = recipe.model.segment
-    what = f"a segment of {T} steps of time" if T else "a recording"
+def _too_long(recipe, arguments, needed, room) -> str:
+    T = recipe.model.segment or _steps_of_time(arguments)
+    what = "a segment" if recipe.model.segment else "a recording"
     return (
         f"training one run needs {needed / 1e9:.1f} GB beside its recordings, and the device has "
-        f"{room / 1e9:.1f}; almost all of it grows with the steps of time of {what}: take at most "
-        f"{room / needed:.0%} of them, or config.network.segment, or a smaller config.batch_size"
+        f"{room / 1e9:.1f}; almost all of it grows with the {T} steps of time of {what}: take at "
+        f"most {int(T * room / needed)} of them, or config.network.segment, or a smaller "
+        "config.batch_size"
     )
+
+
+def _steps_of_time(arguments) -> int:
+    """T of the recordings among the arguments of a function of :mod:`.epochs`; 0 for lists."""
+    for leaf in jax.tree.leaves(arguments, is_leaf=lambda node: isinstance(node, Words)):
+        if isinstance(leaf, Words):
+            return leaf.time_bins
+        if leaf.dtype == jnp.uint8 and leaf.ndim > 2:
+            return leaf.shape[-2]
+    return 0
 
 
 def _split(tree_R, parts):
