@@ -9,7 +9,10 @@ import contextlib
 import io
 import json
 import os
+import pathlib
+import secrets
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -24,6 +27,7 @@ from sast_jax.errors import InputError
 Found = TypeVar("Found")
 AUTO = "auto"
 _BLOCK = 2**22  # bytes that each process sends at once
+_PATIENCE = 20  # seconds until a file must be seen
 
 
 def join(coordinator: str, processes: int, process: int) -> None:
@@ -51,25 +55,102 @@ def join(coordinator: str, processes: int, process: int) -> None:
 def begin() -> None:
     """Meets the others, once they have joined, and silences all but the first.
 
-    Connecting gives up where one comes half a minute later than the other, as after reading files;
-    once they are connected they may.
+    Connecting gives up after half a minute, so processes meet before they read files; later waits
+    are longer.
     """
-    together("begin")
+    barrier("begin")
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, as long as the process
 
 
-def agree(value: Any, what: str) -> None:
-    """Compares a value that JSON can hold with those of the others; all of them ask together.
+def agree(values: Mapping[str, Any], what: str, way_out: str) -> None:
+    """Compares values that JSON can hold with those of the others; all of them ask together.
+
+    Args:
+      values: by name.
+      what: they are, and the way out where they differ, for the message.
 
     Raises:
-      InputError: they differ.
+      InputError: they differ; it names the first that does.
     """
     if alone():
         return
-    own = zlib.crc32(json.dumps(value, sort_keys=True).encode()) >> 1  # as 32 bits have a sign
-    if any_says(of_first(own) != own):
-        raise InputError(f"the processes differ in {what}; start each with the same command")
+    text = json.dumps(values, sort_keys=True).encode()
+    own = zlib.crc32(text) >> 1  # as 32 bits have a sign
+    if not any_says(broadcast(own) != own):
+        return
+    sent = all_gather(lambda: {"text": np.frombuffer(text, np.uint8)})
+    each = [json.loads(one["text"].tobytes()) for one in sent]
+    key = next(k for k in sorted(set().union(*each)) if len({str(one.get(k)) for one in each}) > 1)
+    found = " and ".join(sorted({str(one.get(key)) for one in each}))
+    raise InputError(f"the processes differ in {what}, {key}: {found}; {way_out}")
+
+
+def share(folder: pathlib.Path) -> None:
+    """Makes sure that all processes see the same folder, which is there; all of them call it.
+
+    Raises:
+      InputError: they do not.
+    """
+    if alone():
+        return
+    file, number = folder / ".shared", broadcast(secrets.randbits(31))
+    if is_first():
+        file.write_text(str(number))
+    barrier("written")
+    seen = False
+    for _ in range(_PATIENCE):  # as a network disk may show a file late
+        seen = file.exists() and file.read_text() == str(number)
+        if seen:
+            break
+        time.sleep(1)
+    wrong = any_says(not seen)
+    if is_first():
+        file.unlink()
+    if wrong:
+        raise InputError(
+            f"{folder}: the processes do not see the same folder; name a --config.workdir on a "
+            "disk that they share"
+        )
+
+
+def first_works(work: Callable[[], Found], folder: pathlib.Path) -> Found | None:
+    """Does what takes long in the first process; the others look for its end on the disk.
+
+    Waiting among processes ends after half an hour, and this may take longer.
+
+    Args:
+      work: what is done.
+      folder: that all of them see, where the first leaves a mark at its end.
+
+    Returns:
+      What came of it in the first process, and None in the others.
+
+    Raises:
+      InputError: in the others that the first failed, which raises whatever it was.
+    """
+    if alone():
+        return work()
+    made, failed, mark = None, None, folder / ".ended"
+    if is_first():
+        mark.unlink(missing_ok=True)
+    barrier("begun")
+    if is_first():
+        try:
+            made = work()
+        except Exception as error:  # whatever it is, the others wait
+            failed = error
+        mark.touch()
+    while not mark.exists():
+        time.sleep(1)
+    ended_well = broadcast(int(failed is None))
+    if is_first():
+        mark.unlink()
+    if failed is not None:
+        raise failed
+    if not ended_well:
+        raise InputError("the first process ended with an error; it says which")
+    return made
 
 
 def alone() -> bool:
@@ -102,7 +183,7 @@ def first_decides(decide: Callable[[], bool]) -> bool:
             answer = int(decide())
         except Exception as error:  # whatever it is, the others wait
             answer, failed = -1, error
-    answer = of_first(answer)
+    answer = broadcast(answer)
     if failed is not None:
         raise failed
     if answer < 0:
@@ -110,14 +191,14 @@ def first_decides(decide: Callable[[], bool]) -> bool:
     return bool(answer)
 
 
-def of_first(number: int) -> int:
+def broadcast(number: int) -> int:
     """The first process's number, of 32 bits; all of them ask together."""
     if alone():
         return number
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
-def least(number: int) -> int:
+def all_min(number: int) -> int:
     """The least number, of 32 bits, of any process; all of them ask together."""
     if alone():
         return number
@@ -126,7 +207,7 @@ def least(number: int) -> int:
 
 def any_says(yes: bool) -> bool:
     """Whether any process says yes; all of them ask together."""
-    return least(int(not yes)) == 0
+    return all_min(int(not yes)) == 0
 
 
 def own_share(count: int) -> np.ndarray:
@@ -134,7 +215,7 @@ def own_share(count: int) -> np.ndarray:
     return np.array_split(np.arange(count), jax.process_count())[jax.process_index()]
 
 
-def everyones(make: Callable[[], Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+def all_gather(make: Callable[[], Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
     """The arrays that each process makes, in the order of the processes, in all of them.
 
     Raises:
@@ -173,11 +254,11 @@ def first_then_others(function: Callable[[], Found]) -> Found:
     first_decides(called)
     if not found:
         found.append(function())
-    together("others")
+    barrier("others")
     return found[0]
 
 
-def together(name: str) -> None:
+def barrier(name: str) -> None:
     """Waits until all processes have come to this place."""
     if not alone():
         multihost_utils.sync_global_devices(name)

@@ -1,5 +1,6 @@
 """The yardstick computes what the library computes, and the library keeps up with it."""
 
+import itertools
 import subprocess
 import sys
 import zipfile
@@ -60,32 +61,43 @@ def test_all_steps_begin_with_the_same_loss():
     assert {name.split(",")[0] for name in hard} >= {"SpikingJelly", "snnTorch", "spyx"}
 
 
+def made_up(code):
+    return device.Part(("-c", code), lambda folder, said: {"said": said.strip()})
+
+
 def test_a_part_that_fails_on_a_device_takes_no_other_along(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(device.time, "monotonic", lambda: clock[0])
-
-    def slow(left):
-        clock[0] += 100
-        return {"left": left}
-
-    def broken(left):
-        raise RuntimeError("no such kernel")
-
-    given = {"broken": broken, "a": slow, "b": slow, "c": slow}
-    made = dict(device.within(given, minutes=4))
-    assert made == {
-        "broken": {"error": "RuntimeError('no such kernel')"},
-        "a": {"left": 240}, "b": {"left": 140}, "c": {"left": 40},
-    }  # fmt: skip
-    assert dict(device.within(given, minutes=2))["b"] is None
+    clock = itertools.count(0, 30)
+    monkeypatch.setattr(device.time, "monotonic", lambda: next(clock))
+    broken = made_up("raise SystemExit('no such kernel')")._replace(found=lambda *_: 1 / 0)
+    given = {"broken": broken, "whole": made_up("print(1)"), "late": made_up("print(2)")}
+    assert dict(device.within(given, minutes=1.4)) == {
+        "broken": {"error": "ended with 1: no such kernel\n"},
+        "whole": {"said": "1"},
+        "late": None,
+    }
+    hangs = made_up("import time; print('begun', flush=True); time.sleep(60)")
+    clock = itertools.count(0, 57)
+    (found,) = dict(device.within({"hangs": hangs}, minutes=1)).values()
+    assert found is None
+    assert device._of(hangs, 3.0) == {"error": "not done within 3 seconds: begun\n"}
 
 
-def test_what_is_not_done_in_time_is_said(monkeypatch):
-    said = device.default_run(left=0.01)
-    assert said == {"error": "not done within 0 seconds"}
-    monkeypatch.setattr(device, "TESTS", ("tables",))
-    found = device.tests(left=100)
-    assert found["failed"] == [] and " passed" in found["last"]
+def test_tests_that_fail_or_do_not_run_are_told(tmp_path):
+    (tmp_path / "test_odd.py").write_text("def test_odd(): assert False")
+    for name, expected in (("tables", []), (tmp_path / "test_odd", ["test_odd"])):
+        part = device.tests("tables")
+        if expected:
+            part = part._replace(arguments=(*part.arguments[:-1], f"{name}.py"))
+        found = device._of(part, 100.0)
+        assert [line.partition("::")[2].partition(" ")[0] for line in found["failed"]] == expected
+    (line,) = device._of(device.tests("nowhere"), 100.0)["failed"]
+    assert "not found" in line
+
+
+@pytest.mark.slow
+def test_a_table_is_read_as_it_was_written():
+    found = device._of(device.table("warp", "warp"), 100.0)
+    assert found.keys() == {"no warp", "warp of words", "warp of bytes"}
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ trained = small.trained(small.recipe(), small.hyper({seeds}, {rhos}))
 hard = [run["hard_accuracy"] for run in swap.soft_and_hard(trained, small.frames())]
 np.savez({file!r}, *jax.tree.leaves(trained.params), hard=hard)
 """
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
 
 
 def test_eight_devices_share_the_runs(tmp_path):

@@ -75,7 +75,12 @@ def test_a_step_equals_a_plain_one(ascend):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), new.params, expected)
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere they are vectorised")
+ONE_BY_ONE = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="elsewhere the runs of a grid are vectorised"
+)
+
+
+@ONE_BY_ONE
 def test_members_of_a_grid_equal_the_same_runs_alone_bit_for_bit():
     grid = small.hyper(seeds=(0, 1, 0), rhos=(0.1, 0.1, 0.5))
     together, _ = small.fit(small.recipe(), grid)
@@ -190,6 +195,7 @@ def test_the_old_state_is_given_up_for_the_new_one():
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.params, state.optimizer)))
 
 
+@ONE_BY_ONE
 def test_divergence_of_one_member_is_marked_and_leaves_the_others_alone():
     grid = small.hyper(seeds=(0, 0), rhos=(0.1, 1e38))
     together, metrics = small.fit(small.recipe(), grid)

@@ -18,9 +18,11 @@ SpikingJelly; what does not fit in `--minutes` is left out, and said.
 import contextlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import tempfile
 
+import jax
 import numpy as np
 import tabulate
 from absl import flags
@@ -39,7 +41,8 @@ _SIZE = flags.DEFINE_integer("batch_size", 64, "recordings of a batch", lower_bo
 _JSON = flags.DEFINE_string("json", None, "file to write the tables to")
 _DEVICE = flags.DEFINE_bool("device", False, "measure what an accelerator has to show")
 _MINUTES = flags.DEFINE_float("minutes", 8.0, "for --device", lower_bound=0.0)
-_STEPS_ONLY = flags.DEFINE_bool("steps_only", False, "measure the step and nothing else")
+PARTS = ("step", "warp", "reading", "stages", "grid")
+_PART = flags.DEFINE_multi_enum("part", [], PARTS, "what to measure; all of it by default")
 
 FLOOR = "its products and Adam"
 LIBRARIES = (
@@ -50,9 +53,16 @@ LIBRARIES = (
 
 def main() -> None:
     file = files.asked_for(_JSON.value)
+    if _DEVICE.value:  # whose memory the parts need
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     found: dict = {"environment": machine.environment() | _versions()}
     print(pages.listed(found["environment"]), flush=True)
-    parts = device.within(device.parts(_table), _MINUTES.value) if _DEVICE.value else _here()
+    if _DEVICE.value and jax.default_backend() == "cpu":
+        raise InputError(
+            "--device: JAX finds no accelerator; install JAX for it, such as with "
+            "pip install 'jax[cuda12]', or leave --device out"
+        )
+    parts = device.within(device.parts(), _MINUTES.value) if _DEVICE.value else _here()
     for name, part in parts:
         found[name] = part
         if file is not None:  # after each table, so that nothing is lost where time is short
@@ -78,17 +88,19 @@ def _here():
     else:  # first, as a wrong path would end it
         folder = files.place(_DATA_PATH.value)
         split = reading.split(folder)
-    for time_bins in _TIME_BINS.value:
+    wanted = _PART.value or PARTS
+    for time_bins in _TIME_BINS.value if "step" in wanted else ():
         name = f"step of {time_bins} x {_SIZE.value}"
         yield name, _table(name, steps.steps(time_bins, _SIZE.value), _ROUNDS.value)
-    if _STEPS_ONLY.value:
-        return
-    yield "warp", _table("warp", steps.warps(), 15)
-    if split is not None:
+    if "warp" in wanted:
+        yield "warp", _table("warp", steps.warps(), 15)
+    if split is not None and "reading" in wanted:
         with tempfile.TemporaryDirectory() as scratch:
             yield "reading", _table("reading", reading.rows(split, pathlib.Path(scratch)), 3)
+    if split is not None and "stages" in wanted:
         yield "stages", _stages(sets.NmnistData(path=str(folder)))
-    yield "grid", _table("grid", steps.grid(), 3)
+    if "grid" in wanted:
+        yield "grid", _table("grid", steps.grid(), 3)
 
 
 def _table(name: str, rows: dict[str, steps.Row], rounds: int) -> dict:

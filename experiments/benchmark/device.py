@@ -1,5 +1,10 @@
-"""What an accelerator has to show, part by part, within minutes; a part that fails is reported."""
+"""What an accelerator has to show, part by part, within minutes.
 
+Each part is a process of its own: it has the device's memory for itself, it ends in time, and if it
+fails, the others go on.
+"""
+
+import importlib.util
 import json
 import os
 import pathlib
@@ -7,121 +12,125 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-from experiments.benchmark import steps
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 TESTS = ("training", "epochs", "sweeps", "sam", "words", "sparse", "streaming", "lif", "evaluation")
 KERNELS = ("torch", "triton", "cuda")  # of SpikingJelly, which takes one in a process
 _ROOT = pathlib.Path(__file__).parents[2]
-_SPARE = 30  # seconds without which no part begins
+_BRIEF = ("--config.brief=True", "--config.workdir={}/run")
+_SPARE = 20  # seconds without which no part begins
+_LAST = 4000  # characters that are kept of what a part says
+# torch multiplies in float32; JAX would take fewer bits on some devices.
+_FLOAT32 = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
 
-Part = Callable[[float], Any]  # seconds that are left -> what JSON keeps
+
+class Part(NamedTuple):
+    """A command, and what JSON keeps of it.
+
+    Attributes:
+      arguments: of Python, in which ``{}`` stands for a folder of its own.
+      found: (that folder, what the command said) -> what is kept; raises whatever it raises where
+        the command did not do its work.
+      environment: variables.
+    """
+
+    arguments: tuple[str, ...]
+    found: Callable[[pathlib.Path, str], dict]
+    environment: Mapping[str, str] = types.MappingProxyType({})
 
 
-def within(parts: dict[str, Part], minutes: float) -> Iterator[tuple[str, Any]]:
-    """The parts one after another, until the minutes are over.
+def within(chosen: dict[str, Part], minutes: float) -> Iterator[tuple[str, dict | None]]:
+    """What the parts find, one after another, until the minutes are over.
 
     Yields:
-      The name of each part and what it gives; for one that failed a dict with ``error`` alone, and
-      None for one that was left out.
+      The name of each part and what JSON keeps; for one that failed or was not done in time a dict
+      with ``error`` alone, and None for one that was left out.
     """
     ends = time.monotonic() + 60 * minutes
-    for name, part in parts.items():
+    for name, part in chosen.items():
         left = ends - time.monotonic()
-        if left < _SPARE:
-            print(f"\n{name}: left out, for want of time", flush=True)
-            yield name, None
-            continue
-        try:
-            yield name, part(left)
-        except Exception as error:  # whatever it is, the parts after it are worth as much
-            print(f"\n{name}: failed ({error!r})", flush=True)
-            yield name, {"error": repr(error)}
+        found = None if left < _SPARE else _of(part, left)
+        said = "left out, for want of time" if found is None else json.dumps(found)
+        print(f"\n{name}: {said}", flush=True)
+        yield name, found
 
 
-def parts(table: Callable[[str, dict[str, steps.Row], int], Any]) -> dict[str, Part]:
-    """All parts, those that matter most first.
-
-    Args:
-      table: (name, rows, rounds) -> what JSON keeps of rows that are timed in turns.
-    """
-    found: dict[str, Part] = {}
-    for time_bins in (20, 100):
-        for size in (64, 512):
-            name = f"step of {time_bins} x {size}"
-            found[name] = _step(name, time_bins, size, table)
-    found["the default run"] = default_run
-    found["grid"] = lambda left: table("grid", steps.grid(), 3)
-    found["tests"] = tests
-    found["warp"] = lambda left: table("warp", steps.warps(), 15)
-    return found | {f"SpikingJelly's kernel: {kernel}": _of_kernel(kernel) for kernel in KERNELS}
-
-
-def _step(name, time_bins, size, table) -> Part:
-    return lambda left: table(name, steps.steps(time_bins, size), 20)
-
-
-def default_run(left: float) -> dict:
-    """The command that a new user starts, on simulated digits: its seconds and what came of it."""
+def _of(part: Part, left: float) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
-        keys = {"data.source": "simulated", "workdir": f"{scratch}/run", "brief": True}
-        command = ["experiments.nmnist", *(f"--config.{k}={v}" for k, v in keys.items())]
-        started = time.perf_counter()
-        done = _python(command, left)
-        seconds = time.perf_counter() - started
-        results = pathlib.Path(scratch, "run", "results.json")
-        if not results.exists():
-            return _said("the default run", {"error": done})
-        (own,) = json.loads(results.read_text())["runs"]
-    found = {key: own[key] for key in ("train_seconds", "soft_accuracy", "hard_accuracy")}
-    return _said("the default run", found | {"seconds": seconds})
+        try:
+            done = subprocess.run(
+                [sys.executable, *(word.format(scratch) for word in part.arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=left,
+                cwd=_ROOT,
+                env=os.environ | {key: v.format(scratch) for key, v in part.environment.items()},
+            )
+        except subprocess.TimeoutExpired as error:
+            said = (error.stdout or b"").decode(errors="replace")[-_LAST:]
+            return {"error": f"not done within {left:.0f} seconds: {said}"}
+        try:
+            return part.found(pathlib.Path(scratch), done.stdout)
+        except Exception:  # whatever is missing of what it should have left
+            return {"error": f"ended with {done.returncode}: {done.stdout[-_LAST:]}"}
 
 
-def tests(left: float) -> dict:
-    """Which of the tests of training fail on this device, and the last line of pytest."""
-    chosen = [str(_ROOT / "tests" / f"test_{name}.py") for name in TESTS]
-    command = ["pytest", "-q", "-m", "not slow", "-rf", *chosen]
-    # Else products are rounded more coarsely on some devices than the tests allow for.
-    lines = _python(command, left, JAX_DEFAULT_MATMUL_PRECISION="highest").splitlines()
-    failed = [line for line in lines if line.startswith("FAILED")]
-    return _said("tests", {"failed": failed, "last": lines[-1] if lines else ""})
+def parts() -> dict[str, Part]:
+    """All parts, those that matter most first."""
+    steps = {f"step of {T} x {size}": (T, size) for T in (20, 100) for size in (64, 512)}
+    made = {name: table("step", name, *of_it) for name, of_it in steps.items()}
+    last = made.pop("step of 100 x 512")
+    made["the default run"] = Part(
+        ("-m", "experiments.nmnist", "--config.data.source=simulated", *_BRIEF),
+        _of_a_run,
+        # As at a new user's, whose programs are not compiled yet.
+        {"SAST_CACHE": "{}/cache", "JAX_COMPILATION_CACHE_DIR": "{}/programs"},
+    )
+    made["tests"] = tests(*TESTS)
+    made |= {"grid": table("grid", "grid"), "step of 100 x 512": last}
+    made["warp"] = table("warp", "warp")
+    if importlib.util.find_spec("spikingjelly"):
+        for kernel in KERNELS:
+            own = table("step", "step of 20 x 64", 20, 64, SJ_LIF_CUDA_IMPLEMENTATION=kernel)
+            made[f"SpikingJelly, kernel {kernel}"] = own._replace(found=_spikingjelly)
+    return made
 
 
-def _of_kernel(kernel: str) -> Part:
-    def part(left):
-        with tempfile.TemporaryDirectory() as scratch:
-            file = pathlib.Path(scratch, "step.json")
-            command = ["experiments.benchmark", "--steps_only", "--rounds=20", f"--json={file}"]
-            said = _python(command, left, SJ_LIF_CUDA_IMPLEMENTATION=kernel)
-            if not file.exists():
-                return _said(kernel, {"error": said})
-            rows = json.loads(file.read_text())["step of 20 x 64"]
-        kept = {name: row for name, row in rows.items() if "SpikingJelly" in name}
-        return _said(f"SpikingJelly's kernel: {kernel}", kept)
-
-    return part
+def table(part: str, name: str, time_bins: int = 20, size: int = 64, **environment: str) -> Part:
+    """A table of the benchmark, by the part and the name that it has there."""
+    given = f"--part={part}", f"--time_bins={time_bins}", f"--batch_size={size}"
+    command = ("-m", "experiments.benchmark", *given, "--rounds=20", "--json={}/table")
+    return Part(command, lambda folder, said: _table(folder)[name], _FLOAT32 | environment)
 
 
-def _python(arguments: Sequence[str], left: float, **environment: str) -> str:
-    """What a module of Python says, or that it was not done in time."""
-    # This process holds most of the device's memory already.
-    own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=left,
-            cwd=_ROOT,
-            env=os.environ | own | environment,
-        )
-    except subprocess.TimeoutExpired:
-        return f"not done within {left:.0f} seconds"
-    return (done.stdout + done.stderr).strip()
+def tests(*names: str) -> Part:
+    """Which tests fail on this device, and the last line of pytest."""
+    files = (str(_ROOT / "tests" / f"test_{name}.py") for name in names)
+    command = ("-m", "pytest", "-q", "-m", "not slow", "-rfE", *files)
+    return Part(command, lambda folder, said: _tested(said), _FLOAT32)
 
 
-def _said(name: str, found: dict) -> dict:
-    print(f"\n{name}: {found}", flush=True)
-    return found
+def _table(folder):
+    return json.loads((folder / "table").read_text())
+
+
+def _spikingjelly(folder, said) -> dict:
+    (row,) = (v for k, v in _table(folder)["step of 20 x 64"].items() if "SpikingJelly" in k)
+    return row
+
+
+def _of_a_run(folder, said) -> dict:
+    (own,) = json.loads((folder / "run" / "results.json").read_text())["runs"]
+    return {key: own[key] for key in ("train_seconds", "soft_accuracy", "hard_accuracy")}
+
+
+def _tested(said) -> dict:
+    lines = said.strip().splitlines()
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    last = lines[-1]
+    if not failed and " passed" not in last:
+        raise ValueError(last)
+    return {"failed": failed, "last": last}

@@ -54,8 +54,8 @@ def installed(weights: list, batch: Batch) -> dict[str, Peer]:
             continue
         try:
             made |= {f"{name}{more}": peer for more, peer in make(weights, batch).items()}
-        except (ImportError, NotImplementedError, RuntimeError) as error:
-            print(f"{name} is not measured: {error}")
+        except Exception as error:  # whatever it is, the other rows are worth as much
+            print(f"{name} is not measured: {error!r}")
     return made
 
 

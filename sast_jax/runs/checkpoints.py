@@ -38,7 +38,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder, self._restored = pathlib.Path(folder).absolute(), -1
+        self.folder, self._damaged = pathlib.Path(folder).absolute(), list[int]()
         self._manager = ocp.CheckpointManager(
             self.folder,
             # The first save makes the folder, so that looking for a checkpoint leaves no trace.
@@ -81,26 +81,23 @@ class Checkpoints:
           InputError: there is none that can be read.
         """
         known = [*self._steps(), *[-1] * _TRIED][:_TRIED]
-        steps = [step for step in map(processes.of_first, known) if step >= 0]
+        steps = [step for step in map(processes.broadcast, known) if step >= 0]
         if not steps:
             raise InputError(f"{self.folder}: no checkpoint here; train first, or name its workdir")
         failed = None
         for step in steps:
-            found, own = None, None
             try:
-                found = self._whole(step, like_of)
+                abstract, record, checksum = self._in_all(step, self._described, step, like_of)
+                state = self._in_all(step, self._state, step, abstract, checksum)
             except _UnreadableError as error:
-                own = error
-            if processes.any_says(found is None) or found is None:
-                other = f"{self.folder / str(step)}: another process cannot read it"
-                failed = failed or own or _UnreadableError(other)
+                failed = failed or error
                 continue
             if failed:
                 print(f"warning: {failed}; {self.folder / str(step)} is taken instead")
-            self._restored = step
-            return found
+            self._damaged = [newer for newer in steps if newer > step]
+            return record, state
         self._manager.reload()
-        if processes.alone() and self._steps() != steps:  # a training run has replaced them since
+        if processes.alone() and self._steps()[:_TRIED] != steps:  # training has replaced them
             return self.restore(like_of)
         raise InputError(
             f"{failed}; it is damaged or of another version, so train again in another workdir"
@@ -108,29 +105,46 @@ class Checkpoints:
 
     def drop_newer(self) -> None:
         """Removes checkpoints that are newer than the one restored, as they are damaged."""
-        for step in self._steps():
-            if step > self._restored:
-                self._manager.delete(step)
+        for step in self._damaged:
+            self._manager.delete(step)
 
     def _steps(self) -> list[int]:
         return sorted(self._manager.all_steps(), reverse=True)
 
-    def _whole(self, step, like_of) -> tuple[dict, Any]:
-        """The record and the state of a checkpoint, which is neither missing nor damaged."""
+    def _in_all(self, step, read, *given) -> Any:
+        """What all processes read; where one cannot, none goes on, as the next step is of all."""
+        found, own = None, None
+        try:
+            found = read(*given)
+        except _UnreadableError as error:
+            own = error
+        if processes.any_says(own is not None):
+            other = f"{self.folder / str(step)}: another process cannot read it"
+            raise own or _UnreadableError(other)
+        return found
+
+    def _described(self, step, like_of) -> tuple[Any, dict, int | None]:
+        """Shapes of a checkpoint's state, its record, and the state's checksum."""
         record, checksum = self._record(step)
         here = sweeps.everywhere()
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
             self._like(step, like_of, record, checksum is not None),
         )
-        state = self._item(step, state=ocp.args.StandardRestore(abstract))
+        return abstract, record, checksum
+
+    def _state(self, step, abstract, checksum) -> Any:
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        state = self._read(step, lambda: self._manager.restore(step, args=args)["state"])
         if checksum not in (None, _checksum(state)):
             raise _UnreadableError(f"{self.folder / str(step)}: its arrays are damaged")
-        return record, state
+        return state
 
     def _record(self, step) -> tuple[dict, int | None]:
         """The record of a checkpoint and the checksum of its state, None where it has no seal."""
-        record = self._item(step, record=ocp.args.JsonRestore())
+        # Not through the manager, in which processes wait for each other.
+        folder: Any = self.folder / str(step) / "record"
+        record = self._read(step, lambda: dict(ocp.JsonCheckpointHandler().restore(folder)))
         seal = {key: record.pop(key, None) for key in (_STATE, _RECORD)}
         if all(checksum is None for checksum in seal.values()):
             return record, None
@@ -148,15 +162,14 @@ class Checkpoints:
                 f"{self.folder / str(step)}: its record cannot be used ({error})"
             ) from error
 
-    def _item(self, step, **item):
+    def _read(self, step, read):
         try:
-            (found,) = self._manager.restore(step, args=ocp.args.Composite(**item)).values()
+            return read()
         except Exception as error:  # what a damaged file raises differs from file to file
             reason = str(error).partition("\n")[0]
             raise _UnreadableError(
                 f"{self.folder / str(step)}: cannot be read ({reason})"
             ) from error
-        return found
 
     def close(self) -> None:
         """Waits for what is being saved.
@@ -208,8 +221,8 @@ def _checksum(tree) -> int:
     found = 0
     for leaf in jax.tree.leaves(sweeps.here(tree)):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-        found = zlib.crc32(array.tobytes(), found)
+        array = np.ascontiguousarray(jax.random.key_data(leaf) if is_key else leaf)
+        found = zlib.crc32(array.reshape(-1).view(np.uint8).data, found)
     return found
 
 

@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
-import time
 from collections.abc import Iterator
 
 import jax.numpy as jnp
@@ -71,9 +71,9 @@ def results_of(
       InputError: a setting or a file is wrong; nothing is overwritten before that is known.
     """
     given = dataclasses.replace(given, data=given.data.resolved())
-    places = ("data.path", "workdir")  # which may be mounted elsewhere
+    places = ("data.path", "workdir", "initial")  # which may be mounted elsewhere
     same = {k: str(v) for k, v in workdirs.flat(given.as_dict()).items() if k not in places}
-    processes.agree(same, "their settings")
+    processes.agree(same, "their settings", "start each with the same command")
     source = given.data.load()
     print(f"Data: {source.name}", flush=True)
     for line in source.warnings:
@@ -96,6 +96,7 @@ def results_of(
     lock = workdirs.held(workdir) if is_written else contextlib.nullcontext()
     with processes.only_first(lock):
         if processes.first_decides(is_open):
+            processes.share(workdir)
             about = {
                 "experiment": given.data.name,
                 "config": given.as_dict(),
@@ -124,14 +125,8 @@ def results_of(
                 to_the_end=to_the_end,
             )
             trained = fit.fit(job)
-            done, before = {}, workdirs.state_of_results(workdir)
-            processes.together("trained")
-            if processes.is_first():
-                done = _conclude(job, given, source, validation, page, *trained)
-            # The others look at the disk, as waiting among processes ends after half an hour.
-            while not processes.is_first() and workdirs.state_of_results(workdir) == before:
-                time.sleep(1)
-            processes.together("reported")
+            work = functools.partial(_conclude, job, given, source, validation, page, *trained)
+            done = processes.first_works(work, workdir) or {}
         else:
             print(f"{workdir}: this run is finished; these are its results")
             done = _kept(workdir) if processes.is_first() else {}

@@ -185,15 +185,6 @@ def finished(workdir: pathlib.Path) -> dict | None:
     return done
 
 
-def state_of_results(workdir: pathlib.Path) -> tuple[int, int] | None:
-    """What changes whenever the results are written; None before."""
-    try:
-        found = (workdir / "results.json").stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
 @contextlib.contextmanager
 def held(workdir: pathlib.Path) -> Iterator[None]:
     """Keeps a second process out of the folder of a run or a study; clears what killed ones left.

@@ -35,7 +35,7 @@ def device_memory() -> int | None:
     if not known:
         return None
     free = known["bytes_limit"] - known["bytes_in_use"]
-    return processes.least(free >> 12) << 12  # in pages, as 64 bits are not at hand
+    return processes.all_min(free >> 12) << 12  # in pages, as 64 bits are not at hand
 
 
 def forget_programs() -> None:
@@ -216,7 +216,7 @@ class _Pace:
     def took(self, seconds: float):
         """Says how long the last block took."""
         wanted = int(min(2**30, PAUSE * self._last / max(seconds, 1e-9)))
-        self._steps = max(1, processes.of_first(wanted))
+        self._steps = max(1, processes.broadcast(wanted))
 
 
 class _Streamed:

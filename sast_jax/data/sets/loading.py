@@ -43,17 +43,18 @@ class Recorded(NamedTuple):
     def frames(self) -> packing.Frames:
         """The frames, from the cache if they have been made before.
 
-        Of several processes each decodes a share of the recordings, and gives its frames to the
-        others.
+        Of several processes, which must all call this, each decodes a share of the recordings, and
+        gives its frames to the others.
         """
-        processes.agree(self.key, "the recordings that they find")
+        key = {name: str(value) for name, value in self.key.items()}
+        processes.agree(key, "the recordings that they find", "give all of them the same ones")
         folder, count = cache.folder(), len(self.recordings.labels_N)
         if self.select is None or processes.alone() or count < processes.count():
             return cache.frames(folder, self.key, lambda: self._made(self.recordings))
         found, select = cache.find(folder, self.key), self.select
         if processes.any_says(found is None) or found is None:
             own = processes.own_share(count)
-            parts = processes.everyones(lambda: self._made(select(own)).arrays())
+            parts = processes.all_gather(lambda: self._made(select(own)).arrays())
             found = packing.joined([packing.Frames.of(part) for part in parts])
             cache.keep(folder, self.key, found)
         return found
