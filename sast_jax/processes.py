@@ -81,9 +81,12 @@ def agree(values: Mapping[str, Any], what: str, way_out: str) -> None:
         return
     sent = all_gather(lambda: {"text": np.frombuffer(text, np.uint8)})
     each = [json.loads(one["text"].tobytes()) for one in sent]
-    key = next(k for k in sorted(set().union(*each)) if len({str(one.get(k)) for one in each}) > 1)
-    found = " and ".join(sorted({str(one.get(key)) for one in each}))
-    raise InputError(f"the processes differ in {what}, {key}: {found}; {way_out}")
+    for key in sorted(set().union(*each)):
+        found = {json.dumps(one.get(key)) for one in each}
+        if len(found) > 1:
+            told = " and ".join(sorted(found))
+            raise InputError(f"the processes differ in {what}, {key}: {told}; {way_out}")
+    raise InputError(f"the processes differ in {what}; {way_out}")
 
 
 def share(folder: pathlib.Path) -> None:

@@ -212,7 +212,7 @@ def test_processes_with_other_settings_end(data, tmp_path):
     two = ended(start_two(*arguments(data, tmp_path / "two"), each=each))
     assert [code for code, *_ in two] == [2, 2]
     for _, _, err in two:
-        told = "the processes differ in their settings, data.stream: always and auto; start each"
+        told = 'the processes differ in their settings, data.stream: "always" and "auto"; start'
         assert told in err
     assert not (tmp_path / "two").exists()
 
