@@ -2,14 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 from commands import command
 from made_up_results import collected, run
 from test_assessment import row
 
 from experiments import plots
-from experiments.assessment import measures, page
+from experiments.assessment import decision, measures, page
 from sast_jax.errors import InputError
+from sast_jax.reports import tables
+
+PLAIN_TRAINING = ("plain", "plain four times as long")
+DEFAULT = "chip with momentum-SAM twice as long"
 
 
 @pytest.fixture
@@ -70,6 +75,21 @@ def test_the_tables_are_those_of_the_rows():
         name, *cells = (cell.strip() for cell in line.strip("| ").split("|"))
         shown = [page._shown(rows[name], key) for key in keys]
         assert cells == shown[:6] + [own.partition(" ")[0] for own in shown[6:]]
+
+
+def test_the_answer_is_that_of_the_rows():
+    rows = plots._studies()[plots.RESULTS / "assessment" / "nmnist" / "default"]
+    text = (plots.RESULTS.parent / "RESULTS.md").read_text()
+    table = text.partition("| what you need |")[2].partition("\n\n")[0].splitlines()[2:]
+    for line, choice, need in zip(table, decision.choices(rows), decision.NEEDS, strict=True):
+        *_, shown, plain, cost = (cell.strip() for cell in line.strip("| ").split("|"))
+        ends = [100 * end for end in choice.ci95]
+        assert shown == tables.decimals(100 * choice.mean, ends, 2)
+        each = [decision.values_of(rows[name], need.key) for name in PLAIN_TRAINING]
+        assert plain == ", ".join(f"{100 * np.mean(values):.2f}" for values in each)
+        if choice.method != DEFAULT:  # whose shipped form is faster than the row's
+            whole = rows[choice.method]["time"][1]
+            assert cost == f"{whole / 4:.2f}, {whole:.1f}"  # of 48 epochs where plain has 12
 
 
 def test_a_name_is_needed():
