@@ -92,6 +92,18 @@ def test_the_answer_is_that_of_the_rows():
             assert cost == f"{whole / 4:.2f}, {whole:.1f}"  # of 48 epochs where plain has 12
 
 
+def test_the_numbers_of_the_readme_are_those_of_the_rows():
+    rows = plots._studies()[plots.RESULTS / "assessment" / "nmnist" / "default"]
+    text = (plots.RESULTS.parents[1] / "README.md").read_text()
+    table = text.partition("| clean | weights of 2 bits |")[2].partition("\n\n")[0].splitlines()[2:]
+    half = DEFAULT.removesuffix(" twice as long")
+    named = (DEFAULT, half, *reversed(PLAIN_TRAINING), "SAST ascent on 1/8")
+    for line, name in zip(table, named, strict=True):
+        _, *cells = (cell.strip() for cell in line.strip("| ").split("|"))
+        keys = ("hard_accuracy", "INT2", "mismatch_0.6", "hard_corruption_accuracy")
+        assert cells == [page._shown(rows[name], key) for key in keys]
+
+
 def test_a_name_is_needed():
     code, _, err = command("plots", "--keep=somewhere")
     assert (code, err) == (2, "error: --keep=WORKDIR and --name=NAME belong together\n")
