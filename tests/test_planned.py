@@ -48,19 +48,21 @@ def test_the_rival_is_chosen_on_the_validation_split_among_those_of_one_gradient
         "adversarial weights": row(0.98, gradients=3.0),
     }
     assert planned.best_of_one_gradient(methods) == "plain a sixth longer"
-    (first, *_) = planned.comparisons_of(methods, SEVERITIES)
+    (first, *_) = planned.comparisons_of(methods, SEVERITIES, "default")
     assert (first.number, first.first, first.second) == (1, EIGHTH, "plain a sixth longer")
     assert planned.best_of_one_gradient({PLAIN: row() | {"trials": []}}) is None
     assert planned.best_of_one_gradient({EIGHTH: row()}) is None
 
 
 def test_every_comparison_of_the_protocol_is_made():
-    found = planned.comparisons_of({name: row() for name in METHODS}, SEVERITIES)
+    found = planned.comparisons_of({name: row() for name in METHODS}, SEVERITIES, "default")
     assert [one.number for one in found] == [1, 2, 3, 3, 4, 4, 4, 4, 5, 5]
     assert {one.first for one in found} | {one.second for one in found} <= METHODS.keys()
     of_added = next(one for one in found if one.number == 2)
     assert len(of_added.conditions) == 6
-    assert planned.comparisons_of({REFERENCE: row()}, SEVERITIES) == []
+    papers = planned.comparisons_of({name: row() for name in METHODS}, SEVERITIES, "paper")
+    assert {one.number for one in papers} == {2, 4}
+    assert planned.comparisons_of({REFERENCE: row()}, SEVERITIES, "default") == []
 
 
 @pytest.mark.parametrize("gain, holds", [(0.2, True), (0.05, False)])
@@ -77,7 +79,7 @@ def test_what_must_hold_is_told_from_means_and_intervals(gain, holds):
         right[name]["weight mismatch 0.6 hard"] = right[name][lost[0]]
     found = {
         (outcome.comparison.number, outcome.comparison.what): outcome
-        for outcome in planned.outcomes(methods, SEVERITIES, right)
+        for outcome in planned.outcomes(methods, SEVERITIES, right, "default")
     }
     cure = found[3, "event drop"]
     mean_SxM = {name: np.mean([right[name][key] for key in lost], axis=0) for name in names}
@@ -97,11 +99,12 @@ def test_what_must_hold_is_told_from_means_and_intervals(gain, holds):
 def test_a_method_without_answers_is_left_out(tmp_path):
     methods = {name: row() for name in (PLAIN, REFERENCE, MATCHED)}
     right = answers({name: {"as trained hard": 0.5} for name in (REFERENCE, MATCHED)})
-    assert planned.kept(tmp_path, methods, SEVERITIES) == ""
+    folder = tmp_path / "default"
+    assert planned.kept(folder, methods, SEVERITIES) == ""
     for name, own in right.items():
-        (tmp_path / planned.kept_rows.folder(name)).mkdir()
-        files.write_arrays(tmp_path / planned.kept_rows.folder(name) / "deployment.npz", own)
-    told = planned.kept(tmp_path, methods, SEVERITIES)
+        (folder / planned.kept_rows.folder(name)).mkdir(parents=True)
+        files.write_arrays(folder / planned.kept_rows.folder(name) / "deployment.npz", own)
+    told = planned.kept(folder, methods, SEVERITIES)
     assert "SAST minus plain twice as long" in told and "SAST minus plain " not in told.replace(
         "plain twice", ""
     )

@@ -22,6 +22,7 @@ from sast_jax.runs.study import kept_rows
 HARD, MISMATCH = ("as trained hard",), ("weight mismatch 0.6 hard",)
 LOST, ADDED = ("event drop",), ("noise", "hot pixels")
 AS_FAR = 7 / 6  # of plain training's gradients: what the ascent on an eighth takes
+_BOTH = ("default", "paper")
 CURE, FOLLOWING = "SAST with lost and added events", "following, "
 
 
@@ -36,6 +37,7 @@ class Comparison(NamedTuple):
       least: what the mean difference must reach, a fraction.
       certain: whether the interval must lie above 0 too.
       prefix: of the first's conditions, where it is the same network with other thresholds.
+      regimes: that it is planned for.
     """
 
     number: int
@@ -46,6 +48,7 @@ class Comparison(NamedTuple):
     least: float = 0.0
     certain: bool = True
     prefix: str = ""
+    regimes: tuple[str, ...] = ("default",)
 
 
 class Outcome(NamedTuple):
@@ -71,8 +74,10 @@ class Outcome(NamedTuple):
         return self.mean >= self.comparison.least and (sure or not self.comparison.certain)
 
 
-def comparisons_of(methods: Mapping[str, Mapping], severities: Sequence[int]) -> list[Comparison]:
-    """The planned comparisons of which both methods are among the rows of a regime."""
+def comparisons_of(
+    methods: Mapping[str, Mapping], severities: Sequence[int], regime: str
+) -> list[Comparison]:
+    """The comparisons that are planned for a regime, of those methods that are among its rows."""
 
     def corrupted(kinds, network):
         return tuple(f"{kind} {level} {network}" for kind in kinds for level in severities)
@@ -80,7 +85,9 @@ def comparisons_of(methods: Mapping[str, Mapping], severities: Sequence[int]) ->
     rival = best_of_one_gradient(methods)
     longer, added = "hard forward twice as long", corrupted(ADDED, "hard")
     planned = [
-        Comparison(2, "hard forward with SAM", longer, added, "noise and hot pixels"),
+        Comparison(
+            2, "hard forward with SAM", longer, added, "noise and hot pixels", regimes=_BOTH
+        ),
         Comparison(3, CURE, EIGHTH, corrupted(LOST, "hard"), "event drop", least=0.1),
         Comparison(3, CURE, EIGHTH, HARD, "hard spikes", least=-0.002, certain=False),
     ]
@@ -90,11 +97,16 @@ def comparisons_of(methods: Mapping[str, Mapping], severities: Sequence[int]) ->
     under = corrupted(LOST, "integer")
     for name in (PLAIN, EIGHTH):
         planned += [
-            Comparison(4, name, name, under, "event drop, INT8", 0.1, True, FOLLOWING),
-            Comparison(4, name, name, ("INT8 integer",), "INT8", -0.002, False, FOLLOWING),
+            Comparison(
+                4, name, name, under, "event drop, INT8", 0.1, True, FOLLOWING, regimes=_BOTH
+            ),
+            Comparison(
+                4, name, name, ("INT8 integer",), "INT8", -0.002, False, FOLLOWING, regimes=_BOTH
+            ),
         ]
     planned += [Comparison(5, REFERENCE, name, HARD, "hard spikes") for name in (PLAIN, MATCHED)]
-    return [one for one in planned if {one.first, one.second} <= methods.keys()]
+    known = [one for one in planned if {one.first, one.second} <= methods.keys()]
+    return [one for one in known if regime in one.regimes]
 
 
 def best_of_one_gradient(methods: Mapping[str, Mapping]) -> str | None:
@@ -121,6 +133,7 @@ def outcomes(
     methods: Mapping[str, Mapping],
     severities: Sequence[int],
     answers: Mapping[str, Mapping[str, np.ndarray]],
+    regime: str,
 ) -> list[Outcome]:
     """All planned comparisons of a regime.
 
@@ -129,6 +142,7 @@ def outcomes(
       severities: of the corruptions that were measured.
       answers: by method and condition, which recordings the networks of S seeds answer right (S,
         M). A method without answers is compared with none.
+      regime: its name.
     """
 
     def right(name, conditions, prefix=""):
@@ -136,7 +150,7 @@ def outcomes(
 
     methods = {name: row for name, row in methods.items() if name in answers}
     found = []
-    for one in comparisons_of(methods, severities):
+    for one in comparisons_of(methods, severities, regime):
         first = right(one.first, one.conditions, one.prefix)
         second = right(one.second, one.conditions)
         if one.prefix:
@@ -176,7 +190,7 @@ def kept(folder: pathlib.Path, methods: Mapping[str, Mapping], severities: Seque
     """The table of a regime's folder in the workdir of a study, for rows of its methods."""
     places = {name: folder / kept_rows.folder(name) / "deployment.npz" for name in methods}
     answers = {name: files.read_arrays(file) for name, file in places.items() if file.exists()}
-    return table(outcomes(methods, severities, answers))
+    return table(outcomes(methods, severities, answers, folder.name))
 
 
 if __name__ == "__main__":
