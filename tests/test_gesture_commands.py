@@ -18,6 +18,7 @@ from commands import command
 from experiments import download
 from experiments.download import DVSGesture
 from sast_jax.errors import InputError
+from sast_jax.runs import workdirs
 
 SMALL = (
     "--config.network.channels=4,",
@@ -232,7 +233,7 @@ def test_a_part_outlives_answers_that_do_not_go_on_with_it(tmp_path, answer):
         with pytest.raises(InputError, match="could not be fetched"):
             download.fetch(f"http://127.0.0.1:{running.server_port}/a", tmp_path, "a", "0" * 32)
         running.shutdown()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.part"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.part", workdirs.LOCK}
     assert (tmp_path / "a.part").read_bytes() == bytes(1000)
 
 
@@ -266,7 +267,7 @@ def test_the_last_line_names_the_command_that_reads_what_came(
     with flagsaver.flagsaver(dataset="dvs_gesture", path=path):
         download.main()
     folder, flag = (text.format(home=tmp_path / "home") for text in (folder, flag))
-    assert {file.name for file in (tmp_path / folder).iterdir()} == {"a", "b"}
+    assert {file.name for file in (tmp_path / folder).iterdir()} == {"a", "b", workdirs.LOCK}
     assert capsys.readouterr().out.splitlines()[-1] == (
         f"{folder}: complete; 'python -m experiments.dvs_gesture{flag}' reads it from there"
     )
