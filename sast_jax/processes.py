@@ -5,6 +5,7 @@ devices train as those of one process do. The first process alone evaluates, log
 reports. All of them must see the workdir, as on a shared disk.
 """
 
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -134,26 +135,30 @@ def first_works(work: Callable[[], Found], folder: pathlib.Path) -> Found | None
     """
     if alone():
         return work()
-    made, failed, mark = None, None, folder / ".ended"
+    done: concurrent.futures.Future[Found] = concurrent.futures.Future()
+    mark = folder / ".ended"
     if is_first():
         mark.unlink(missing_ok=True)
     barrier("begun")
     if is_first():
         try:
-            made = work()
+            done.set_result(work())
         except Exception as error:  # whatever it is, the others wait
-            failed = error
+            done.set_exception(error)
         mark.touch()
     while not mark.exists():
         time.sleep(1)
-    ended_well = broadcast(int(failed is None))
-    if is_first():
-        mark.unlink()
-    if failed is not None:
-        raise failed
-    if not ended_well:
-        raise InputError("the first process ended with an error; it says which")
-    return made
+
+    def ended():
+        done.result()  # raises what the work did
+        return True
+
+    try:
+        first_decides(ended)
+    finally:
+        if is_first():
+            mark.unlink()
+    return done.result() if is_first() else None
 
 
 def alone() -> bool:

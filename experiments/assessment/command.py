@@ -186,14 +186,12 @@ def untuned(config: ConfigDict, regime: str, method: Method) -> Settings:
     made = settings.read(methods.base(config.dataset, regime, config.base))
     changes = {f"data.{key}": value for key, value in config.data.items() if value != ""}
     changes |= {
-        "rho": 0.0,
-        "epochs": round(method.longer * (config.epochs or made.epochs)),
         "hardware.weight_bits": (),
         "hardware.draws": 0,
         "corruptions.kinds": "",
         "resume": True,
     }
-    return made.changed(changes | method.changes)
+    return made.changed(changes | method.untuned(config.epochs or made.epochs))
 
 
 def _final(config: ConfigDict, made: Settings) -> Settings:

@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from experiments import cli
 from experiments.assessment.findings import by_kind
 from experiments.assessment.measures import DEPLOYED, MEASURES, PLAIN, finite_values
 from experiments.assessment.methods import METHODS, base as base_of, start, with_slope_end
 from sast_jax.evaluation import comparisons, intervals
 from sast_jax.reports import tables
-from sast_jax.runs import settings, workdirs
+from sast_jax.runs import workdirs
 
 LOST, ADDED = ("event drop", "dead pixels", "interruption"), ("noise", "hot pixels")
 
@@ -94,11 +93,10 @@ def choices(methods: Mapping[str, dict]) -> list[Choice]:
 def command_of(config: Mapping, regime: str, name: str, row: Mapping) -> str:
     """The command that trains a method with the settings of its row, on all recordings."""
     given = config["dataset"], regime, config["base"]
-    file, whole = start(*given), workdirs.flat(base_of(*given).to_dict())
-    begins = cli.load_config(file) if file else settings.config(config["dataset"])
-    epochs, slopes = config["epochs"] or whole["epochs"], (whole["slope"], whole["slope_end"])
-    whole |= {"rho": 0.0, "epochs": round(METHODS[name].longer * epochs)}
-    whole |= METHODS[name].changes | row["taken"] | with_slope_end(row["tuned"], *slopes)
+    (file, begins), whole = start(*given), workdirs.flat(base_of(*given).to_dict())
+    slopes = whole["slope"], whole["slope_end"]
+    whole |= METHODS[name].untuned(config["epochs"] or whole["epochs"])
+    whole |= row["taken"] | with_slope_end(row["tuned"], *slopes)
     if path := config["data"]["path"]:
         whole["data.path"] = path
     known = workdirs.flat(begins.to_dict())

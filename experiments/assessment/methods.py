@@ -44,6 +44,10 @@ class Method(NamedTuple):
     taken: str | None = None
     rates: Mapping[str, Sequence[float]] | None = None
 
+    def untuned(self, epochs: int) -> dict:
+        """Keys and values of its runs, where plain training has so many epochs."""
+        return {"rho": 0.0, "epochs": round(self.longer * epochs)} | self.changes
+
 
 class Regime(NamedTuple):
     """Settings under which methods are compared.
@@ -258,16 +262,19 @@ def base(dataset: str, regime: str, file: str = "") -> ConfigDict:
     return made
 
 
-def start(dataset: str, regime: str, file: str = "") -> str:
-    """The config file of :func:`base` as a command line names it; empty where there is none.
+def start(dataset: str, regime: str, file: str = "") -> tuple[str, ConfigDict]:
+    """The config file of :func:`base` as a command line names it, and the config in it.
 
-    There is none where the keys of data are another config's. The command of the data set then
-    starts from its own.
+    There is no such file where the keys of data are another config's. Then the name is empty, and
+    the config is the data set's own, from which its command starts.
     """
     if file:
-        return file if settings.read(cli.load_config(file)).data.name == dataset else ""
-    made = REGIMES[regime].configs.get(dataset)
-    return made.__module__.rpartition(".")[2] if made else ""
+        made = cli.load_config(file)
+        if settings.read(made).data.name == dataset:
+            return file, made
+    elif make := REGIMES[regime].configs.get(dataset):
+        return make.__module__.rpartition(".")[2], make()
+    return "", settings.config(dataset)
 
 
 def grid(

@@ -44,7 +44,6 @@ _MINUTES = flags.DEFINE_float("minutes", 8.0, "for --device", lower_bound=0.0)
 PARTS = ("step", "warp", "reading", "stages", "grid")
 _PART = flags.DEFINE_multi_enum("part", [], PARTS, "what to measure; all of it by default")
 
-FLOOR = "its products and Adam"
 LIBRARIES = (
     *("flax", "numpy", "optax", "torch"),
     *("jaxpike", "snntorch", "spikingjelly", "spyx", "tonic"),
@@ -112,8 +111,8 @@ def _table(name: str, rows: dict[str, steps.Row], rounds: int) -> dict:
         own = {"ms": 1e3 * float(np.median(seconds[row])), "ratio": [low, middle, high]}
         kept[row] = own | {"memory": memory, "loss": loss}
         share = None
-        if FLOOR in rows:
-            share = own["share_of_floor"] = timing.against(seconds[FLOOR], seconds[row])[1]
+        if steps.FLOOR in rows:
+            share = own["share_of_floor"] = timing.against(seconds[steps.FLOOR], seconds[row])[1]
         quartiles = f"{low:.3f}-{high:.3f}"
         megabytes = None if memory is None else memory / 1e6
         lines.append([row, own["ms"], f"{middle:.3f}", quartiles, share, megabytes, loss])

@@ -80,9 +80,7 @@ def _of(part: Part, left: float) -> dict:
 
 def parts() -> dict[str, Part]:
     """All parts, those that matter most first."""
-    steps = {f"step of {T} x {size}": (T, size) for T in (20, 100) for size in (64, 512)}
-    made = {name: table("step", name, *of_it) for name, of_it in steps.items()}
-    last = made.pop("step of 100 x 512")
+    made = _steps((20, 64), (20, 512), (100, 64))
     made["the default run"] = Part(
         ("-m", "experiments.nmnist", "--config.data.source=simulated", *_BRIEF),
         _of_a_run,
@@ -90,13 +88,17 @@ def parts() -> dict[str, Part]:
         {"SAST_CACHE": "{}/cache", "JAX_COMPILATION_CACHE_DIR": "{}/programs"},
     )
     made["tests"] = tests(*TESTS)
-    made |= {"grid": table("grid", "grid"), "step of 100 x 512": last}
-    made["warp"] = table("warp", "warp")
+    made |= {"grid": table("grid", "grid")} | _steps((100, 512)) | {"warp": table("warp", "warp")}
     if importlib.util.find_spec("spikingjelly"):
         for kernel in KERNELS:
             own = table("step", "step of 20 x 64", 20, 64, SJ_LIF_CUDA_IMPLEMENTATION=kernel)
             made[f"SpikingJelly, kernel {kernel}"] = own._replace(found=_spikingjelly)
     return made
+
+
+def _steps(*sizes) -> dict[str, Part]:
+    names = {f"step of {time_bins} x {size}": (time_bins, size) for time_bins, size in sizes}
+    return {name: table("step", name, *of_it) for name, of_it in names.items()}
 
 
 def table(part: str, name: str, time_bins: int = 20, size: int = 64, **environment: str) -> Part:

@@ -24,6 +24,7 @@ from sast_jax.training.controls import Bfloat16Products
 from sast_jax.training.gradients import Sharpness
 
 GRID_EPOCHS, GRID_STEPS = 2, 15
+FLOOR = "its products and Adam"
 
 
 class Row(NamedTuple):
@@ -53,7 +54,7 @@ def steps(time_bins: int, size: int) -> dict[str, Row]:
     bare = weights, moments, 0, batch.inputs_TxBxI, batch.labels_B
     rows = {"bare JAX": _compiled(jax.jit(yardstick.bare_step), *bare)}
     floor = _compiled(jax.jit(yardstick.floor), weights, moments, batch.inputs_TxBxI)
-    rows["its products and Adam"] = floor
+    rows[FLOOR] = floor
 
     def step(made, given, ascent):
         return lambda state, own: stepping.train_step(

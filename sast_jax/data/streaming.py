@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sast_jax import processes
 from sast_jax.errors import needed
 
 CHUNK_BYTES = 2**25  # of all runs together, about
@@ -33,7 +34,7 @@ class _Chunks(Sequence):
         return jax.tree.map(lambda indices: self._gather(indices[:, part]), self._order)
 
     def _gather(self, indices_RxSxB):
-        if jax.process_count() > 1:
+        if not processes.alone():
             return jax.tree.map(lambda leaf: Gathered(leaf, indices_RxSxB), self._train)
         return jax.tree.map(lambda leaf: leaf[indices_RxSxB], self._train)
 

@@ -87,8 +87,8 @@ class Checkpoints:
         failed = None
         for step in steps:
             try:
-                abstract, record, checksum = self._in_all(step, self._described, step, like_of)
-                state = self._in_all(step, self._state, step, abstract, checksum)
+                abstract, record, checksum = self._in_all(self._described, step, like_of)
+                state = self._in_all(self._state, step, abstract, checksum)
             except _UnreadableError as error:
                 failed = failed or error
                 continue
@@ -111,11 +111,11 @@ class Checkpoints:
     def _steps(self) -> list[int]:
         return sorted(self._manager.all_steps(), reverse=True)
 
-    def _in_all(self, step, read, *given) -> Any:
+    def _in_all(self, read, step, *given) -> Any:
         """What all processes read; where one cannot, none goes on, as the next step is of all."""
         found, own = None, None
         try:
-            found = read(*given)
+            found = read(step, *given)
         except _UnreadableError as error:
             own = error
         if processes.any_says(own is not None):

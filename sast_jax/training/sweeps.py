@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sast_jax import processes
+
 
 def devices_of_a_run(runs: int, batch: int, most: int = 0) -> int:
     """How many devices share each batch of a run: a divisor of their number and of the batch.
@@ -124,7 +126,7 @@ def put(tree: Any, shardings: Any) -> Any:
 
     A process reads no more than the parts of its own devices.
     """
-    if jax.process_count() == 1:
+    if processes.alone():
         return jax.device_put(tree, shardings)
 
     def one(leaf, sharding):
@@ -142,14 +144,14 @@ def put(tree: Any, shardings: Any) -> Any:
 
 def to_all(tree: Any) -> Any:
     """Arrays that every process has, as arrays that all of them share; the same in one process."""
-    if jax.process_count() == 1:
+    if processes.alone():
         return tree
     return put(tree, jax.tree.map(lambda _: everywhere(), tree))
 
 
 def here(tree: Any) -> Any:
     """This process's own copy of arrays that every device holds whole."""
-    if jax.process_count() == 1:
+    if processes.alone():
         return tree
     own = NamedSharding(_mesh(1, False), PartitionSpec())
     return jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), own), tree)
