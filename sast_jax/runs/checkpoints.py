@@ -166,9 +166,8 @@ class Checkpoints:
         try:
             return read()
         except Exception as error:  # what a damaged file raises differs from file to file
-            reason = str(error).partition("\n")[0]
             raise _UnreadableError(
-                f"{self.folder / str(step)}: cannot be read ({reason})"
+                f"{self.folder / str(step)}: cannot be read ({_reason(error)})"
             ) from error
 
     def close(self) -> None:
@@ -214,6 +213,11 @@ def _sealed(record, state_R) -> dict:
 
 def _crc(record) -> int:
     return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def _reason(error) -> str:
+    """What the storage library says last: before it stand paths, and behind it what it read."""
+    return str(error).partition("\n")[0].partition(" [tensorstore")[0].rpartition('": ')[2]
 
 
 def _checksum(tree) -> int:
