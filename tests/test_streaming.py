@@ -167,7 +167,8 @@ def test_streaming_keeps_nine_tenths_of_the_throughput(monkeypatch):
     )
     hyper_R, train = small.hyper(), large_set()
     order_R = epochs.epoch_order(made, stepping.initialise(made, hyper_R), 4096, True)
-    assert streaming.steps_at_a_time(train, order_R) == 6
+    recordings = train.packed_NxTxP, train.labels_N
+    assert streaming.steps_at_a_time(recordings, order_R) == 6
     both = [
         passes.passes(made, hyper_R, train, streamed, stepping.initialise(made, hyper_R), 0)
         for streamed in (False, True)
