@@ -89,11 +89,10 @@ def _is_of(key, wanted) -> bool:
 
 def drawn() -> dict[str, matplotlib.figure.Figure]:
     """The figures by their names; those whose numbers are not there are left out."""
-    made = {}
+    made: dict[str, matplotlib.figure.Figure] = {}
     for folder, rows in _studies().items():
         name = "_".join(folder.parts[-2:])
-        for kind in ("flatness", "corruptions", "curves"):
-            made[f"{name}_{kind}"] = getattr(figures, kind)(rows)
+        made |= {f"{name}_{kind}": figure for kind, figure in figures.drawn(rows).items()}
     made |= _panels("rho", ("rho_nmnist", "rho_gestures"), "rho", PUBLISHED)
     made |= _panels("slope_and_rate", ("slope", "learning_rate"), None, ())
     return made

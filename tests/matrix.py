@@ -17,10 +17,7 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = ("python3.11", "python3.13")
-TOOLS = (
-    *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "packaging>=24"),
-    *("aedat>=2.3", "event_stream>=1.6"),
-)
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "packaging", "aedat", "event_stream")  # of dev
 SHOWN = ("jax", "flax", "optax", "numpy", "orbax-checkpoint", "ml-collections", "tonic")
 CORE = (  # without torch and other references
     *("test_face", "test_sam", "test_lif", "test_neurons", "test_recipe", "test_training"),
@@ -48,7 +45,7 @@ def tried(python: str, resolution: str, folder: pathlib.Path) -> tuple[str, str]
     run([bin_ / "pip", "install", "--quiet", "uv"])
     install = [bin_ / "uv", "pip", "install", "--quiet", "--python", bin_ / "python"]
     run([*install, "--resolution", resolution, *declared()])
-    run([*install, *TOOLS])
+    run([*install, *(line for line in declared("dev") if line.partition(">")[0] in TOOLS)])
     run([*install, "--no-deps", "--editable", ROOT])
     listed = run([bin_ / "pip", "list", "--format=freeze"]).splitlines()
     versions = dict(line.replace("_", "-").split("==") for line in listed if "==" in line)

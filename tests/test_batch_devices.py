@@ -44,7 +44,8 @@ for name in {names}:
             if streamed and "SAM" not in name:
                 continue
             start_R = stepping.initialise(recipe, hyper_R)
-            (ended,) = passes.passes(recipe, hyper_R, small.frames(), streamed, start_R, 0)
+            blocks = passes.blocks(recipe, hyper_R, small.frames(), streamed, start_R, 0)
+            (ended,) = passes.by_epoch(blocks)
             leaves = jax.tree.leaves((ended[0].params, ended[1].loss))
             case = f"{{name}} {{runs}} {{streamed}}"
             found |= {{f"{{case}} {{i}}": leaf for i, leaf in enumerate(leaves)}}

@@ -36,7 +36,7 @@ def test_independent_batches_are_drawn_from_the_whole_set_each_time():
 def test_an_epoch_moves_nothing_between_host_and_device_unasked():
     made, hyper_R = small.recipe(epochs=3), small.hyper((0, 1), (0.1, 0.2))
     state_R = stepping.initialise(made, hyper_R)
-    trained = passes.passes(made, hyper_R, small.frames(), False, state_R, 0)
+    trained = passes.by_epoch(passes.blocks(made, hyper_R, small.frames(), False, state_R, 0))
     next(trained)  # compiles, which takes constants to the device
     with jax.transfer_guard("disallow"):
         for _ in trained:

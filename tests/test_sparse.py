@@ -77,7 +77,9 @@ def few():
 
 def ended(recipe, hyper_R, train, streamed=False):
     start_R = stepping.initialise(recipe, hyper_R)
-    *_, (state_R, metrics, _) = passes.passes(recipe, hyper_R, train, streamed, start_R, 0)
+    *_, (state_R, metrics, _) = passes.by_epoch(
+        passes.blocks(recipe, hyper_R, train, streamed, start_R, 0)
+    )
     return jax.tree.leaves((state_R.params, metrics))
 
 

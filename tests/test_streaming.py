@@ -23,7 +23,9 @@ pytestmark = pytest.mark.optimised  # bits of two programs agree
 
 def passed(made, hyper_R, streamed):
     state_R = stepping.initialise(made, hyper_R)
-    return list(passes.passes(made, hyper_R, small.frames(), streamed, state_R, 0))[-1]
+    return list(
+        passes.by_epoch(passes.blocks(made, hyper_R, small.frames(), streamed, state_R, 0))
+    )[-1]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,9 @@ def test_streaming_keeps_nine_tenths_of_the_throughput(monkeypatch):
     recordings = train.packed_NxTxP, train.labels_N
     assert streaming.steps_at_a_time(recordings, order_R) == 6
     both = [
-        passes.passes(made, hyper_R, train, streamed, stepping.initialise(made, hyper_R), 0)
+        passes.by_epoch(
+            passes.blocks(made, hyper_R, train, streamed, stepping.initialise(made, hyper_R), 0)
+        )
         for streamed in (False, True)
     ]
     seconds = np.array([[s[0] for _, _, s in turn] for turn in zip(*both, strict=True)])

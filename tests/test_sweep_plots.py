@@ -52,7 +52,7 @@ def test_a_study_is_drawn_by_data_set_and_regime(kept):
     del own["time"]  # as it is kept; times are measured later
     rows = {name: {"about": {}, "row": own} for name in ("plain", "SAST")}
     (folder / "rows.json").write_text(json.dumps(rows))
-    expected = [f"nmnist_default_{kind}" for kind in ("flatness", "corruptions", "curves")]
+    expected = [f"nmnist_default_{kind}" for kind in ("curves", "corruptions", "flatness")]
     made = plots.drawn()
     assert list(made) == expected and len(made["nmnist_default_curves"].axes) == 2
     times = {"plain": [1.0, 1.0, 1.0], "SAST": [1.7, 1.8, 1.9]}

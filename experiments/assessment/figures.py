@@ -88,6 +88,14 @@ def curves(methods: Mapping[str, dict]) -> matplotlib.figure.Figure:
     return figure
 
 
+KINDS = {"curves": curves, "corruptions": corruptions, "flatness": flatness}
+
+
+def drawn(methods: Mapping[str, dict]) -> dict[str, matplotlib.figure.Figure]:
+    """The figures of a regime's rows, by their names."""
+    return {name: draw(methods) for name, draw in KINDS.items()}
+
+
 def _logarithmic(axis):
     """Makes the x axis logarithmic, with plain numbers that leave each other room."""
     axis.set_xscale("log")

@@ -46,8 +46,8 @@ def write_assessment(workdir: pathlib.Path, done: dict) -> None:
     folder.mkdir(exist_ok=True)
     for regime, of_it in done["regimes"].items():
         files.write_figure(folder / f"{regime}.png", _figure(of_it["methods"]))
-        for name, draw in FIGURES.items():
-            files.write_figure(folder / f"{regime}_{name}.png", draw(of_it["methods"]))
+        for name, figure in figures.drawn(of_it["methods"]).items():
+            files.write_figure(folder / f"{regime}_{name}.png", figure)
     compared = {
         regime: {
             key: {name: d._asdict() for name, d in found.items()}
@@ -87,7 +87,7 @@ def _page(workdir, done) -> str:
             names = ", ".join(of_it["left_out"])
             parts += [f"**Left out**, as {config['minutes']} minutes were over: {names}."]
         parts += [f"![Accuracies by method](plots/{regime}.png)"]
-        parts += [f"![{name}](plots/{regime}_{name}.png)" for name in FIGURES]
+        parts += [f"![{name}](plots/{regime}_{name}.png)" for name in figures.KINDS]
         parts += details(workdir / regime, methods, config["severities"])
     parts += [
         "## How it was measured",
@@ -155,11 +155,6 @@ def _elsewhere(done) -> list[str]:
     return [f"Trained on {machine} instead: {', '.join(rows)}." for machine, rows in names.items()]
 
 
-FIGURES = {
-    "curves": figures.curves,
-    "corruptions": figures.corruptions,
-    "flatness": figures.flatness,
-}
 _TITLE = "Which training survives?"
 _DECISION = (
     "For each need the method with the highest mean over seeds on the test split, beside plain "

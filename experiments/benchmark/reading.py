@@ -91,7 +91,7 @@ def stages(data: sets.Data) -> dict[str, float]:
 
     def start():
         state_R = stepping.initialise(recipe, hyper_R)
-        return passes.passes(recipe, hyper_R, train, False, state_R, 0)
+        return passes.by_epoch(passes.blocks(recipe, hyper_R, train, False, state_R, 0))
 
     epochs = stage("initial weights", start)
     ends = [stage(f"epoch {i + 1}", lambda: next(epochs)) for i in range(given.epochs)]

@@ -98,7 +98,7 @@ def _retrace(found: reloaded.Reloaded, train: packing.Frames, few: packing.Frame
     data = jnp.asarray(few.packed_NxTxP), jnp.asarray(few.labels_N)
     state_R = stepping.initialise(recipe, hyper_R, initial_R)
     streamed = passes.is_streamed(settings.data.stream, train)
-    trained_R = passes.passes(recipe, hyper_R, train, streamed, state_R, 0)
+    trained_R = passes.by_epoch(passes.blocks(recipe, hyper_R, train, streamed, state_R, 0))
     states = itertools.chain([state_R], (state for state, *_ in trained_R))
     course = []
     for epoch, state_R in enumerate(itertools.islice(states, last + 1)):

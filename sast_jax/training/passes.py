@@ -4,7 +4,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -96,22 +96,12 @@ class Block(NamedTuple):
     seconds_R: np.ndarray
 
 
-def passes(
-    recipe: Recipe,
-    hyper_R: Hyperparameters,
-    train: Frames,
-    streamed: bool,
-    state_R: RunState,
-    begin: int,
-    most: int = 0,
+def by_epoch(
+    blocks: Iterable[Block],
 ) -> Iterator[tuple[RunState, epochs.Metrics, list[float]]]:
-    """Yields after each epoch the state, the metrics and the seconds of each run.
-
-    Args:
-      recipe, hyper_R, train, streamed, state_R, begin, most: as for :func:`blocks`.
-    """
+    """Yields after each epoch the state, the metrics and the seconds of each run."""
     seconds_R = np.zeros(())
-    for block in blocks(recipe, hyper_R, train, streamed, state_R, begin, most):
+    for block in blocks:
         seconds_R = seconds_R + block.seconds_R
         if block.metrics is not None:
             yield block.state_R, block.metrics, seconds_R.tolist()
@@ -148,7 +138,9 @@ def blocks(
     perturbed = np.asarray(hyper_R.rho) > 0
     parts = [part for part in (np.flatnonzero(perturbed), np.flatnonzero(~perturbed)) if len(part)]
     hypers, total = _split(hyper_R, parts), recipe.batches.known_steps
-    one_pass = (_Streamed if streamed else _Resident)(recipe, train, most, state_R)
+    one_pass = (
+        _Streamed(recipe, train, most, state_R) if streamed else _Resident(recipe, train, most)
+    )
     for epoch in range(begin, recipe.epochs):
         if progress_R is None:
             progress_R = epochs.no_progress(len(perturbed), total)
@@ -179,8 +171,7 @@ def blocks(
 
 
 class _Resident:
-    def __init__(self, recipe: Recipe, train: Frames, most: int, state_R: RunState):
-        del state_R
+    def __init__(self, recipe: Recipe, train: Frames, most: int):
         self.programs = _Programs(epochs.train_steps, recipe, most)
         recordings = jax.tree.map(jnp.asarray, _recordings(recipe, train))
         if recipe.moves_pixels:  # else words would only take more memory
@@ -224,6 +215,7 @@ class _Streamed:
         self.programs = _Programs(epochs.train_chunk, recipe, most)
         self._recipe, self._set = recipe, (_recordings(recipe, train), train.labels_N)
         count = len(train.labels_N)
+        # All runs take chunks of as many steps, those that do not ascend too.
         order_R = jax.eval_shape(lambda s: epochs.epoch_order(recipe, s, count, True), state_R)
         self._chunk = streaming.steps_at_a_time(self._set, order_R)
 

@@ -93,7 +93,7 @@ def train(
     _require_fit(bound, frames, runs)
     streamed = passes.is_streamed("auto", frames)
     start_R = stepping.initialise(bound, hyper_R)
-    epochs = passes.passes(bound, hyper_R, frames, streamed, start_R, begin=0)
+    epochs = passes.by_epoch(passes.blocks(bound, hyper_R, frames, streamed, start_R, begin=0))
     for state_R, metrics, _ in _shown(epochs, bound.epochs, progress):
         last_R, finite_R = state_R, metrics.finite
         if not finite_R.any():
