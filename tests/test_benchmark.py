@@ -1,6 +1,7 @@
 """The yardstick computes what the library computes, and the library keeps up with it."""
 
 import itertools
+import json
 import subprocess
 import sys
 import zipfile
@@ -62,7 +63,7 @@ def test_all_steps_begin_with_the_same_loss():
 
 
 def made_up(code):
-    return device.Part(("-c", code), lambda folder, said: {"said": said.strip()})
+    return device.Part(("-c", code), lambda folder, said, seconds: {"said": said.strip()})
 
 
 def test_a_part_that_fails_on_a_device_takes_no_other_along(monkeypatch):
@@ -92,6 +93,18 @@ def test_tests_that_fail_or_do_not_run_are_told(tmp_path):
         assert [line.partition("::")[2].partition(" ")[0] for line in found["failed"]] == expected
     (line,) = device._of(device.tests("nowhere"), 100.0)["failed"]
     assert "not found" in line
+
+
+def test_the_time_of_a_whole_run_is_kept(tmp_path):
+    run = {"train_seconds": 1.0, "soft_accuracy": 0.5, "hard_accuracy": 0.4, "more": 0}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text(json.dumps({"runs": [run]}))
+    code = "import sys, time, shutil; time.sleep(0.5); shutil.copytree(*sys.argv[1:])"
+    given = ("-c", code, str(tmp_path / "run"), "{}/run")
+    part = device.parts()["the default run"]._replace(arguments=given)
+    found = device._of(part, 100.0)
+    assert found.pop("whole_seconds") >= 0.5
+    assert found == {key: run[key] for key in ("train_seconds", "soft_accuracy", "hard_accuracy")}
 
 
 @pytest.mark.slow

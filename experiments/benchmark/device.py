@@ -31,13 +31,13 @@ class Part(NamedTuple):
 
     Attributes:
       arguments: of Python, in which ``{}`` stands for a folder of its own.
-      found: (that folder, what the command said) -> what is kept; raises whatever it raises where
-        the command did not do its work.
+      found: (that folder, what the command said, the seconds it took) -> what is kept; raises
+        whatever it raises where the command did not do its work.
       environment: variables.
     """
 
     arguments: tuple[str, ...]
-    found: Callable[[pathlib.Path, str], dict]
+    found: Callable[[pathlib.Path, str, float], dict]
     environment: Mapping[str, str] = types.MappingProxyType({})
 
 
@@ -59,6 +59,7 @@ def within(chosen: dict[str, Part], minutes: float) -> Iterator[tuple[str, dict 
 
 def _of(part: Part, left: float) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
         try:
             done = subprocess.run(
                 [sys.executable, *(word.format(scratch) for word in part.arguments)],
@@ -73,7 +74,7 @@ def _of(part: Part, left: float) -> dict:
             said = (error.stdout or b"").decode(errors="replace")[-_LAST:]
             return {"error": f"not done within {left:.0f} seconds: {said}"}
         try:
-            return part.found(pathlib.Path(scratch), done.stdout)
+            return part.found(pathlib.Path(scratch), done.stdout, time.perf_counter() - began)
         except Exception:  # whatever is missing of what it should have left
             return {"error": f"ended with {done.returncode}: {done.stdout[-_LAST:]}"}
 
@@ -105,28 +106,29 @@ def table(part: str, name: str, time_bins: int = 20, size: int = 64, **environme
     """A table of the benchmark, by the part and the name that it has there."""
     given = f"--part={part}", f"--time_bins={time_bins}", f"--batch_size={size}"
     command = ("-m", "experiments.benchmark", *given, "--rounds=20", "--json={}/table")
-    return Part(command, lambda folder, said: _table(folder)[name], _FLOAT32 | environment)
+    return Part(command, lambda folder, *_: _table(folder)[name], _FLOAT32 | environment)
 
 
 def tests(*names: str) -> Part:
     """Which tests fail on this device, and the last line of pytest."""
     files = (str(_ROOT / "tests" / f"test_{name}.py") for name in names)
     command = ("-m", "pytest", "-q", "-m", "not slow", "-rfE", *files)
-    return Part(command, lambda folder, said: _tested(said), _FLOAT32)
+    return Part(command, lambda folder, said, seconds: _tested(said), _FLOAT32)
 
 
 def _table(folder):
     return json.loads((folder / "table").read_text())
 
 
-def _spikingjelly(folder, said) -> dict:
+def _spikingjelly(folder, *_) -> dict:
     (row,) = (v for k, v in _table(folder)["step of 20 x 64"].items() if "SpikingJelly" in k)
     return row
 
 
-def _of_a_run(folder, said) -> dict:
+def _of_a_run(folder, said, seconds) -> dict:
     (own,) = json.loads((folder / "run" / "results.json").read_text())["runs"]
-    return {key: own[key] for key in ("train_seconds", "soft_accuracy", "hard_accuracy")}
+    kept = {key: own[key] for key in ("train_seconds", "soft_accuracy", "hard_accuracy")}
+    return kept | {"whole_seconds": seconds}
 
 
 def _tested(said) -> dict:
