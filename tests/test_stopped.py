@@ -129,7 +129,7 @@ def test_a_stopped_run_ends_with_the_same_numbers(tmp_path, every_step, no_pages
             break
         except interrupts.StoppedError as error:
             stops += 1
-            assert f"{tmp_path / 'run'}: stopped by SIGTERM after" in str(error)
+            assert f"{tmp_path / 'run'}: stopped by SIGTERM, and saved, at epoch" in str(error)
             names = sorted(int(path.name) for path in (tmp_path / "run/checkpoints").iterdir())
             assert names[-1] == stops * 7 and len(names) <= 2
     assert stops == 2
@@ -175,7 +175,7 @@ def test_sigterm_ends_a_command_and_the_same_goes_on(tmp_path):
     *_, err = process.communicate(timeout=60)
     assert process.returncode == 143
     last = err.strip().splitlines()[-1]
-    assert last.startswith(f"error: {tmp_path / 'cut'}: stopped by SIGTERM after")
+    assert last.startswith(f"error: {tmp_path / 'cut'}: stopped by SIGTERM, and saved, at epoch")
     assert last.endswith("a training run needs --config.resume=True beside it")
     assert not (tmp_path / "cut" / "results.json").exists()
     for workdir in (cut, whole):

@@ -111,8 +111,8 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
             if stops:
                 checkpoints.close()
                 raise interrupts.StoppedError(
-                    f"{job.workdir}: stopped by SIGTERM after {progress.epoch} epochs and "
-                    f"{progress.steps} steps, which are saved; {interrupts.SAID}"
+                    f"{job.workdir}: stopped by SIGTERM, and saved, at epoch {progress.epoch}, "
+                    f"step {progress.steps}; {interrupts.SAID}"
                 )
     checkpoints.close()
     return sweeps.here(state_R), progress
