@@ -62,14 +62,18 @@ def test_a_study_is_drawn_by_data_set_and_regime(kept):
 
 
 def test_the_tables_are_those_of_the_rows():
-    """Those that are kept, and the deployment table of the page, to its digits."""
     for file, written in plots.tables().items():
         assert file.read_text() == written, "write it again: python -m experiments.plots"
-    folder = plots.RESULTS / "assessment" / "nmnist" / "default"
-    rows = plots._studies()[folder]
-    text = (plots.RESULTS / "assessment.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "page_name, regime, count", [("assessment", "default", 35), ("papers-regime", "paper", 12)]
+)
+def test_a_deployment_table_is_that_of_the_rows(page_name, regime, count):
+    rows = plots._studies()[plots.RESULTS / "assessment" / "nmnist" / regime]
+    text = (plots.RESULTS / f"{page_name}.md").read_text()
     table = text.partition("| | hard | INT4 |")[2].partition("\n\n")[0].splitlines()[2:]
-    assert len(table) == len(rows) == 35
+    assert len(table) == len(rows) == count
     keys = (*measures.DEPLOYED, "synops", "INT2_synops")
     for line in table:
         name, *cells = (cell.strip() for cell in line.strip("| ").split("|"))
