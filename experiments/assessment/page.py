@@ -166,17 +166,15 @@ _DECISION = (
 )
 _PLANNED = (
     "What experiments/PROTOCOL.md planned before any row, not corrected: the first method minus "
-    "the second in points, with 95 % intervals over seeds (one variance for all methods), and over "
-    "seeds and recordings (bootstrap)."
+    "the second in points, with 95 % intervals over seeds (one variance for all methods; of "
+    "thresholds that follow, Student's), and over seeds and recordings (bootstrap)."
 )
 _DIFFERENCES = (
     "Means of the differences between runs of the same seed, in the units of the tables above, "
     "with 95 % intervals over seeds, not over recordings; equal differences give no interval. An "
-    "asterisk: p of the paired t-test is below 0.05 after Holm's correction over the methods. The "
-    "planned comparisons are not corrected: hard accuracy against plain training of as many "
-    "epochs, gradients or as much time. Each measure is corrected on its own, so among this many "
-    "some asterisks are chance. Few seeds show large differences only: no asterisk is no proof of "
-    "equality."
+    "asterisk: p of the paired t-test is below 0.05 after Holm's correction over the methods. Each "
+    "measure is corrected on its own, so among this many some asterisks are chance. Few seeds show "
+    "large differences only: no asterisk is no proof of equality."
 )
 _TUNED = (
     "'At the end of what was tried' marks the least or the largest of three or more values. If two "
