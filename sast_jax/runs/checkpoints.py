@@ -184,10 +184,9 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:  # the storage library's are ValueError
-            cause = _CAUSE.search(str(error))
             before = ". The one before is whole" if self.latest() is not None else ""
             raise InputError(
-                f"{self.folder}: a checkpoint cannot be written ({cause[0] if cause else error}); "
+                f"{self.folder}: a checkpoint cannot be written ({_reason(error)}); "
                 f"make room or name another folder{before}"
             ) from error
 
@@ -217,6 +216,9 @@ def _crc(record) -> int:
 
 def _reason(error) -> str:
     """What the storage library says last: before it stand paths, and behind it what it read."""
+    cause = _CAUSE.search(str(error))
+    if cause:
+        return cause[0]
     return str(error).partition("\n")[0].partition(" [tensorstore")[0].rpartition('": ')[2]
 
 
