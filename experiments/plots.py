@@ -11,6 +11,7 @@ The second one keeps the summary of a sweep, ``results/sweeps/<name>.json``, and
 import json
 import pathlib
 import re
+from typing import TypeAlias
 
 import matplotlib.figure
 import numpy as np
@@ -27,6 +28,7 @@ from sast_jax.runs.study import kept_rows
 RESULTS = pathlib.Path(__file__).parent / "results"
 FIGURES = pathlib.Path(__file__).parent / "figures"
 PUBLISHED = (0.30, 0.40)  # radii of the papers
+Studies: TypeAlias = dict[pathlib.Path, dict[str, dict]]  # rows of methods, by folder
 KEPT = ("soft_accuracy", "hard_accuracy", "transfer_gap")
 
 _TABLES = (
@@ -36,7 +38,6 @@ _TABLES = (
 
 _KEEP = flags.DEFINE_string("keep", "", "workdir of a finished sweep whose summary is to be kept")
 _NAME = flags.DEFINE_string("name", "", "name to keep it under")
-_OUT = flags.DEFINE_string("out", str(FIGURES), "folder to draw to")
 
 
 def main() -> None:
@@ -46,12 +47,12 @@ def main() -> None:
         raise InputError(f"--name={_NAME.value!r} must be letters, digits, - and _")
     if _KEEP.value:
         keep(files.place(_KEEP.value), _NAME.value)
-    folder = files.place(_OUT.value)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in drawn().items():
-        files.write_figure(folder / f"{name}.png", figure)
-        print(folder / f"{name}.png")
-    for file, text in tables().items():
+    FIGURES.mkdir(exist_ok=True)
+    rows = studies()
+    for name, figure in drawn(rows).items():
+        files.write_figure(FIGURES / f"{name}.png", figure)
+        print(FIGURES / f"{name}.png")
+    for file, text in tables(rows).items():
         files.write(file, text)
         print(file)
 
@@ -87,10 +88,10 @@ def _is_of(key, wanted) -> bool:
     return key.endswith(("_mean", "_ci95")) and key.rpartition("_")[0] in wanted
 
 
-def drawn() -> dict[str, matplotlib.figure.Figure]:
+def drawn(rows_of: Studies) -> dict[str, matplotlib.figure.Figure]:
     """The figures by their names; those whose numbers are not there are left out."""
     made: dict[str, matplotlib.figure.Figure] = {}
-    for folder, rows in _studies().items():
+    for folder, rows in rows_of.items():
         name = "_".join(folder.parts[-2:])
         made |= {f"{name}_{kind}": figure for kind, figure in figures.drawn(rows).items()}
     made |= _panels("rho", ("rho_nmnist", "rho_gestures"), "rho", PUBLISHED)
@@ -98,10 +99,10 @@ def drawn() -> dict[str, matplotlib.figure.Figure]:
     return made
 
 
-def tables() -> dict[pathlib.Path, str]:
+def tables(rows_of: Studies) -> dict[pathlib.Path, str]:
     """All tables of the studies that are kept, by the files that they are written to."""
     made = {}
-    for folder, rows in _studies().items():
+    for folder, rows in rows_of.items():
         about = files.read_json(folder.parent / "config.json", dict)
         title = f"# {' '.join(folder.parts[-2:])}: all tables"
         parts = [title, _TABLES, *page.details(folder, rows, about["severities"])]
@@ -109,7 +110,7 @@ def tables() -> dict[pathlib.Path, str]:
     return made
 
 
-def _studies() -> dict[pathlib.Path, dict[str, dict]]:
+def studies() -> Studies:
     """The rows of the studies that are kept, with times where they were measured, by folder."""
     found = {}
     for file in sorted((RESULTS / "assessment").glob("*/*/rows.json")):

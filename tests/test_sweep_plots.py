@@ -35,7 +35,7 @@ def test_the_summary_of_a_sweep_is_kept_and_drawn(kept):
         (0, 0.8),
     ]
     assert "hard_nll_mean" not in stored["summary"][0]
-    made = plots.drawn()
+    made = plots.drawn(plots.studies())
     assert list(made) == ["rho"]
     (axis,) = made["rho"].axes
     _, hard, *published = axis.get_lines()
@@ -53,16 +53,16 @@ def test_a_study_is_drawn_by_data_set_and_regime(kept):
     rows = {name: {"about": {}, "row": own} for name in ("plain", "SAST")}
     (folder / "rows.json").write_text(json.dumps(rows))
     expected = [f"nmnist_default_{kind}" for kind in ("curves", "corruptions", "flatness")]
-    made = plots.drawn()
+    made = plots.drawn(plots.studies())
     assert list(made) == expected and len(made["nmnist_default_curves"].axes) == 2
     times = {"plain": [1.0, 1.0, 1.0], "SAST": [1.7, 1.8, 1.9]}
     (folder / "times.json").write_text(json.dumps({"times": {"about": {}, "row": times}}))
-    *_, axis = plots.drawn()["nmnist_default_curves"].axes
+    *_, axis = plots.drawn(plots.studies())["nmnist_default_curves"].axes
     assert {line.get_xdata()[0] for line in axis.get_lines()} == {1.0, 1.8}
 
 
 def test_the_tables_are_those_of_the_rows():
-    for file, written in plots.tables().items():
+    for file, written in plots.tables(plots.studies()).items():
         assert file.read_text() == written, "write it again: python -m experiments.plots"
 
 
@@ -70,7 +70,7 @@ def test_the_tables_are_those_of_the_rows():
     "page_name, regime, count", [("assessment", "default", 35), ("papers-regime", "paper", 12)]
 )
 def test_a_deployment_table_is_that_of_the_rows(page_name, regime, count):
-    rows = plots._studies()[plots.RESULTS / "assessment" / "nmnist" / regime]
+    rows = plots.studies()[plots.RESULTS / "assessment" / "nmnist" / regime]
     text = (plots.RESULTS / f"{page_name}.md").read_text()
     table = text.partition("| | hard | INT4 |")[2].partition("\n\n")[0].splitlines()[2:]
     assert len(table) == len(rows) == count
@@ -82,7 +82,7 @@ def test_a_deployment_table_is_that_of_the_rows(page_name, regime, count):
 
 
 def test_the_answer_is_that_of_the_rows():
-    rows = plots._studies()[plots.RESULTS / "assessment" / "nmnist" / "default"]
+    rows = plots.studies()[plots.RESULTS / "assessment" / "nmnist" / "default"]
     text = (plots.RESULTS.parent / "RESULTS.md").read_text()
     table = text.partition("| what you need |")[2].partition("\n\n")[0].splitlines()[2:]
     for line, choice, need in zip(table, decision.choices(rows), decision.NEEDS, strict=True):
@@ -97,7 +97,7 @@ def test_the_answer_is_that_of_the_rows():
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_rows():
-    rows = plots._studies()[plots.RESULTS / "assessment" / "nmnist" / "default"]
+    rows = plots.studies()[plots.RESULTS / "assessment" / "nmnist" / "default"]
     text = (plots.RESULTS.parents[1] / "README.md").read_text()
     table = text.partition("| clean | weights of 2 bits |")[2].partition("\n\n")[0].splitlines()[2:]
     half = DEFAULT.removesuffix(" twice as long")
