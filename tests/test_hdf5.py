@@ -1,4 +1,7 @@
-"""No HDF5 file makes a reader open another one."""
+"""No HDF5 file makes a reader open another one, or stay for ever."""
+
+import os
+import zipfile
 
 import h5py
 import numpy as np
@@ -101,3 +104,38 @@ def test_events_are_read_beside_arrays_that_lie_elsewhere(tmp_path):
             file[f"events/{letter}"] = np.arange(8) % 2
         file["images"] = h5py.ExternalLink("b.h5", "/")
     assert len(formats.read(tmp_path / "a.h5").t_M) == 8
+
+
+def damaged(path, size):
+    """Gives the first object of a file's first heap another size; its index becomes 0 with it."""
+    data = bytearray(path.read_bytes())
+    place = data.find(b"GCOL") + 16
+    data[place : place + 16] = bytes(8) + size.to_bytes(8, "little")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("size", [0, 2**40])  # at 0 the library stays for ever
+def test_damaged_heaps_are_not_read(tmp_path, size):
+    nir(tmp_path)
+    hdf5.require_whole_heaps(tmp_path / "net.nir")
+    damaged(tmp_path / "net.nir", size)
+    with pytest.raises(InputError, match=r"net\.nir: .*the heap at byte \d+ is damaged"):
+        Graph.read(tmp_path / "net.nir")
+    spoken(tmp_path)
+    path = tmp_path / "shd" / "shd_train.h5"
+    assert list(spoken_hdf5.find_split(path.parent, "train").read([0]))
+    damaged(path, size)
+    os.utime(path, ns=(10**18, 10**18))  # as a file that was fetched again has another time
+    with pytest.raises(InputError, match=r"shd_train\.h5: .*the heap at byte \d+ is damaged"):
+        spoken_hdf5.find_split(path.parent, "train")
+    with zipfile.ZipFile(f"{path}.zip", "w") as archive:
+        archive.write(path, path.name)
+    path.unlink()
+    with pytest.raises(InputError, match=r"h5\.zip: .*the heap at byte \d+ is damaged"):
+        spoken_hdf5.find_split(path.parent, "train")
+
+
+def test_heaps_that_overlap_are_walked_over_once():
+    row = b"GCOL\x01\0\0\0" + (2**40).to_bytes(8, "little")  # each claims all that follows
+    found = list(hdf5.heap_objects(row * 20_000))
+    assert 0 < len(found) <= 20_000

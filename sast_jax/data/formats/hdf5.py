@@ -14,11 +14,10 @@ import numpy as np
 
 from sast_jax.data.formats import tables
 from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, refused
-from sast_jax.data.hdf5 import child
+from sast_jax.data.hdf5 import child, heap_objects
 from sast_jax.errors import InputError, needed
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-_HEAP = b"GCOL"
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MOST_OBJECTS = 1000  # that are looked at in a file
 
@@ -77,22 +76,8 @@ def _texts(data: bytes) -> list[str]:
     """The texts of any length in a file, which attributes only point to.
 
     The HDF5 library crashes or stays for ever at some damaged heaps, so it is not asked for them.
-    Format: https://support.hdfgroup.org/documentation under "Disk Format: Level 1E".
     """
-    found, heap = [], data.find(_HEAP)
-    while heap >= 0:
-        end = min(heap + int.from_bytes(data[heap + 8 : heap + 16], "little"), len(data))
-        at = heap + 16
-        while at + 16 <= end:
-            index, size = (
-                int.from_bytes(data[at + i : at + j], "little") for i, j in ((0, 2), (8, 16))
-            )
-            if index == 0:  # what follows is free
-                break
-            found.append(data[at + 16 : min(at + 16 + size, end)].rstrip(b"\0").decode("latin-1"))
-            at += 16 + (size + 7) // 8 * 8
-        heap = data.find(_HEAP, heap + len(_HEAP))
-    return found
+    return [data[own.content].rstrip(b"\0").decode("latin-1") for own in heap_objects(data)]
 
 
 def _candidates(file, elsewhere: list[str]) -> Iterator[tuple[str, dict]]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from sast_jax.data import recordings
-from sast_jax.data.hdf5 import child
+from sast_jax.data.hdf5 import child, require_whole_heaps
 from sast_jax.data.layouts import finding
 from sast_jax.data.layouts.split import Split, content, kept_contents
 from sast_jax.errors import InputError, needed
@@ -117,8 +117,9 @@ def _opened(path) -> Iterator[dict[str, Any]]:
     with contextlib.ExitStack() as stack:
         try:
             packed = path.suffix.lower() == ".zip"
-            whole = io.BytesIO(_unpacked(path, path.stat().st_mtime_ns)) if packed else path
-            file = stack.enter_context(h5py.File(whole))
+            whole = _unpacked(path, path.stat().st_mtime_ns) if packed else path
+            require_whole_heaps(whole)
+            file = stack.enter_context(h5py.File(io.BytesIO(whole) if packed else whole))
             spikes, columns = child(file, "spikes"), {"labels": child(file, "labels")}
             for key in ("times", "units"):
                 columns[key] = None if spikes is None else child(spikes, key)

@@ -40,6 +40,7 @@ def read(path: pathlib.Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
+        hdf5.require_whole_heaps(path)
         with h5py.File(path) as file:
             hdf5.require_whole(file)
         graph = nir.read(path)
