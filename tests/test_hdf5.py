@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
@@ -90,12 +91,17 @@ def test_links_within_a_file_may_lead_back_or_nowhere(tmp_path):
         file["a/b/back"] = file["a"]
         file["again"] = h5py.SoftLink("/a/b/values")
         file["nowhere"] = h5py.SoftLink("/c")
+    with hdf5.opened(tmp_path / "a.h5") as (file, data):
         assert hdf5.child(file, "nowhere") is None
         assert hdf5.child(file, "again").shape == (3,)
-        hdf5.require_whole(file)
+        hdf5.require_whole(file, data)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
         file["a/b/out"] = h5py.ExternalLink("b.h5", "/")
-        with pytest.raises(ValueError, match="its out lies in another file"):
-            hdf5.require_whole(file)
+    with (
+        hdf5.opened(tmp_path / "a.h5") as (file, data),
+        pytest.raises(ValueError, match="its out lies in another file"),
+    ):
+        hdf5.require_whole(file, data)
 
 
 def test_events_are_read_beside_arrays_that_lie_elsewhere(tmp_path):
@@ -117,7 +123,7 @@ def damaged(path, size):
 @pytest.mark.parametrize("size", [0, 2**40])  # at 0 the library stays for ever
 def test_damaged_heaps_are_not_read(tmp_path, size):
     nir(tmp_path)
-    hdf5.require_whole_heaps(tmp_path / "net.nir")
+    Graph.read(tmp_path / "net.nir")
     damaged(tmp_path / "net.nir", size)
     with pytest.raises(InputError, match=r"net\.nir: .*the heap at byte \d+ is damaged"):
         Graph.read(tmp_path / "net.nir")
@@ -139,3 +145,52 @@ def test_heaps_that_overlap_are_walked_over_once():
     row = b"GCOL\x01\0\0\0" + (2**40).to_bytes(8, "little")  # each claims all that follows
     found = list(hdf5.heap_objects(row * 20_000))
     assert 0 < len(found) <= 20_000
+
+
+def far_too_large(path):
+    with h5py.File(path, "r+") as file:
+        del file["numbers"]
+        numbers = file.create_dataset("numbers", data=[1.0], maxshape=(None,), compression="gzip")
+        numbers.resize((10**7,))
+
+
+def longer_than_the_file(path):
+    with h5py.File(path) as file:
+        place = file["text"].id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[place : place + 4] = (2**31).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def short(path):
+    with h5py.File(path, "r+") as file:
+        file["numbers"].id.write_direct_chunk((0,), zlib.compress(b"\0" * 8))
+
+
+def of_no_kind(path):
+    data = path.read_bytes()
+    assert data.count(b"\x19\1\1\0") == 1
+    path.write_bytes(data.replace(b"\x19\1\1\0", b"\x19\x09\1\0"))  # neither text nor rows
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (far_too_large, r"/numbers says to hold 80,000,000 bytes, packed in \d+"),
+        (longer_than_the_file, "/text has a row that is longer than the file"),
+        (short, "/numbers has parts of 8 bytes in the place of 40"),
+        (of_no_kind, "/text has rows of no usual type"),
+    ],
+)
+def test_what_says_to_be_other_than_it_is_is_not_read(damage, message, tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["text"] = "some"
+        file.create_dataset("numbers", data=np.arange(5.0), compression="gzip", shuffle=True)
+        file["rows"] = np.zeros((0, 2), np.float16)
+    with hdf5.opened(path) as (file, data):
+        hdf5.require_whole(file, data)
+    damage(path)
+    os.utime(path, ns=(10**18, 10**18))
+    with hdf5.opened(path) as (file, data), pytest.raises(ValueError, match=message):
+        hdf5.require_whole(file, data)

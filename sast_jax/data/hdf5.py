@@ -1,16 +1,25 @@
 """HDF5 files are checked before they are read: what they point to, and that reading them ends."""
 
+import contextlib
 import functools
+import io
+import math
 import mmap
 import pathlib
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from sast_jax.errors import needed
 
 _HEAP = b"GCOL"  # begins a collection of texts, or of rows of several lengths
 _HEADER = struct.Struct("<H6xQ")  # of an object in it: index, 0 for room that is free, and size
+_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # to such an object
+_LARGEST_RATIO = 1100  # of what gzip unpacks, and its size
+_LEAST = 2**16  # bytes that are no matter
 
 
 class HeapObject(NamedTuple):
@@ -46,8 +55,13 @@ def child(group: Any, key: str) -> Any:
     return found
 
 
-def require_whole(file: Any) -> None:
-    """Raises ValueError if anything in a file, or in a group of it, lies in another file."""
+def require_whole(file: Any, data: bytes | mmap.mmap) -> None:
+    """Raises ValueError if anything in a file lies elsewhere, or says to be larger than it can be.
+
+    Args:
+      file: of ``h5py``, or a group of one.
+      data: the content of the file.
+    """
     h5py: Any = needed("h5py", "recordings")
     waiting, seen = [file], set()
     while waiting:
@@ -58,6 +72,72 @@ def require_whole(file: Any) -> None:
         seen.add(place)
         children = [child(group, key) for key in group]
         waiting += [found for found in children if isinstance(found, h5py.Group)]
+        for found in children:
+            if isinstance(found, h5py.Dataset):
+                require_sound(found, data)
+
+
+def require_sound(array: Any, data: bytes | mmap.mmap) -> None:
+    """Raises ValueError if what is stored of an array is not of the size that the array says.
+
+    The HDF5 library makes room for an array, and for each text and row of several lengths in it,
+    before it looks for them, and looks for each chunk; and it reads beyond the end of short ones.
+
+    Args:
+      array: a dataset of ``h5py``.
+      data: the content of its file.
+    """
+    h5py: Any = needed("h5py", "recordings")
+    if array.shape is None:  # nothing is in it
+        return
+    kind = array.id.get_type()
+    rows, numbers = kind.get_class() == h5py.h5t.VLEN, (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
+    item = kind.get_super() if rows else kind
+    usual = item.get_class() in numbers and h5py.h5t.py_create(item.dtype).equal(item)
+    if rows and (kind.encode()[3] & 15 or not usual):  # others than sequences of numbers
+        raise ValueError(f"{array.name} has rows of no usual type")
+    if item.get_class() in numbers and not usual:
+        raise ValueError(f"{array.name} has numbers of no usual type")
+    text = item.get_class() == h5py.h5t.STRING and item.is_variable_str()
+    each = item.get_size() if rows else int(text)  # bytes of an item of a row
+    itemsize = _REFERENCE.itemsize if each else kind.get_size()
+    unpacked, packed = array.size * itemsize, array.id.get_storage_size()
+    if unpacked > max(_LEAST, _LARGEST_RATIO * packed):
+        raise ValueError(f"{array.name} says to hold {unpacked:,} bytes, packed in {packed:,}")
+    for part, size in _parts(array, data, itemsize):
+        if len(part) != size:
+            raise ValueError(f"{array.name} has parts of {len(part)} bytes in the place of {size}")
+        lengths = np.frombuffer(part if each else b"", _REFERENCE)["length"]
+        if each * int(lengths.max(initial=0)) > len(data):
+            raise ValueError(f"{array.name} has a row that is longer than the file")
+
+
+def _parts(array, data, itemsize) -> Iterator[tuple[bytes, int]]:
+    """What is stored of an array, unpacked, with the bytes that it should have.
+
+    Left out: what stands in the array's header, and chunks that are packed by less common filters.
+    """
+    h5py: Any = needed("h5py", "recordings")
+    if array.chunks is None:
+        if (offset := array.id.get_offset()) is not None:
+            yield data[offset : offset + array.id.get_storage_size()], array.size * itemsize
+        return
+    size = math.prod(array.chunks) * itemsize
+    layout = array.id.get_create_plist()
+    filters = [layout.get_filter(i)[0] for i in range(layout.get_nfilters())]
+    if not set(filters) <= {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}:
+        return
+    for i in range(array.id.get_num_chunks()):
+        chunk = array.id.get_chunk_info(i)
+        part = data[chunk.byte_offset : chunk.byte_offset + chunk.size]
+        for bit, name in reversed(list(enumerate(filters))):
+            if chunk.filter_mask >> bit & 1:  # was not used
+                continue
+            if name == h5py.h5z.FILTER_DEFLATE:
+                part = zlib.decompressobj().decompress(part, size + 1)
+            elif len(part) == size:
+                part = np.frombuffer(part, np.uint8).reshape(itemsize, -1).T.tobytes()
+        yield part, size
 
 
 def heap_objects(data: bytes | mmap.mmap) -> Iterator[HeapObject]:
@@ -81,22 +161,38 @@ def heap_objects(data: bytes | mmap.mmap) -> Iterator[HeapObject]:
         heap = data.find(_HEAP, heap + 1)
 
 
-def require_whole_heaps(source: pathlib.Path | bytes) -> None:
-    """Raises ValueError if an object in a heap of a file, or of its content, is damaged.
+@contextlib.contextmanager
+def opened(source: pathlib.Path | bytes) -> Iterator[tuple[Any, bytes | mmap.mmap]]:
+    """A file of ``h5py`` to read, and its content.
 
-    The HDF5 library walks over the objects of a heap to read any of them. It crashes at some that
-    are damaged, and stays for ever at one that takes no room.
+    Args:
+      source: its path, or its content.
+
+    Raises:
+      ValueError: an object in a heap is damaged. The HDF5 library walks over them to read any; it
+        crashes at some that are damaged, and stays for ever at one that takes no room.
     """
+    h5py: Any = needed("h5py", "recordings")
     if isinstance(source, bytes):
         _require_whole_heaps(source)
-    elif source.stat().st_size:
-        _require_whole_heaps_of(source, source.stat().st_mtime_ns)
+        with h5py.File(io.BytesIO(source)) as file:
+            yield file, source
+        return
+    _require_whole_heaps_of(source, source.stat().st_mtime_ns)
+    with _content(source) as data, h5py.File(source) as file:
+        yield file, data
+
+
+@contextlib.contextmanager
+def _content(path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
 
 
 @functools.lru_cache(8)
 def _require_whole_heaps_of(path, changed) -> None:
     """Looks through a file once for each time of change."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with _content(path) as data:
         _require_whole_heaps(data)
 
 

@@ -10,7 +10,6 @@ networks, IEEE Transactions on Neural Networks and Learning Systems 33(7):2744, 
 
 import contextlib
 import functools
-import io
 import pathlib
 import zipfile
 from collections.abc import Iterator
@@ -18,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from sast_jax.data import recordings
-from sast_jax.data.hdf5 import child, require_whole_heaps
+from sast_jax.data import hdf5, recordings
 from sast_jax.data.layouts import finding
 from sast_jax.data.layouts.split import Split, content, kept_contents
-from sast_jax.errors import InputError, needed
+from sast_jax.errors import InputError
 
 CHANNELS = 700
 EXTENT = recordings.Extent(1, CHANNELS, 1_400_000)
@@ -113,16 +111,17 @@ def _row(columns, i, name) -> np.ndarray:
 @contextlib.contextmanager
 def _opened(path) -> Iterator[dict[str, Any]]:
     """The arrays of the labels, and of the times and units of spikes."""
-    h5py: Any = needed("h5py", "recordings")
     with contextlib.ExitStack() as stack:
         try:
             packed = path.suffix.lower() == ".zip"
             whole = _unpacked(path, path.stat().st_mtime_ns) if packed else path
-            require_whole_heaps(whole)
-            file = stack.enter_context(h5py.File(io.BytesIO(whole) if packed else whole))
-            spikes, columns = child(file, "spikes"), {"labels": child(file, "labels")}
+            file, data = stack.enter_context(hdf5.opened(whole))
+            spikes, columns = hdf5.child(file, "spikes"), {"labels": hdf5.child(file, "labels")}
             for key in ("times", "units"):
-                columns[key] = None if spikes is None else child(spikes, key)
+                columns[key] = None if spikes is None else hdf5.child(spikes, key)
+            for column in columns.values():
+                if column is not None:
+                    hdf5.require_sound(column, data)
         except InputError:
             raise
         except Exception as error:  # whatever HDF5 raises of a damaged file

@@ -12,7 +12,6 @@ from sast_jax.data import hdf5
 from sast_jax.errors import InputError, UnsupportedError, needed
 
 nir: Any = needed("nir", "export")
-h5py: Any = needed("h5py", "export")
 
 
 class Link(NamedTuple):
@@ -40,9 +39,8 @@ def read(path: pathlib.Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        hdf5.require_whole_heaps(path)
-        with h5py.File(path) as file:
-            hdf5.require_whole(file)
+        with hdf5.opened(path) as (file, data):
+            hdf5.require_whole(file, data)
         graph = nir.read(path)
     except Exception as error:  # whatever a damaged file raises
         reason = str(error).partition("\n")[0] or type(error).__name__
