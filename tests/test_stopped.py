@@ -190,20 +190,23 @@ def test_sigterm_ends_a_command_and_the_same_goes_on(tmp_path):
 
 
 OUTSIDE = """
-import signal
+import signal, sys
 from sast_jax.runs import interrupts
 interrupts.install()
 with interrupts.deferred() as asked:
-    signal.raise_signal(signal.SIGTERM)
-    assert asked()
+    if sys.argv[1] == "noted":  # as in the evaluation of the last epoch
+        signal.raise_signal(signal.SIGTERM)
+        assert asked()
     print("saved", flush=True)
-signal.raise_signal(signal.SIGTERM)
-print("never")
+if sys.argv[1] == "outside":
+    signal.raise_signal(signal.SIGTERM)
+print("never", flush=True)
 """
 
 
-def test_sigterm_outside_of_training_ends_at_once():
-    done = subprocess.run([sys.executable, "-c", OUTSIDE], capture_output=True, text=True)
+@pytest.mark.parametrize("when", ["noted", "outside"])
+def test_sigterm_is_not_forgotten_after_training(when):
+    done = subprocess.run([sys.executable, "-c", OUTSIDE, when], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (143, "saved\n")
     assert done.stderr.startswith("\nerror: stopped by SIGTERM; the same command goes on")
 

@@ -42,7 +42,7 @@ COMMANDS = {
     "severities": (RUN,),
     "inspect": ("{}/data",),
     "likeness": ("--data_path={}/raw",),
-    "plots": ("--out={}/new",),
+    "plots": (),
     "benchmark": ("--json={}/b.json",),
 }
 LASTING = ("nmnist", "train", "recordings", "shd", "dvs_gesture", "assessment", "variants")

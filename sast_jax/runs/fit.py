@@ -114,7 +114,7 @@ def fit(job: Job) -> tuple[stepping.RunState, Progress]:
                     f"{job.workdir}: stopped by SIGTERM, and saved, at epoch {progress.epoch}, "
                     f"step {progress.steps}; {interrupts.SAID}"
                 )
-    checkpoints.close()
+        checkpoints.close()
     return sweeps.here(state_R), progress
 
 

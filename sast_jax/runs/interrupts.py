@@ -27,13 +27,18 @@ def install() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """A context in which SIGTERM only notes that it came; gives a function that says whether."""
+    """A context in which SIGTERM only notes that it came; gives a function that says whether.
+
+    If nothing is raised for it within the context, the process ends with the context.
+    """
     global _waiting
     _waiting += 1
     try:
         yield lambda: _asked
     finally:
         _waiting -= 1
+    if _asked and not _waiting:
+        _terminated()
 
 
 def _terminated(*_):
