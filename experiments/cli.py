@@ -42,7 +42,7 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
     """
     default = _CONFIGS / f"{name}.py"
     _CONFIG_OF.append(name)
-    sys.argv[1:] = _with_files(sys.argv[1:])
+    sys.argv[1:] = _last_of_each(_with_files(sys.argv[1:]))
     for file in _named_files(sys.argv[1:]):
         try:
             load_config(file)
@@ -77,6 +77,20 @@ def _with_files(arguments: list[str]) -> list[str]:
         is_value = argument in ("--config", "-config")
         found.append(argument)
     return found
+
+
+def _last_of_each(arguments: list[str]) -> list[str]:
+    """The arguments without keys that are given again; lists would hold the values of both."""
+    found: dict[str, list[str]] = {}
+    waiting = list(arguments)
+    while waiting:
+        name, equals, _ = waiting[0].partition("=")
+        is_key = re.fullmatch(r"--?\w+(\.\w+)+", name)
+        has_value = is_key and not equals and waiting[1:] and not waiting[1].startswith("-")
+        key = name.lstrip("-") if is_key else f"{len(waiting)}"
+        found.pop(key, None)
+        found[key] = [waiting.pop(0) for _ in range(2 if has_value else 1)]
+    return list(itertools.chain.from_iterable(found.values()))
 
 
 def _file(path: str) -> str:
@@ -146,6 +160,7 @@ def define_settings(name: str, group: Any) -> Callable[[], dict]:
       are parsed.
     """
     _GROUPS[name] = group
+    sys.argv[1:] = _last_of_each(sys.argv[1:])
     try:
         flag = config_flags.DEFINE_config_dict(name, ConfigDict(dataclasses.asdict(group)))
     except Exception as error:
@@ -278,6 +293,7 @@ def _guard(main, argv, costly):
         logging.set_verbosity(logging.FATAL)  # Orbax logs what it raises, once a thread
     signal.signal(signal.SIGINT, _interrupted)
     interrupts.install()
+    os.environ.pop("MPLBACKEND", None)  # figures are files here, and a name may be wrong
     sys.unraisablehook = _unraisable
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
@@ -321,8 +337,12 @@ def _start_backend():
     """Starts the backend that a user has named, so that one that is not there is told first.
 
     Raises:
-      InputError: it is not there.
+      InputError: it is not there, or numbers would be of 64 bits.
     """
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # which JAX sets
+        raise InputError(
+            "JAX_ENABLE_X64 is set, and networks here are of float32; start the command without it"
+        )
     named = jax.config.jax_platforms  # type: ignore[attr-defined]  # which JAX sets
     if named in (None, "", "cpu"):
         return

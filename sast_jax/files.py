@@ -78,6 +78,18 @@ def asked_for(name: str | None) -> pathlib.Path | None:
     return path
 
 
+def parsed(text: str) -> Any:
+    """What JSON holds.
+
+    Raises:
+      ValueError: it is none, or nested far too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
 def read_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
     """The content of a JSON file that holds a dict, or a list, as ``kind`` says.
 
@@ -85,7 +97,7 @@ def read_json(path: pathlib.Path, kind: type[Kind]) -> Kind:
       InputError: it is damaged, or holds something else.
     """
     try:
-        found = json.loads(path.read_text())
+        found = parsed(path.read_text())
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); remove it") from error
     if not isinstance(found, kind):

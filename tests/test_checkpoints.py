@@ -119,6 +119,28 @@ def test_a_damaged_checkpoint_is_named(tmp_path, item, damage):
     damaged.close()
 
 
+def test_a_damaged_checkpoint_of_an_owner_without_a_name_is_named(tmp_path, monkeypatch):
+    written = Checkpoints(tmp_path)
+    state = stepping.initialise(small.recipe(), small.hyper())
+    for number in (4, 5):
+        written.save(number, state, {"epoch": number})
+    written.close()
+    (tmp_path / "5" / "_CHECKPOINT_METADATA").write_bytes(b"")
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(
+        InputError, match=r"damaged, and the owner .* not found: \d+\); remove that"
+    ):
+        Checkpoints(tmp_path)
+    shutil.rmtree(tmp_path / "5")
+    read = Checkpoints(tmp_path)
+    assert read.restore(lambda record: jax.eval_shape(lambda: state))[0] == {"epoch": 4}
+    read.close()
+
+
 @pytest.mark.parametrize("item", ["record", "state"])
 def test_the_checkpoint_before_a_damaged_one_is_taken(tmp_path, item, capsys):
     written = Checkpoints(tmp_path)

@@ -553,3 +553,25 @@ def test_help_that_nobody_can_keep_is_one_line(typed):
     assert done.stderr == (
         "error: standard output: No space left on device; make room, then go on\n"
     )
+
+
+TWICE = """
+import sys
+from absl import flags
+from experiments import cli
+from sast_jax.runs.groups import HardwareKeys
+
+config, given = cli.define_config("nmnist"), cli.define_settings("hardware", HardwareKeys())
+flags.FLAGS(sys.argv)
+print(config().network.hidden, config().rho, config().resume, given())
+"""
+
+
+def test_the_last_of_a_key_counts_whatever_it_holds():
+    hidden = "--config.network.hidden"
+    flags = f"{hidden}=64,32 --config.rho=0.1 --config.resume {hidden} 16, --config.rho=0.2"
+    flags += " --hardware.weight_bits=8, --hardware.weight_bits=4,"
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE, *flags.split()], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout == "(16,) 0.2 True {'hardware.weight_bits': (4,)}\n", done.stderr

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
+import event_files
 import nmnist_files
+import numpy as np
 import pytest
 from commands import ROOT, SMALL, command
 from test_killed import read
@@ -48,6 +50,24 @@ def test_output_that_nobody_can_keep_is_named(recordings):
         done = subprocess.run(typed, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
     assert "error: standard output: No space left on device; make room" in done.stderr
+
+
+def test_numbers_of_64_bits_are_refused(recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    typed = [sys.executable, "-m", "experiments.nmnist", f"--config.data.path={recordings}"]
+    done = subprocess.run([*typed, f"--config.workdir={tmp_path}/a"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: JAX_ENABLE_X64 is set, and networks here are of float32")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_backend_of_matplotlib_that_is_not_there_is_not_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "bogus")
+    events = event_files.random_events(np.random.default_rng(0), 40)
+    (tmp_path / "a.raw").write_bytes(event_files.WRITERS["EVT3"][0](*events))
+    typed = [sys.executable, "-m", "experiments.inspect", f"--picture={tmp_path / 'a.png'}"]
+    done = subprocess.run([*typed, tmp_path / "a.raw"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0 and (tmp_path / "a.png").stat().st_size, done.stderr
 
 
 def test_a_full_disk_is_named_with_its_file(tmp_path):

@@ -120,6 +120,12 @@ def test_a_file_of_another_kind_is_damaged(tmp_path):
                 files.read_json(file, other)
 
 
+def test_files_that_are_nested_too_deep_are_damaged(tmp_path):
+    (tmp_path / "kept.json").write_text("[" * 200_000)
+    with pytest.raises(InputError, match=r"kept\.json: damaged \(nested too deep\); remove it"):
+        files.read_json(tmp_path / "kept.json", list)
+
+
 def test_a_second_process_is_kept_out(tmp_path):
     program = (
         "import pathlib, sys; from sast_jax.runs import workdirs\n"

@@ -60,7 +60,7 @@ def listing(folder: str | os.PathLike, key: dict, make: Callable[[], list]) -> l
     """A list that JSON can hold, from the cache or made and kept there, as :func:`frames` are."""
     path = pathlib.Path(folder, f"{digest(key)}.json")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        stored = json.loads(path.read_text())
+        stored = files.parsed(path.read_text())
         if stored["key"] == key and stored["digest"] == digest(stored["list"]):
             return stored["list"]
     made = make()

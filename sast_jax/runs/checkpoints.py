@@ -35,16 +35,26 @@ class Checkpoints:
 
     Args:
       folder: made by the first save.
+
+    Raises:
+      InputError: a checkpoint is damaged, and its owner is not known to the system.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder, self._damaged = pathlib.Path(folder).absolute(), list[int]()
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            # The first save makes the folder, so that looking for a checkpoint leaves no trace.
-            options=ocp.CheckpointManagerOptions(max_to_keep=2, create=False),
-            item_names=("state", "record"),
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                self.folder,
+                # The first save makes the folder, so that looking for one leaves no trace.
+                options=ocp.CheckpointManagerOptions(max_to_keep=2, create=False),
+                item_names=("state", "record"),
+            )
+        except KeyError as error:  # of the owner of a checkpoint without readable metadata
+            raise InputError(
+                f"{self.folder}: its newest checkpoint is damaged, and the owner of its files has "
+                f"no name on this system ({error.args[0]}); remove that checkpoint, and the one "
+                "before is taken"
+            ) from error
 
     def latest(self) -> int | None:
         """The number of the newest checkpoint, or None if there is none."""

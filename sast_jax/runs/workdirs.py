@@ -256,9 +256,11 @@ def trim_metrics(workdir: pathlib.Path, epochs: int) -> list[int]:
     # A last line without its end was cut off while it was written.
     try:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        logged = [(json.loads(line)["epoch"], line) for line in lines if line.endswith("\n")]
+        logged = [(files.parsed(line)["epoch"], line) for line in lines if line.endswith("\n")]
         kept = [(epoch, line) for epoch, line in logged if epoch <= epochs]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove its folder") from error
+        raise InputError(
+            f"{path}: damaged ({error}); remove it, and training goes on without what it logged"
+        ) from error
     files.write(path, "".join(line for _, line in kept))
     return sorted(set(range(1, epochs + 1)) - {epoch for epoch, _ in kept})
