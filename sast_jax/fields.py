@@ -104,13 +104,13 @@ def several(
       each: checks one of them.
       once: refuse repetitions.
     """
-    commas = "numbers with commas between them"
+    commas = "numbers with commas between them, or '()' for none"
 
     def wanted(values):
         if not isinstance(values, tuple):
             return commas
         if "" in values:
-            return Fault("", f"{commas}, or '()' for none")
+            return Fault("", commas)
         for value in values:
             if isinstance(value, str):
                 return Fault(value, commas)

@@ -50,7 +50,7 @@ def test_the_configs_that_come_with_it_are_sound(name):
         ({"lif.decay": 1.5}, "config.lif.decay=1.5 must be a number from 0 to 1"),
         ({"lif.reset": "none"}, "config.lif.reset='none'"),
         ({"lif.threshold": 0.0}, "config.lif.threshold=0.0"),
-        ({"network.hidden": (128, 0)}, "config.network.hidden=(128, 0)"),
+        ({"network.hidden": (128, 0)}, "config.network.hidden=0"),
         ({"network.kernel": 4}, "config.network.kernel=4 must be an odd number"),
         ({"sam.warmup": 2.0}, "config.sam.warmup=2.0"),
         ({"sam.start": 1.0}, "config.sam.start=1.0 must be early enough"),
@@ -82,7 +82,7 @@ def test_the_configs_that_come_with_it_are_sound(name):
         ({"sweep.rho": (0.0, "abc")}, "config.sweep.rho='abc'"),
         (
             {"sweep.rho": ("0,x",)},
-            "config.sweep.rho='0,x' must be numbers with commas between them",
+            "config.sweep.rho='0,x' must be numbers with commas between them, or '()' for none",
         ),
         ({"sweep.rho": (0.0, -1.0)}, "config.sweep.rho=-1.0"),
         ({"sweep.rho": (0.4, 0.4)}, "config.sweep.rho=(0.4, 0.4) must be free of repetitions"),

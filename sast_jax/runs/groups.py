@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from sast_jax.data import corruptions
-from sast_jax.fields import between, choice, number, setting, several, switch
+from sast_jax.fields import Fault, between, choice, number, setting, several, switch
 from sast_jax.hardware import formats, integers
 from sast_jax.snn import networks, neurons
 from sast_jax.training import links
@@ -15,14 +15,15 @@ from sast_jax.training.recipe import RANGES, SEED
 
 def _width(value):
     whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10**5
-    return None if whole else f"whole numbers from 1 to {10**5}"
+    return None if whole else f"a whole number from 1 to {10**5}"
 
 
 def _widths(default, about):
     def wanted(values):
         if not isinstance(values, tuple):
-            return "whole numbers with commas between them"
-        return next((why for value in values if (why := _width(value))), None)
+            return "whole numbers with commas between them, or '()' for none"
+        wrong = (Fault(v, f"{why}, or '()' for none") for v in values if (why := _width(v)))
+        return next(wrong, None)
 
     return setting(default, about, wanted)
 
