@@ -194,3 +194,16 @@ def test_what_says_to_be_other_than_it_is_is_not_read(damage, message, tmp_path)
     os.utime(path, ns=(10**18, 10**18))
     with hdf5.opened(path) as (file, data), pytest.raises(ValueError, match=message):
         hdf5.require_whole(file, data)
+
+
+def test_a_part_of_a_file_is_not_read(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["numbers"] = np.arange(3)
+    data = bytearray(path.read_bytes())
+    assert data[8] == 0 and data[48:56] == b"\xff" * 8
+    data[48:56] = (200).to_bytes(8, "little")  # where anything may stand
+    path.write_bytes(data)
+    for source in (path, bytes(data)):
+        with pytest.raises(ValueError, match="it says to be a part of a file"), hdf5.opened(source):
+            pass

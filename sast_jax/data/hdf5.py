@@ -20,6 +20,7 @@ _HEADER = struct.Struct("<H6xQ")  # of an object in it: index, 0 for room that i
 _REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # to such an object
 _LARGEST_RATIO = 1100  # of what gzip unpacks, and its size
 _LEAST = 2**16  # bytes that are no matter
+_SUPERBLOCK = 96  # bytes of a file that hold what is looked at
 
 
 class HeapObject(NamedTuple):
@@ -170,23 +171,34 @@ def opened(source: pathlib.Path | bytes) -> Iterator[tuple[Any, bytes | mmap.mma
 
     Raises:
       ValueError: an object in a heap is damaged. The HDF5 library walks over them to read any; it
-        crashes at some that are damaged, and stays for ever at one that takes no room.
+        crashes at some that are damaged, and stays for ever at one that takes no room. Or it is
+        a part of a file, of whose kind the library reads up to 4 GB.
     """
     h5py: Any = needed("h5py", "recordings")
     if isinstance(source, bytes):
+        _require_no_part(source[:_SUPERBLOCK])
         _require_whole_heaps(source)
         with h5py.File(io.BytesIO(source)) as file:
             yield file, source
         return
     _require_whole_heaps_of(source, source.stat().st_mtime_ns)
-    with _content(source) as data, h5py.File(source) as file:
-        yield file, data
+    with _content(source) as data:
+        _require_no_part(data[:_SUPERBLOCK])
+        with h5py.File(source) as file:
+            yield file, data
 
 
 @contextlib.contextmanager
 def _content(path) -> Iterator[mmap.mmap]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
+
+
+def _require_no_part(start: bytes) -> None:
+    if start[8:9] in (b"\0", b"\1"):  # version of the superblock; later ones have no such field
+        place = 48 + 4 * start[8]
+        if start[place : place + 8] != b"\xff" * 8:  # where the driver's information is
+            raise ValueError("it says to be a part of a file")
 
 
 @functools.lru_cache(8)
