@@ -34,6 +34,12 @@ ALIKE = [[3, 0, 0], [2, 0, 0], [4, 0, 0]]
         ),
         ({"soft_confusion": ALIKE}, ["collapsed soft"], "soft spikes answer every recording with"),
         ({"hard_rates": [0.1, 0.95]}, ["saturated hard"], "layer 2 has hard spikes at 95 %"),
+        ({"hard_ties": 0.2, "rho": 1e6}, ["ties hard"], "are ties; lower rho from 1e+06"),
+        (
+            {"soft_confusion": ALIKE, "learning_rate": 1e30, "slope": 1e3},
+            ["collapsed soft"],
+            "; lower learning_rate from 1e+30, slope from 1000",
+        ),
         ({"soft_confusion": None}, ["infinite"], "lower learning_rate from 0.001 or rho from 0.4"),
     ],
 )

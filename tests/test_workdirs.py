@@ -43,6 +43,9 @@ def test_another_run_is_refused_and_the_difference_named(tmp_path):
     before = (tmp_path / "run" / "config.json").read_text()
     with pytest.raises(InputError, match=r"run: holds another run \(rho is 0.4 there and 0.5 here"):
         workdirs.claim(settings(workdir=folder, rho=0.5, resume=True), "data")
+    changes = {"rho": 0.5, "epochs": 5, "slope": 3.0, "batch_size": 5, "workdir": folder}
+    with pytest.raises(InputError, match=r"rho is .* here, .* is .* here, 1 more differ\); name"):
+        workdirs.claim(settings(**changes), "data")
     with pytest.raises(InputError, match="on other recordings"):
         workdirs.claim(settings(workdir=folder), "other data")
     assert (tmp_path / "run" / "config.json").read_text() == before

@@ -7,6 +7,7 @@ import numpy as np
 
 SILENT, FULL, TIED = 0.25, 0.9, 0.1
 BUSY = 0.35  # of all steps; layers of trained networks on N-MNIST spike at 9 to 25 %
+_FAR_OUT = {"learning_rate": 1.0, "rho": 10.0, "slope": 100.0}  # from which none trains well
 
 
 class Fault(NamedTuple):
@@ -72,6 +73,9 @@ def _fault(run, what, kind, told) -> Fault:
 
 
 def _advice(run, what) -> str:
+    far_out = [key for key, most in _FAR_OUT.items() if run.get(key, 0.0) > most]
+    if far_out:
+        return "lower " + ", ".join(f"{key} from {run[key]:g}" for key in far_out)
     if what == "saturated":
         return f"lower network.gain, or learning_rate from {run['learning_rate']:g}"
     if what == "ties":

@@ -140,22 +140,23 @@ def compare(workdir: pathlib.Path, there: dict, here: dict, way: str = ANOTHER) 
       InputError: they compute different things; ``way`` is the way out.
     """
     there, here = identity(there), identity(here)
-    if key := difference(there, here):
-        if key == "data_fingerprint":
-            raise InputError(
-                f"{workdir}: holds a run on other recordings (their names, sizes or times "
-                f"differ); {ANOTHER}"
-            )
+    fingerprints = {found.pop("data_fingerprint", None) for found in (there, here)}
+    if told := difference(there, here):
+        raise InputError(f"{workdir}: holds another run ({told}); {way}")
+    if len(fingerprints) > 1:
         raise InputError(
-            f"{workdir}: holds another run ({key} is {there.get(key)!r} there and "
-            f"{here.get(key)!r} here); {way}"
+            f"{workdir}: holds a run on other recordings (their names, sizes or times "
+            f"differ); {ANOTHER}"
         )
 
 
-def difference(there: dict, here: dict) -> str | None:
-    """The first key whose values differ, or None."""
+def difference(there: dict, here: dict) -> str:
+    """The keys whose values differ, with both, of the first three; "" if there are none."""
     keys = dict.fromkeys([*here, *there])
-    return next((key for key in keys if there.get(key, keys) != here.get(key, keys)), None)
+    found = [key for key in keys if there.get(key, keys) != here.get(key, keys)]
+    told = [f"{key} is {there.get(key)!r} there and {here.get(key)!r} here" for key in found]
+    more = [f"{len(told) - 3} more differ"] if len(told) > 3 else []
+    return ", ".join(told[:3] + more)
 
 
 def flat(nest: Any, prefix: str = "") -> dict:

@@ -41,10 +41,9 @@ def made(
     for name, about in abouts.items():  # all of them, before any is made
         if name in done and done[name]["about"] != about:
             there, here = workdirs.flat(done[name]["about"]), workdirs.flat(about)
-            key = workdirs.difference(there, here)
             raise InputError(
-                f"{file}: its row {name!r} rests on other settings or recordings ({key} is "
-                f"{there.get(key)!r} there and {here.get(key)!r} here); move it away"
+                f"{file}: its row {name!r} rests on other settings or recordings "
+                f"({workdirs.difference(there, here)}); move it away"
             )
     file.parent.mkdir(parents=True, exist_ok=True)
     places = {name: number for number, name in enumerate(abouts, start=1)}
