@@ -196,6 +196,16 @@ def test_what_says_to_be_other_than_it_is_is_not_read(damage, message, tmp_path)
         hdf5.require_whole(file, data)
 
 
+def test_a_file_may_begin_with_something_else(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["text"] = ["some", "of it"]
+        file.create_dataset("numbers", data=np.arange(5.0), compression="gzip")
+    with hdf5.opened(path) as (file, data):
+        hdf5.require_whole(file, data)
+        assert list(file["text"].asstr()) == ["some", "of it"]
+
+
 def test_a_part_of_a_file_is_not_read(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

@@ -15,12 +15,13 @@ import numpy as np
 
 from sast_jax.errors import needed
 
+MAGIC = b"\x89HDF\r\n\x1a\n"
 _HEAP = b"GCOL"  # begins a collection of texts, or of rows of several lengths
 _HEADER = struct.Struct("<H6xQ")  # of an object in it: index, 0 for room that is free, and size
 _REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # to such an object
 _LARGEST_RATIO = 1100  # of what gzip unpacks, and its size
 _LEAST = 2**16  # bytes that are no matter
-_SUPERBLOCK = 96  # bytes of a file that hold what is looked at
+_SUPERBLOCK = 96  # bytes at the start of a file, of which it says what it is
 
 
 class HeapObject(NamedTuple):
@@ -195,7 +196,8 @@ def _content(path) -> Iterator[mmap.mmap]:
 
 
 def _require_no_part(start: bytes) -> None:
-    if start[8:9] in (b"\0", b"\1"):  # version of the superblock; later ones have no such field
+    # A file may begin with something else; later versions of this block have no such field.
+    if start[:9] in (MAGIC + b"\0", MAGIC + b"\1"):
         place = 48 + 4 * start[8]
         if start[place : place + 8] != b"\xff" * 8:  # where the driver's information is
             raise ValueError("it says to be a part of a file")

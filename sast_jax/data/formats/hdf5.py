@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from sast_jax.data import hdf5
 from sast_jax.data.formats import tables
 from sast_jax.data.formats.stream import LARGEST_RATIO, Stream, refused
-from sast_jax.data.hdf5 import child, heap_objects
 from sast_jax.errors import InputError, needed
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
+MAGIC = hdf5.MAGIC
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MOST_OBJECTS = 1000  # that are looked at in a file
 
@@ -66,7 +66,7 @@ def _read(file, data, name, order, unit) -> Stream:
     kind = _kind(file)
     unit = unit or ("us" if kind != "HDF5" else "")
     made = tables.stream(found, kind, name, unit=unit, sensor=sensor, odd=odd)
-    offset = child(file, "t_offset") if "t_offset" in file else None
+    offset = hdf5.child(file, "t_offset") if "t_offset" in file else None
     if offset is not None and not offset.dtype.hasobject:
         made = made._replace(t_M=made.t_M + int(offset[()]))
     return made
@@ -77,7 +77,7 @@ def _texts(data: bytes) -> list[str]:
 
     The HDF5 library crashes or stays for ever at some damaged heaps, so it is not asked for them.
     """
-    return [data[own.content].rstrip(b"\0").decode("latin-1") for own in heap_objects(data)]
+    return [data[own.content].rstrip(b"\0").decode("latin-1") for own in hdf5.heap_objects(data)]
 
 
 def _candidates(file, elsewhere: list[str]) -> Iterator[tuple[str, dict]]:
@@ -94,7 +94,7 @@ def _candidates(file, elsewhere: list[str]) -> Iterator[tuple[str, dict]]:
         children = {}
         for key in group:
             try:
-                children[key] = child(group, key)
+                children[key] = hdf5.child(group, key)
             except ValueError as error:
                 elsewhere.append(str(error))
         arrays = {key: value for key, value in children.items() if hasattr(value, "dtype")}
