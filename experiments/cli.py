@@ -27,7 +27,6 @@ USER_ERROR = 2
 _CONFIGS = pathlib.Path(__file__).parent / "configs"
 INTERRUPTED = 130
 CUT_OFF = 141  # as of a process that SIGPIPE ends
-_CONFIG_OF: list[str] = []  # this command, if it has one
 _GROUPS: dict[str, Any] = {}  # of settings that are flags of their own
 
 
@@ -41,7 +40,7 @@ def define_config(name: str) -> Callable[[], ConfigDict]:
       A function that gives the config once the flags are parsed.
     """
     default = _CONFIGS / f"{name}.py"
-    _CONFIG_OF.append(name)
+    messages.CONFIG_OF.append(name)
     sys.argv[1:] = _last_of_each(_with_files(sys.argv[1:]))
     for file in _named_files(sys.argv[1:]):
         try:
@@ -265,7 +264,7 @@ def _printable(stream):
 
 def _parse(argv):
     if messages.asks_for_help(argv[1:]):
-        show(messages.help_text(_CONFIG_OF[0] if _CONFIG_OF else "", _GROUPS))
+        show(messages.help_text(_GROUPS))
         sys.exit(0)
     try:
         return flags.FLAGS(argv)

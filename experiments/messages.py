@@ -13,7 +13,7 @@ from absl import flags
 from sast_jax.data import sets
 from sast_jax.runs import settings, workdirs
 
-KEYS = "`python -m experiments.keys` lists them all"
+CONFIG_OF: list[str] = []  # this command, if it has one
 _PLACE = {"out": "FILE", "file": "FILE", "network": "FILE", "data_path": "FOLDER"}
 _OTHER_WORDS = (  # of absl and ml_collections, and ours
     (r"^flag (--\S+?)=(.*): could not convert string to float.*", r"\1=\2 must be a number"),
@@ -63,8 +63,14 @@ def _no_key(text) -> str:
         if missing in name.split(".")[1:]:
             (near,) = _near(name, _keys() if name.startswith("config.") else known())
             hint = f"write --{near}{equals}{value}; " if near else ""
-            return f"no key {name}; {hint}{KEYS}"
-    return f"no config key {missing!r}; {KEYS}"
+            return f"no key {name}; {hint}{_where_keys_are()}"
+    return f"no config key {missing!r}; {_where_keys_are()}"
+
+
+def _where_keys_are() -> str:
+    if _own_config():
+        return "--help lists them all"
+    return "`python -m experiments.keys` lists them all"
 
 
 def _unknown(name, value) -> str:
@@ -82,9 +88,19 @@ def known() -> list[str]:
 
 
 def _keys() -> list[str]:
-    """The keys of all sets' configs."""
+    """The keys of the command's config, or of all sets' where it is one of runs."""
+    if own := _own_config():
+        return [f"config.{key}" for key in own]
     keys = (key for name in sets.SETS for key in workdirs.flat(settings.config(name).to_dict()))
     return [f"config.{key}" for key in dict.fromkeys(keys)]
+
+
+def _own_config() -> dict[str, Any]:
+    """The keys and values of a config that is none of runs, such as a study's."""
+    if not CONFIG_OF or CONFIG_OF[0] in sets.SETS:
+        return {}
+    made = importlib.import_module(f"experiments.configs.{CONFIG_OF[0]}").get_config()
+    return workdirs.flat(made.to_dict())
 
 
 def _near(name: str, names: Iterable[str]) -> tuple[str]:
@@ -106,11 +122,10 @@ def asks_for_help(arguments: Iterable[str]) -> bool:
     return any(argument.lstrip("-") in ("help", "h", "?") for argument in arguments)
 
 
-def help_text(config: str, groups: Mapping[str, Any]) -> str:
+def help_text(groups: Mapping[str, Any]) -> str:
     """What ``--help`` prints: what the command does, its flags, and the keys of its config.
 
     Args:
-      config: name of the config that :func:`experiments.cli.define_config` was given; "" for none.
       groups: of settings that are flags of their own.
     """
     from experiments import keys  # which imports this module
@@ -126,14 +141,12 @@ def help_text(config: str, groups: Mapping[str, Any]) -> str:
         for field in dataclasses.fields(given):
             setting = f"--{group}.{field.name}={_shown(getattr(given, field.name))}"
             lines.append(_line(setting, field.metadata["about"]))
-    if config in sets.SETS:
+    if CONFIG_OF and CONFIG_OF[0] in sets.SETS:
         lines.append(_line("--config=FILE", "settings; single keys after it win"))
-        for key, (field, value) in keys.of(config).items():
+        for key, (field, value) in keys.of(CONFIG_OF[0]).items():
             lines.append(_line(f"--config.{key}={_shown(value)}", field.metadata["about"]))
-    elif config:
-        made = importlib.import_module(f"experiments.configs.{config}").get_config()
-        for key, value in workdirs.flat(made.to_dict()).items():
-            lines.append(f"  --config.{key}={_shown(value)}")
+    for key, value in _own_config().items():
+        lines.append(f"  --config.{key}={_shown(value)}")
     return "\n".join(lines)
 
 

@@ -33,10 +33,11 @@ _KINDS = flags.DEFINE_list("kinds", list(corruptions.KINDS), "which kinds of cor
 
 
 def main() -> None:
-    unknown = set(_KINDS.value) - set(corruptions.KINDS)
+    known, unknown = ",".join(corruptions.KINDS), set(_KINDS.value) - set(corruptions.KINDS)
     if unknown:
-        known = ",".join(corruptions.KINDS)
         raise InputError(f"--kinds={min(unknown)}: not known; choose from {known}")
+    if not _KINDS.value:
+        raise InputError(f"--kinds= names none; choose from {known}")
     accuracy = hard_accuracy(files.place(_CHECKPOINT.value))
     clean = accuracy(None)
     print(f"hard accuracy of recordings as they are: {100 * clean:.2f} %")
