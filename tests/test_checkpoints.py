@@ -119,12 +119,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path, item, damage):
     damaged.close()
 
 
-def test_a_damaged_checkpoint_of_an_owner_without_a_name_is_named(tmp_path, monkeypatch):
-    written = Checkpoints(tmp_path)
+def two_saved(folder):
+    """Saves a state as checkpoints 4 and 5, and gives it."""
+    written = Checkpoints(folder)
     state = stepping.initialise(small.recipe(), small.hyper())
     for number in (4, 5):
         written.save(number, state, {"epoch": number})
     written.close()
+    return state
+
+
+def test_a_damaged_checkpoint_of_an_owner_without_a_name_is_named(tmp_path, monkeypatch):
+    state = two_saved(tmp_path)
     (tmp_path / "5" / "_CHECKPOINT_METADATA").write_bytes(b"")
 
     def unknown(uid):
@@ -251,11 +257,7 @@ def test_a_checksum_is_of_keys_and_wide_numbers_too():
     ids=str,
 )
 def test_a_record_that_was_changed_is_seen(tmp_path, change, capsys):
-    written = Checkpoints(tmp_path)
-    state = stepping.initialise(small.recipe(), small.hyper())
-    for number in (4, 5):
-        written.save(number, state, {"epoch": number})
-    written.close()
+    state = two_saved(tmp_path)
     (file,) = [path for path in (tmp_path / "5" / "record").rglob("*") if b"epoch" in _bytes(path)]
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     read = Checkpoints(tmp_path)
@@ -266,11 +268,7 @@ def test_a_record_that_was_changed_is_seen(tmp_path, change, capsys):
 
 
 def test_a_record_without_checksums_is_of_an_earlier_version_and_may_not_fit(tmp_path, capsys):
-    written = Checkpoints(tmp_path)
-    state = stepping.initialise(small.recipe(), small.hyper())
-    for number in (4, 5):
-        written.save(number, state, {"epoch": number})
-    written.close()
+    state = two_saved(tmp_path)
     for number in (4, 5):
         found = [p for p in (tmp_path / f"{number}" / "record").rglob("*") if b"epoch" in _bytes(p)]
         found[0].write_text(json.dumps({"epoch": number} if number == 4 else {"epochs": number}))

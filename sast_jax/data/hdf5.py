@@ -176,22 +176,24 @@ def opened(source: pathlib.Path | bytes) -> Iterator[tuple[Any, bytes | mmap.mma
         a part of a file, of whose kind the library reads up to 4 GB.
     """
     h5py: Any = needed("h5py", "recordings")
+    place: Any
     if isinstance(source, bytes):
-        _require_no_part(source[:_SUPERBLOCK])
-        _require_whole_heaps(source)
-        with h5py.File(io.BytesIO(source)) as file:
-            yield file, source
-        return
-    _require_whole_heaps_of(source, source.stat().st_mtime_ns)
+        place, changed = io.BytesIO(source), 0
+    else:
+        place, changed = source, source.stat().st_mtime_ns
+    _require_whole_heaps(source, changed)
     with _content(source) as data:
         _require_no_part(data[:_SUPERBLOCK])
-        with h5py.File(source) as file:
+        with h5py.File(place) as file:
             yield file, data
 
 
 @contextlib.contextmanager
-def _content(path) -> Iterator[mmap.mmap]:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+def _content(source) -> Iterator[bytes | mmap.mmap]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
 
 
@@ -203,14 +205,10 @@ def _require_no_part(start: bytes) -> None:
             raise ValueError("it says to be a part of a file")
 
 
-@functools.lru_cache(8)
-def _require_whole_heaps_of(path, changed) -> None:
-    """Looks through a file once for each time of change."""
-    with _content(path) as data:
-        _require_whole_heaps(data)
-
-
-def _require_whole_heaps(data) -> None:
-    for found in heap_objects(data):
-        if not found.whole:
-            raise ValueError(f"the heap at byte {found.heap} is damaged")
+@functools.lru_cache(2)  # a training and a test split, which are opened for each of their parts
+def _require_whole_heaps(source, changed) -> None:
+    """Looks through a content, or a file for each time of its change, once."""
+    with _content(source) as data:
+        for found in heap_objects(data):
+            if not found.whole:
+                raise ValueError(f"the heap at byte {found.heap} is damaged")
